@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+/* A layer's tar stream replayed as containerd applies it (containerd 1.6 to 2.3: pkg/archive/tar.go; layer-format.md 3),
+ * beside the snapshot directories it was unpacked to: yields the differences. Reads only.
+ *
+ * The model is the tree the replay gives: one small node per path, numbered in the order of creation, the same numbers for
+ * the same bytes and mode every time, so that a set of nodes found damaged in one pass can be written in a second one.
+ * Content is compared while it streams by; nothing of it is kept. */
+#ifndef LAYER_H
+#define LAYER_H
+
+#include <sys/stat.h>
+
+#include "tar.h"
+
+enum layer_mode {
+	LAYER_BASE,  /* bottom of a chain: whiteouts are carried out */
+	LAYER_DIRECT /* above it: whiteouts are devices 0:0, opaque directories have an xattr */
+};
+
+enum layer_node_kind {
+	NODE_FILE,
+	NODE_SYMLINK,
+	NODE_DIR,
+	NODE_CHAR,
+	NODE_BLOCK,
+	NODE_FIFO,
+	NODE_WHITEOUT /* char 0:0 made from .wh.<name> */
+};
+
+#define LAYER_ROOT 0u             /* node 0 is fs itself */
+#define LAYER_NO_NODE UINT32_MAX
+
+/* What a replay tells about a node. Valid until the next entry is replayed. */
+struct layer_node {
+	enum layer_node_kind kind;
+	uint32_t parent;  /* LAYER_ROOT for entries of fs */
+	uint32_t inode;   /* first node of its hard-link group; its own number if it is no link */
+	struct span name; /* last component */
+	bool alive;       /* still in the tree (of the replay so far), all ancestors too */
+	bool explicit_entry; /* has an entry of its own; else a directory made on the way */
+	bool opaque;
+};
+
+/* ---- replay: who wants to see the entries go by, resolved ---- */
+
+struct layer_watch {
+	/* A node was made, replaced, re-used (directory over directory) or had its metadata applied again (te is a hard link:
+	 * node is the new name, layer_node.inode the shared one). te is NULL for an implicit directory. */
+	enum rc (*entry)(void *self, uint32_t node, const struct layer_node *n, const struct tar_entry *te, struct err *e);
+	/* Content of the regular file just announced, in order; called only if entry returned RC_OK and set *wants_data
+	 * through layer_want_data. */
+	enum rc (*data)(void *self, uint32_t node, struct span piece, struct err *e);
+	enum rc (*data_end)(void *self, uint32_t node, struct err *e);
+	void *self;
+};
+
+struct layer;
+
+/* All memory comes from the arena. */
+CHECKED enum rc layer_open(struct layer **l, enum layer_mode mode, struct arena *a, struct err *e);
+/* Replays all entries to the end of the archive. RC_CORRUPT: containerd would have refused the layer too (*e says why);
+ * RC_LIMIT: cannot be judged. */
+CHECKED enum rc layer_replay(struct layer *l, struct tar *t, const struct layer_watch *w, struct err *e);
+/* To be called inside entry: yes, give me this file's content. */
+void layer_want_data(struct layer *l);
+uint32_t layer_node_count(const struct layer *l);
+struct layer_node layer_node_at(const struct layer *l, uint32_t node);
+/* "usr/share/x", relative to fs, "" for the root; RC_LIMIT past LIMIT_PATH_BYTES. */
+CHECKED enum rc layer_node_path(const struct layer *l, uint32_t node, char path[LIMIT_PATH_BYTES], struct err *e);
+/* Distinct inodes the replay made, fs included: what containerd recorded at commit, if this is how it unpacked. */
+uint64_t layer_model_inodes(const struct layer *l);
+
+/* ---- verification ---- */
+
+struct layer_target {
+	int snapshot;             /* snapshots/<id>, borrowed; holds fs and maybe work */
+	uint64_t recorded_inodes; /* of metadata.db; 0: not known */
+	bool ignore_owners;       /* mapping labels on the snapshot */
+};
+#define LAYER_TARGETS_MAX 8 /* snapshots compared in one pass over a blob */
+
+enum layer_difference_kind {
+	DIFF_MISSING,      /* an entry of the layer is not there */
+	DIFF_EMPTY,        /* size 0, layer has more */
+	DIFF_SHORT,        /* shorter, what is there may be right */
+	DIFF_ZEROED,       /* right size or longer prefix, differing blocks are all zero */
+	DIFF_CONTENT,      /* other bytes, or longer */
+	DIFF_TYPE,         /* another kind of file */
+	DIFF_SYMLINK,      /* other target */
+	DIFF_DEVICE,       /* other device number */
+	DIFF_METADATA,     /* mode, owner or capability, beside other damage of the same inode */
+	DIFF_WHITEOUT,     /* a deletion marker is not there: a deleted file reappears */
+	DIFF_OPAQUE,       /* as before, for a whole directory */
+	DIFF_LINK,         /* names of one hard-link group are different files and contents differ */
+	DIFF_LOST_ENTRIES, /* recorded inodes > names found: proof of loss without a layer */
+	DIFF_FS_MISSING,   /* snapshots/<id>/fs is not there or no directory */
+	/* notes: never a reason to write */
+	DIFF_NOTE_EXTRA,
+	DIFF_NOTE_METADATA,
+	DIFF_NOTE_WHITEOUTS, /* containerd 2.2.0-2.2.2 wrote none (layer-format.md 2.3) */
+	DIFF_NOTE_SYSTEMATIC, /* more than half of all entries differ alike: mapped or restored store */
+	DIFF_NOTE_COUNT,   /* recorded inodes explain neither disk nor model */
+	/* could not look */
+	DIFF_UNREADABLE,   /* EIO and the like on this entry */
+	DIFF_KINDS
+};
+/* A node is damaged if one of its differences comes before DIFF_NOTE_EXTRA. */
+
+struct layer_difference {
+	enum layer_difference_kind kind;
+	unsigned target;
+	uint32_t node;    /* LAYER_NO_NODE: extra, or about the whole snapshot */
+	const char *path; /* relative to fs; raw bytes */
+	uint64_t got, want; /* bytes, or counts, or 0; DIFF_UNREADABLE: got is errno */
+};
+
+enum layer_unverified {
+	VERIFIED,
+	UNVERIFIED_MOUNTED, /* unpacked through a mount: contents only were compared */
+	UNVERIFIED_MODEL    /* the recorded inode count fits the disk and not our model: contents only were compared */
+};
+
+struct layer_verdict {
+	enum layer_unverified unverified;
+	uint64_t entries;                    /* explicit entries alive at the end */
+	uint64_t count[DIFF_KINDS];
+	uint64_t damaged;                    /* nodes */
+	uint8_t *damaged_bits;               /* by node, in the arena `keep`; NULL if damaged == 0 */
+	uint32_t node_count;
+	uint64_t rewrite_bytes;              /* expanded content of damaged regular files: what a repair must write */
+	uint64_t rewrite_inodes;
+};
+
+struct layer_check;
+/* Compares as the entries go by: pass layer_check_watch() to layer_replay. Targets are borrowed until the end. */
+CHECKED enum rc layer_check_open(struct layer_check **c, struct layer *l, const struct layer_target *targets, unsigned count,
+	struct arena *a, struct err *e);
+struct layer_watch layer_check_watch(struct layer_check *c);
+/* After a complete replay, and only after the blob's digest and the diff ID were found right: looks at the rest of the
+ * disk (missing, extra), decides as layer-format.md 6.2 to 6.5, calls emit for each difference in the order of paths
+ * (damage first, notes after) and fills the verdict of one target. */
+CHECKED enum rc layer_check_finish(struct layer_check *c, unsigned target, struct arena *keep,
+	void (*emit)(void *self, const struct layer_difference *d), void *self, struct layer_verdict *v, struct err *e);
+
+/* Without a layer at hand: counts names and inodes under snapshots/<id>/fs. Damage only if recorded > names. */
+struct layer_census {
+	uint64_t names, inodes; /* fs itself included in both */
+	bool fs_missing, was_mounted;
+	uint64_t unreadable;
+};
+CHECKED enum rc layer_census(int snapshot, struct arena scratch, struct layer_census *c, struct err *e);
+
+#endif

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/* Every bound of the program, with its unit and its reason. Past a bound the answer is RC_LIMIT, "too big to check",
+ * never "clean" and never "damaged". */
+#ifndef LIMITS_H
+#define LIMITS_H
+
+/* bytes; one path component: NAME_MAX of every Linux file system */
+#define LIMIT_NAME_BYTES 255
+
+/* bytes; a path inside a layer. containerd joins it to a root path, and PATH_MAX bounds the result. */
+#define LIMIT_PATH_BYTES 4096
+
+/* components of a path inside a layer: every second byte of LIMIT_PATH_BYTES a slash */
+#define LIMIT_PATH_DEPTH 2048
+
+/* bytes of address space an arena may grow to; only what is touched is memory. 1,000,000 entries of a layer model, or
+ * the records of a store with 1,000,000 snapshots, fit. */
+#define LIMIT_ARENA_BYTES ((size_t)1 << 30)
+
+/* bytes; step in which an arena makes its reservation usable */
+#define LIMIT_ARENA_STEP ((size_t)256 << 10)
+
+/* bytes; an index, manifest or config. containerd reads manifests up to 8 MiB (containerd 2.3: core/images/image.go reads
+ * whole blobs); registries refuse above 4 MiB. */
+#define LIMIT_JSON_BYTES ((size_t)8 << 20)
+
+/* tokens of one JSON document; jsmn needs 16 bytes for each */
+#define LIMIT_JSON_TOKENS (1u << 20)
+
+/* layers of one image. overlayfs mounts at most 500 lower directories; the rest is headroom. */
+#define LIMIT_LAYERS 4096
+
+/* indexes inside indexes */
+#define LIMIT_INDEX_DEPTH 8
+
+/* pages from the root of a bolt tree to a leaf, and buckets inside buckets. A tree with the smallest fan-out (2) and 2^48
+ * pages is 48 deep; containerd nests 7 buckets. */
+#define LIMIT_BOLT_DEPTH 64
+#define LIMIT_BUCKET_DEPTH 32
+
+/* bytes; a bolt file we read. 2^40: no meta.db of the field is above 1 GiB. */
+#define LIMIT_BOLT_BYTES ((uint64_t)1 << 40)
+
+/* bytes; pax header or GNU long name block: Go's archive/tar refuses above 1 MiB (Go 1.20: archive/tar/common.go) */
+#define LIMIT_TAR_SPECIAL_BYTES ((size_t)1 << 20)
+
+/* bytes; the largest window a zstd frame may ask for (zstd --ultra --long=27) */
+#define LIMIT_ZSTD_WINDOW_BYTES ((size_t)128 << 20)
+
+/* bytes; all extended attributes of one entry (XATTR_SIZE_MAX, Linux: include/uapi/linux/limits.h) */
+#define LIMIT_XATTR_BYTES 65536
+
+/* worker threads */
+#define LIMIT_THREADS 64
+
+/* findings listed on the console and in the report of one run for one code; the total is always kept */
+#define LIMIT_LISTED_PER_CODE 1000
+
+#endif

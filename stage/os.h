@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+/* System calls that look. Every name is one component opened beneath a directory descriptor; no symbolic link is ever
+ * followed, no FIFO or device ever blocks an open, and nothing here changes a disk. Linux: os_linux.c. */
+#ifndef OS_H
+#define OS_H
+
+#include <sys/stat.h>
+
+#include "base.h"
+
+/* auto_fd fd = -1; closes itself; take_fd(&fd) hands the descriptor on. */
+static inline int take_fd(int *fd)
+{
+	const int taken = *fd;
+	*fd = -1;
+	return taken;
+}
+void os_close(int *fd);
+#define auto_fd __attribute__((cleanup(os_close))) int
+
+/* Opens a directory a person or the system named: links in the path are theirs and are followed. RC_END: not there (or
+ * not a directory: *e then says so with RC_IO). */
+CHECKED enum rc os_open_root(const char *path, int *fd, struct err *e);
+/* Opens a directory beneath dir; name is one component, or "." for a second descriptor. RC_END: not there; RC_CORRUPT:
+ * there, but no directory (a symbolic link included). */
+CHECKED enum rc os_open_dir(int dir, const char *name, int *fd, struct err *e);
+/* Opens a regular file for reading. RC_END: not there; RC_CORRUPT: not a regular file. */
+CHECKED enum rc os_open_file(int dir, const char *name, int *fd, struct err *e);
+/* lstat. RC_END: not there. */
+CHECKED enum rc os_stat(int dir, const char *name, struct stat *st, struct err *e);
+CHECKED enum rc os_stat_fd(int fd, struct stat *st, struct err *e);
+/* Reads up to n bytes at off, short only at the end of the file. */
+CHECKED enum rc os_read(int fd, uint64_t off, void *buf, size_t n, size_t *got, struct err *e);
+/* A file as a src; borrows fd. Size is that of now. */
+CHECKED enum rc os_src(int fd, struct src *s, struct err *e);
+/* A whole small file, NUL after the last byte. RC_END: not there; RC_CORRUPT: not a regular file; RC_LIMIT: larger than
+ * cap bytes. */
+CHECKED enum rc os_read_small(
+	int dir, const char *name, size_t cap, struct arena *a, struct span *bytes, struct err *e);
+/* Target of a symbolic link, at most LIMIT_PATH_BYTES; buf holds one more for the NUL. RC_END: no link is there. */
+CHECKED enum rc os_read_link(int dir, const char *name, char *buf, size_t *n, struct err *e);
+
+/* Sequential reading from the medium rather than the page cache: O_DIRECT in large aligned pieces, else buffered with the
+ * cached pages dropped first. */
+struct os_reader {
+	int fd;
+	uint64_t off, size;
+	uint8_t *buf;
+	size_t cap;
+	bool direct;
+};
+#define OS_READER_BYTES ((size_t)1 << 20)
+/* buf: OS_READER_BYTES, page aligned, borrowed. Takes no ownership of fd, which must be a regular file. */
+CHECKED enum rc os_reader_open(struct os_reader *r, int fd, uint8_t *buf, struct err *e);
+/* The next piece, valid until the next call; RC_END after the last byte. */
+CHECKED enum rc os_reader_next(struct os_reader *r, struct span *piece, struct err *e);
+
+/* Names of a directory, "." and ".." left out, in the order of memcmp so that runs can be compared. The array belongs to
+ * the arena. type is DT_* or DT_UNKNOWN. */
+struct os_name {
+	const char *name;
+	uint64_t inode;
+	uint8_t type;
+};
+CHECKED enum rc os_list(int dir, struct arena *a, struct os_name **names, size_t *count, struct err *e);
+
+/* Extended attributes, none followed through a link. path is "/proc/self/fd/N/name"-free: the calls go through the
+ * directory descriptor. List: NUL-separated names in buf; *n 0 where the file system has none. RC_LIMIT: more than
+ * LIMIT_XATTR_BYTES. Value: RC_END if the attribute is not there. */
+CHECKED enum rc os_xattr_list(int dir, const char *name, char *buf, size_t cap, size_t *n, struct err *e);
+CHECKED enum rc os_xattr_get(
+	int dir, const char *name, const char *xattr, void *buf, size_t cap, size_t *n, struct err *e);
+
+/* flock(LOCK_EX|LOCK_NB). RC_END: somebody else holds it. */
+CHECKED enum rc os_lock(int fd, struct err *e);
+bool os_is_read_only(int dir);
+/* Free bytes for root and free inodes (UINT64_MAX where the file system does not count them). */
+CHECKED enum rc os_free(int dir, uint64_t *bytes, uint64_t *inodes, struct err *e);
+/* Nanoseconds of a clock that never goes back; and of the calendar, for labels only. */
+uint64_t os_clock_ns(void);
+uint64_t os_calendar_ns(void);
+unsigned os_cpu_count(void);
+/* This boot's id, 36 characters and a NUL; RC_END if /proc has none. */
+CHECKED enum rc os_boot_id(char id[37], struct err *e);
+
+#endif

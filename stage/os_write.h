@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/* System calls that change a disk; the only ones in the program. Each does one thing, so that a test can stop or fail the
+ * run at each (-Wl,--wrap). A name is one component beneath a directory descriptor; nothing follows a symbolic link.
+ * Nothing is durable before os_fsync or os_syncfs says so. After os_write_forbid every call fails with EROFS. */
+#ifndef OS_WRITE_H
+#define OS_WRITE_H
+
+#include <sys/stat.h>
+
+#include "base.h"
+
+/* For the life of the process: check and show cannot change a disk even by mistake. */
+void os_write_forbid(void);
+
+/* RC_END: there already. */
+CHECKED enum rc os_mkdir(int dir, const char *name, mode_t mode, struct err *e);
+/* O_CREAT | O_EXCL, for writing; RC_END: there already. */
+CHECKED enum rc os_create(int dir, const char *name, mode_t mode, int *fd, struct err *e);
+/* Opens an existing regular file for writing. */
+CHECKED enum rc os_open_write(int dir, const char *name, int *fd, struct err *e);
+/* All n bytes at off. */
+CHECKED enum rc os_write(int fd, uint64_t off, const void *buf, size_t n, struct err *e);
+CHECKED enum rc os_truncate(int fd, uint64_t size, struct err *e);
+CHECKED enum rc os_fsync(int fd, struct err *e);
+/* Everything written so far on the file system of fd. */
+CHECKED enum rc os_syncfs(int fd, struct err *e);
+/* Replaces what is at new_name. */
+CHECKED enum rc os_rename(int dir, const char *name, int new_dir, const char *new_name, struct err *e);
+/* RENAME_NOREPLACE; RC_END: something is at new_name. */
+CHECKED enum rc os_rename_new(int dir, const char *name, int new_dir, const char *new_name, struct err *e);
+/* RC_END: not there. */
+CHECKED enum rc os_unlink(int dir, const char *name, struct err *e);
+/* RC_END: not there. Fails on a directory that is not empty or is mounted on. */
+CHECKED enum rc os_rmdir(int dir, const char *name, struct err *e);
+/* RC_END: new_name is there already. */
+CHECKED enum rc os_link(int dir, const char *name, int new_dir, const char *new_name, struct err *e);
+CHECKED enum rc os_symlink(const char *target, int dir, const char *name, struct err *e);
+/* FIFO or device node, rdev as in stat. */
+CHECKED enum rc os_mknod(int dir, const char *name, mode_t mode, dev_t rdev, struct err *e);
+CHECKED enum rc os_chown(int dir, const char *name, uid_t uid, gid_t gid, struct err *e);
+/* Not for symbolic links. */
+CHECKED enum rc os_chmod(int dir, const char *name, mode_t mode, struct err *e);
+CHECKED enum rc os_set_times(
+	int dir, const char *name, struct timespec atime, struct timespec mtime, struct err *e);
+CHECKED enum rc os_xattr_set(
+	int dir, const char *name, const char *xattr, const void *value, size_t n, struct err *e);
+CHECKED enum rc os_xattr_remove(int dir, const char *name, const char *xattr, struct err *e);
+
+#endif
