@@ -1,0 +1,618 @@
+/* SPDX-License-Identifier: MIT */
+/* os.h and os_write.h for Linux. openat2 where the kernel has it (5.6); before that openat with O_NOFOLLOW, which is the
+ * same for one component. Extended attributes of a name beneath a directory go through /proc/self/fd: the *at calls are newer
+ * than the kernels we meet. /proc must be mounted; where it is not, attributes answer RC_IO and are left unchecked. */
+#include "os.h"
+#include "os_write.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/openat2.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <sys/xattr.h>
+#include <time.h>
+#include <unistd.h>
+
+/* ---- look ---- */
+
+void os_close(int *fd)
+{
+	if (*fd >= 0)
+		(void)close(*fd); /* read side, or already synced by whoever needed it durable */
+	*fd = -1;
+}
+
+/* One component beneath dir, no link followed. */
+static int open_beneath(int dir, const char *name, int flags)
+{
+	static atomic_bool no_openat2;
+	int fd;
+
+	flags |= O_CLOEXEC | O_NOFOLLOW | O_NOCTTY;
+	if (!no_openat2) {
+		const struct open_how how = {.flags = (uint64_t)(unsigned)flags,
+			.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
+		do
+			fd = (int)syscall(SYS_openat2, dir, name, &how, sizeof(how));
+		while (fd < 0 && (errno == EAGAIN || errno == EINTR));
+		/* EPERM: seccomp profiles older than the call answer so; then plain openat tells the truth */
+		if (fd >= 0 || (errno != ENOSYS && errno != EPERM))
+			return fd;
+		if (errno == ENOSYS)
+			no_openat2 = true;
+	}
+	if (strchr(name, '/')) {
+		errno = EXDEV;
+		return -1;
+	}
+	do
+		fd = openat(dir, name, flags);
+	while (fd < 0 && errno == EINTR);
+	return fd;
+}
+
+enum rc os_open_root(const char *path, int *fd, struct err *e)
+{
+	const int got = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (got < 0)
+		return errno == ENOENT ? RC_END : fail(e, RC_IO, "open %s", path);
+	*fd = got;
+	return RC_OK;
+}
+
+enum rc os_open_dir(int dir, const char *name, int *fd, struct err *e)
+{
+	int got = open_beneath(dir, name, O_RDONLY | O_DIRECTORY | O_NOATIME);
+
+	if (got < 0 && errno == EPERM) /* O_NOATIME is for the owner and root */
+		got = open_beneath(dir, name, O_RDONLY | O_DIRECTORY);
+	if (got < 0) {
+		if (errno == ENOENT)
+			return RC_END;
+		if (errno == ENOTDIR || errno == ELOOP || errno == EXDEV)
+			return RC_CORRUPT;
+		return fail(e, RC_IO, "open directory %s", name);
+	}
+	*fd = got;
+	return RC_OK;
+}
+
+enum rc os_open_file(int dir, const char *name, int *fd, struct err *e)
+{
+	struct stat st = {0};
+	int got = open_beneath(dir, name, O_RDONLY | O_NONBLOCK | O_NOATIME);
+
+	if (got < 0 && errno == EPERM)
+		got = open_beneath(dir, name, O_RDONLY | O_NONBLOCK);
+	if (got < 0) {
+		if (errno == ENOENT)
+			return RC_END;
+		if (errno == ELOOP || errno == ENXIO || errno == ENODEV || errno == ENOTDIR)
+			return RC_CORRUPT;
+		return fail(e, RC_IO, "open %s", name);
+	}
+	if (fstat(got, &st)) {
+		(void)fail(e, RC_IO, "stat %s", name); /* returned below, after the close */
+		(void)close(got);                      /* opened for reading */
+		return RC_IO;
+	}
+	if (!S_ISREG(st.st_mode)) {
+		(void)close(got); /* opened for reading */
+		return RC_CORRUPT;
+	}
+	*fd = got;
+	return RC_OK;
+}
+
+enum rc os_stat(int dir, const char *name, struct stat *st, struct err *e)
+{
+	struct stat found = {0};
+
+	if (fstatat(dir, name, &found, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT))
+		return errno == ENOENT ? RC_END : fail(e, RC_IO, "stat %s", name);
+	*st = found;
+	return RC_OK;
+}
+
+enum rc os_stat_fd(int fd, struct stat *st, struct err *e)
+{
+	struct stat found = {0};
+
+	if (fstat(fd, &found))
+		return fail(e, RC_IO, "stat of an open file");
+	*st = found;
+	return RC_OK;
+}
+
+enum rc os_read(int fd, uint64_t off, void *buf, size_t n, size_t *got, struct err *e)
+{
+	size_t done = 0;
+
+	while (done < n) {
+		const ssize_t step = pread(fd, (uint8_t *)buf + done, n - done, (off_t)(off + done));
+		if (step < 0 && errno == EINTR)
+			continue;
+		if (step < 0)
+			return fail(e, RC_IO, "read at byte %llu", (unsigned long long)(off + done));
+		if (step == 0)
+			break;
+		done += (size_t)step;
+	}
+	*got = done;
+	return RC_OK;
+}
+
+static enum rc file_read_at(const struct src *s, uint64_t off, void *buf, size_t n, struct err *e)
+{
+	size_t got = 0;
+	const enum rc rc = os_read(s->fd, off, buf, n, &got, e);
+
+	if (rc)
+		return rc;
+	return got == n ? RC_OK : fail(e, RC_CORRUPT, "the file became shorter while it was read");
+}
+
+enum rc os_src(int fd, struct src *s, struct err *e)
+{
+	struct stat st = {0};
+	const enum rc rc = os_stat_fd(fd, &st, e);
+
+	if (rc)
+		return rc;
+	*s = (struct src){.size = (uint64_t)st.st_size, .read_at = file_read_at, .fd = fd};
+	return RC_OK;
+}
+
+enum rc os_read_small(int dir, const char *name, size_t cap, struct arena *a, struct span *bytes, struct err *e)
+{
+	auto_fd fd = -1;
+	struct stat st = {0};
+	size_t got = 0;
+	enum rc rc;
+
+	if ((rc = os_open_file(dir, name, &fd, e)) || (rc = os_stat_fd(fd, &st, e)))
+		return rc;
+	if ((uint64_t)st.st_size > cap)
+		return RC_LIMIT;
+	uint8_t *const at = arena_get(a, (size_t)st.st_size + 1);
+	if (!at)
+		return fail(e, RC_NOMEM, "no memory to read %s", name);
+	if ((rc = os_read(fd, 0, at, (size_t)st.st_size, &got, e)))
+		return rc;
+	*bytes = span_of(at, got);
+	return RC_OK;
+}
+
+enum rc os_read_link(int dir, const char *name, char *buf, size_t *n, struct err *e)
+{
+	const ssize_t got = readlinkat(dir, name, buf, LIMIT_PATH_BYTES);
+
+	if (got < 0)
+		return errno == ENOENT || errno == EINVAL ? RC_END : fail(e, RC_IO, "read link %s", name);
+	buf[got < LIMIT_PATH_BYTES ? got : LIMIT_PATH_BYTES - 1] = 0;
+	*n = (size_t)got;
+	return RC_OK;
+}
+
+enum rc os_reader_open(struct os_reader *r, int fd, uint8_t *buf, struct err *e)
+{
+	struct stat st = {0};
+	const enum rc rc = os_stat_fd(fd, &st, e);
+
+	if (rc)
+		return rc;
+	*r = (struct os_reader){.fd = fd, .size = (uint64_t)st.st_size, .buf = buf, .cap = OS_READER_BYTES};
+	const int flags = fcntl(fd, F_GETFL);
+	/* a small file is one read either way, and its tail cannot be read with O_DIRECT on some file systems */
+	if (r->size >= 64u << 10 && flags >= 0 && fcntl(fd, F_SETFL, flags | O_DIRECT) == 0)
+		r->direct = true;
+	else
+		(void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED); /* only a hint */
+	return RC_OK;
+}
+
+enum rc os_reader_next(struct os_reader *r, struct span *piece, struct err *e)
+{
+	if (r->off >= r->size)
+		return RC_END;
+	for (;;) {
+		const ssize_t got = pread(r->fd, r->buf, r->cap, (off_t)r->off);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0 && errno == EINVAL && r->direct) {
+			const int flags = fcntl(r->fd, F_GETFL);
+			r->direct = false;
+			if (flags < 0 || fcntl(r->fd, F_SETFL, flags & ~O_DIRECT))
+				return fail(e, RC_IO, "leave direct reading");
+			(void)posix_fadvise(r->fd, 0, 0, POSIX_FADV_DONTNEED); /* only a hint */
+			continue;
+		}
+		if (got < 0)
+			return fail(e, RC_IO, "read at byte %llu", (unsigned long long)r->off);
+		if (got == 0)
+			return RC_END; /* became shorter: the digest will tell */
+		r->off += (uint64_t)got;
+		*piece = span_of(r->buf, (size_t)got);
+		return RC_OK;
+	}
+}
+
+static int compare_names(const void *a, const void *b)
+{
+	return strcmp(((const struct os_name *)a)->name, ((const struct os_name *)b)->name);
+}
+
+struct dirent64_raw {
+	uint64_t inode;
+	int64_t off;
+	unsigned short length;
+	unsigned char type;
+	char name[];
+};
+
+enum rc os_list(int dir, struct arena *a, struct os_name **names, size_t *count, struct err *e)
+{
+	_Alignas(struct dirent64_raw) uint8_t buf[32768];
+	size_t used = 0, cap = 0;
+	/* names first, in chunks: the array must be the arena's last allocation to grow in place, so the strings are kept
+	 * in a chain of blocks of their own */
+	char *block = NULL;
+	size_t block_left = 0;
+	auto_fd own = -1;
+	const enum rc rc = os_open_dir(dir, ".", &own, e); /* a position of our own */
+
+	if (rc)
+		return rc == RC_IO ? rc : fail(e, RC_IO, "list a directory");
+	struct os_name *list = NULL;
+	for (;;) {
+		const long got = syscall(SYS_getdents64, own, buf, sizeof(buf));
+		if (got < 0)
+			return fail(e, RC_IO, "list a directory");
+		if (got == 0)
+			break;
+		for (long at = 0; at < got;) {
+			const struct dirent64_raw *const d = (const struct dirent64_raw *)(buf + at);
+			at += d->length;
+			if (strcmp(d->name, ".") == 0 || strcmp(d->name, "..") == 0)
+				continue;
+			const size_t n = strlen(d->name) + 1;
+			if (used == cap) {
+				const size_t more = cap ? cap * 2 : 64;
+				list = arena_grow(a, list, cap * sizeof(*list), more * sizeof(*list));
+				cap = more;
+			}
+			if (list && n > block_left) {
+				block_left = n > 65536 ? n : cap > 512 ? 65536 : 2048;
+				block = arena_get(a, block_left);
+			}
+			if (!list || !block)
+				return fail(e, RC_NOMEM, "no memory to list a directory");
+			memcpy(block, d->name, n);
+			list[used++] = (struct os_name){block, d->inode, d->type};
+			block += n;
+			block_left -= n;
+		}
+	}
+	if (used)
+		qsort(list, used, sizeof(*list), compare_names);
+	*names = list;
+	*count = used;
+	return RC_OK;
+}
+
+/* "/proc/self/fd/<dir>/<name>": the last component is not followed by the l*xattr calls. */
+static bool through_proc(char *path, size_t cap, int dir, const char *name)
+{
+	const int n = snprintf(path, cap, "/proc/self/fd/%d/%s", dir, name);
+	return n > 0 && (size_t)n < cap;
+}
+
+enum rc os_xattr_list(int dir, const char *name, char *buf, size_t cap, size_t *n, struct err *e)
+{
+	char path[LIMIT_NAME_BYTES + 64];
+
+	if (!through_proc(path, sizeof(path), dir, name))
+		return fail(e, RC_LIMIT, "name too long");
+	const ssize_t got = llistxattr(path, buf, cap);
+	if (got < 0) {
+		if (errno == ENOTSUP) {
+			*n = 0;
+			return RC_OK;
+		}
+		if (errno == ERANGE || errno == E2BIG)
+			return fail(e, RC_LIMIT, "more than %zu bytes of attribute names on %s", cap, name);
+		return fail(e, RC_IO, "list attributes of %s", name);
+	}
+	*n = (size_t)got;
+	return RC_OK;
+}
+
+enum rc os_xattr_get(int dir, const char *name, const char *xattr, void *buf, size_t cap, size_t *n, struct err *e)
+{
+	char path[LIMIT_NAME_BYTES + 64];
+
+	if (!through_proc(path, sizeof(path), dir, name))
+		return fail(e, RC_LIMIT, "name too long");
+	const ssize_t got = lgetxattr(path, xattr, buf, cap);
+	if (got < 0) {
+		if (errno == ENODATA || errno == ENOTSUP)
+			return RC_END;
+		if (errno == ERANGE || errno == E2BIG)
+			return fail(e, RC_LIMIT, "attribute %s of %s is longer than %zu bytes", xattr, name, cap);
+		return fail(e, RC_IO, "read attribute %s of %s", xattr, name);
+	}
+	*n = (size_t)got;
+	return RC_OK;
+}
+
+enum rc os_lock(int fd, struct err *e)
+{
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+		return RC_OK;
+	return errno == EWOULDBLOCK ? RC_END : fail(e, RC_IO, "lock");
+}
+
+bool os_is_read_only(int dir)
+{
+	struct statvfs vfs;
+	return fstatvfs(dir, &vfs) == 0 && (vfs.f_flag & ST_RDONLY);
+}
+
+enum rc os_free(int dir, uint64_t *bytes, uint64_t *inodes, struct err *e)
+{
+	struct statvfs vfs;
+
+	if (fstatvfs(dir, &vfs))
+		return fail(e, RC_IO, "ask for free space");
+	*bytes = (uint64_t)vfs.f_bfree * vfs.f_frsize;
+	*inodes = vfs.f_files ? vfs.f_ffree : UINT64_MAX; /* btrfs has no inode table and says 0 of 0 */
+	return RC_OK;
+}
+
+static uint64_t clock_ns(clockid_t clock)
+{
+	struct timespec t = {0};
+	(void)clock_gettime(clock, &t); /* both clocks always exist */
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+uint64_t os_clock_ns(void)
+{
+	return clock_ns(CLOCK_MONOTONIC);
+}
+
+uint64_t os_calendar_ns(void)
+{
+	return clock_ns(CLOCK_REALTIME);
+}
+
+unsigned os_cpu_count(void)
+{
+	cpu_set_t set;
+
+	if (sched_getaffinity(0, sizeof(set), &set) == 0 && CPU_COUNT(&set) > 0)
+		return (unsigned)CPU_COUNT(&set);
+	return 1;
+}
+
+enum rc os_boot_id(char id[37], struct err *e)
+{
+	const int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+	char text[37] = {0};
+
+	if (fd < 0)
+		return errno == ENOENT ? RC_END : fail(e, RC_IO, "open the boot id");
+	const ssize_t got = read(fd, text, 36);
+	(void)close(fd); /* opened for reading */
+	if (got != 36)
+		return RC_END;
+	memcpy(id, text, sizeof(text));
+	return RC_OK;
+}
+
+/* ---- change ---- */
+
+static atomic_bool forbidden;
+
+void os_write_forbid(void)
+{
+	forbidden = true;
+}
+
+static bool refused(void)
+{
+	if (forbidden)
+		errno = EROFS;
+	return forbidden;
+}
+
+enum rc os_mkdir(int dir, const char *name, mode_t mode, struct err *e)
+{
+	if (refused() || mkdirat(dir, name, mode))
+		return errno == EEXIST ? RC_END : fail(e, RC_IO, "make directory %s", name);
+	return RC_OK;
+}
+
+enum rc os_create(int dir, const char *name, mode_t mode, int *fd, struct err *e)
+{
+	const int got =
+		refused() ? -1 : openat(dir, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+
+	if (got < 0)
+		return errno == EEXIST ? RC_END : fail(e, RC_IO, "create %s", name);
+	*fd = got;
+	return RC_OK;
+}
+
+enum rc os_open_write(int dir, const char *name, int *fd, struct err *e)
+{
+	const int got = refused() ? -1 : open_beneath(dir, name, O_RDWR | O_NONBLOCK);
+
+	if (got < 0)
+		return errno == ENOENT ? RC_END : fail(e, RC_IO, "open %s for writing", name);
+	*fd = got;
+	return RC_OK;
+}
+
+enum rc os_write(int fd, uint64_t off, const void *buf, size_t n, struct err *e)
+{
+	size_t done = 0;
+
+	if (refused())
+		return fail(e, RC_IO, "write");
+	while (done < n) {
+		const ssize_t step = pwrite(fd, (const uint8_t *)buf + done, n - done, (off_t)(off + done));
+		if (step < 0 && errno == EINTR)
+			continue;
+		if (step <= 0) {
+			if (step == 0)
+				errno = ENOSPC;
+			return fail(e, RC_IO, "write at byte %llu", (unsigned long long)(off + done));
+		}
+		done += (size_t)step;
+	}
+	return RC_OK;
+}
+
+enum rc os_truncate(int fd, uint64_t size, struct err *e)
+{
+	if (refused() || ftruncate(fd, (off_t)size))
+		return fail(e, RC_IO, "set the size to %llu bytes", (unsigned long long)size);
+	return RC_OK;
+}
+
+enum rc os_fsync(int fd, struct err *e)
+{
+	if (refused() || fsync(fd))
+		return fail(e, RC_IO, "sync");
+	return RC_OK;
+}
+
+enum rc os_syncfs(int fd, struct err *e)
+{
+	if (refused() || syncfs(fd))
+		return fail(e, RC_IO, "sync the file system");
+	return RC_OK;
+}
+
+enum rc os_rename(int dir, const char *name, int new_dir, const char *new_name, struct err *e)
+{
+	if (refused() || renameat(dir, name, new_dir, new_name))
+		return fail(e, RC_IO, "rename %s to %s", name, new_name);
+	return RC_OK;
+}
+
+enum rc os_rename_new(int dir, const char *name, int new_dir, const char *new_name, struct err *e)
+{
+	struct stat st = {0};
+
+	if (refused())
+		return fail(e, RC_IO, "rename %s to %s", name, new_name);
+	if (syscall(SYS_renameat2, dir, name, new_dir, new_name, 1u /* RENAME_NOREPLACE */) == 0)
+		return RC_OK;
+	if (errno == EEXIST)
+		return RC_END;
+	if (errno != EINVAL && errno != ENOSYS)
+		return fail(e, RC_IO, "rename %s to %s", name, new_name);
+	/* a file system without the flag: nobody else writes here, we hold the lock */
+	if (fstatat(new_dir, new_name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		return RC_END;
+	return os_rename(dir, name, new_dir, new_name, e);
+}
+
+enum rc os_unlink(int dir, const char *name, struct err *e)
+{
+	if (refused() || unlinkat(dir, name, 0))
+		return errno == ENOENT ? RC_END : fail(e, RC_IO, "remove %s", name);
+	return RC_OK;
+}
+
+enum rc os_rmdir(int dir, const char *name, struct err *e)
+{
+	if (refused() || unlinkat(dir, name, AT_REMOVEDIR))
+		return errno == ENOENT ? RC_END : fail(e, RC_IO, "remove directory %s", name);
+	return RC_OK;
+}
+
+enum rc os_link(int dir, const char *name, int new_dir, const char *new_name, struct err *e)
+{
+	if (refused() || linkat(dir, name, new_dir, new_name, 0))
+		return errno == EEXIST ? RC_END : fail(e, RC_IO, "link %s to %s", new_name, name);
+	return RC_OK;
+}
+
+enum rc os_symlink(const char *target, int dir, const char *name, struct err *e)
+{
+	if (refused() || symlinkat(target, dir, name))
+		return errno == EEXIST ? RC_END : fail(e, RC_IO, "make symbolic link %s", name);
+	return RC_OK;
+}
+
+enum rc os_mknod(int dir, const char *name, mode_t mode, dev_t rdev, struct err *e)
+{
+	if (refused() || mknodat(dir, name, mode, rdev))
+		return errno == EEXIST ? RC_END : fail(e, RC_IO, "make node %s", name);
+	return RC_OK;
+}
+
+enum rc os_chown(int dir, const char *name, uid_t uid, gid_t gid, struct err *e)
+{
+	if (refused() || fchownat(dir, name, uid, gid, AT_SYMLINK_NOFOLLOW))
+		return fail(e, RC_IO, "change the owner of %s", name);
+	return RC_OK;
+}
+
+enum rc os_chmod(int dir, const char *name, mode_t mode, struct err *e)
+{
+	/* fchmodat follows links; the caller's name is an inode of ours, and a link is refused */
+	struct stat st = {0};
+
+	if (refused() || fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW))
+		return fail(e, RC_IO, "change the mode of %s", name);
+	if (S_ISLNK(st.st_mode))
+		errno = ELOOP;
+	if (S_ISLNK(st.st_mode) || fchmodat(dir, name, mode, 0))
+		return fail(e, RC_IO, "change the mode of %s", name);
+	return RC_OK;
+}
+
+enum rc os_set_times(int dir, const char *name, struct timespec atime, struct timespec mtime, struct err *e)
+{
+	const struct timespec times[2] = {atime, mtime};
+
+	if (refused() || utimensat(dir, name, times, AT_SYMLINK_NOFOLLOW))
+		return fail(e, RC_IO, "set the times of %s", name);
+	return RC_OK;
+}
+
+enum rc os_xattr_set(int dir, const char *name, const char *xattr, const void *value, size_t n, struct err *e)
+{
+	char path[LIMIT_NAME_BYTES + 64];
+
+	if (!through_proc(path, sizeof(path), dir, name))
+		return fail(e, RC_LIMIT, "name too long");
+	if (refused() || lsetxattr(path, xattr, value, n, 0))
+		return fail(e, RC_IO, "set attribute %s of %s", xattr, name);
+	return RC_OK;
+}
+
+enum rc os_xattr_remove(int dir, const char *name, const char *xattr, struct err *e)
+{
+	char path[LIMIT_NAME_BYTES + 64];
+
+	if (!through_proc(path, sizeof(path), dir, name))
+		return fail(e, RC_LIMIT, "name too long");
+	if (refused() || lremovexattr(path, xattr))
+		return errno == ENODATA && !forbidden ? RC_END : fail(e, RC_IO, "remove attribute %s of %s", xattr, name);
+	return RC_OK;
+}
