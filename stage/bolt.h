@@ -10,6 +10,10 @@
 
 #define BOLT_NO_FREELIST UINT64_MAX
 
+/* bytes; key and value of one element that a cursor or bolt_get hands out (RC_LIMIT above). bbolt allows 2^31, etcd 1.5 MiB
+ * by default, and containerd's largest values, container specs, are some hundred KiB. bolt_check has no such bound. */
+#define BOLT_ITEM_MAX ((size_t)16 << 20)
+
 struct bolt_meta {
 	uint64_t root, root_sequence, freelist, high_water, txid; /* page ids; high_water: first page never allocated */
 	uint32_t page_size, flags;
@@ -48,8 +52,11 @@ CHECKED enum rc bolt_open(struct bolt *b, const struct src *src, struct arena *a
  * buckets, the freelist (if stored: exactly the unreachable pages, or a subset: leaks are counted, not a fault).
  * RC_CORRUPT: *fault holds the first fault. Takes one bit per page of scratch. */
 struct bolt_stats {
-	uint64_t pages_reachable, pages_free, pages_leaked, keys, buckets;
-	unsigned depth_max;
+	uint64_t pages_reachable; /* metas, trees, freelist */
+	uint64_t pages_free, pages_leaked; /* the three add up to the high water; without a stored freelist none is leaked */
+	uint64_t pages_odd; /* laid out as no bbolt does (gaps, spare overflow pages), but read well: no fault */
+	uint64_t keys, buckets; /* inline ones too */
+	unsigned depth_max; /* pages from a root to its leaves, both counted */
 };
 CHECKED enum rc bolt_check(struct bolt *b, struct arena scratch, struct bolt_stats *stats, struct bolt_fault *fault,
 	struct err *e);
@@ -62,16 +69,21 @@ struct bolt_bucket {
 /* The bucket all buckets are in. */
 struct bolt_bucket bolt_root(const struct bolt *b);
 
-/* One element. key and value are borrowed: valid until the cursor moves or the database is closed, whichever is first.
+/* One element. key and value are borrowed: from bolt_cursor_next until that cursor's next call (for a cursor over
+ * an inline bucket: as long as the inline page's own bytes), from bolt_get as long as its arena.
  * is_bucket: value is the bucket header (and inline page); decode it with bolt_bucket_of. */
 struct bolt_item {
 	struct span key, value;
 	bool is_bucket;
 };
+/* inline_page borrows from item->value: to keep an inline bucket beyond the cursor's next call, copy the value
+ * (arena_copy) and decode the copy. RC_CORRUPT: no bucket, or a malformed header. */
 CHECKED enum rc bolt_bucket_of(const struct bolt_item *item, struct bolt_bucket *bucket);
 
-/* A cursor over one bucket, in key order. It holds its own page buffers in the arena, so that a walk over a parent and
- * walks over its children do not disturb each other; take the arena back after use. */
+/* A cursor over one bucket, in key order. It keeps its place and its item in the arena, so that a walk over a parent
+ * and walks over its children do not disturb each other; take the arena back after use. *a must stay where it is while
+ * the cursor is used: an item larger than those before takes more of it (so what others took since from a COPY of *a
+ * must be done with by then). *bucket itself need not live on, the bytes of its inline page must. */
 struct bolt_cursor;
 CHECKED enum rc bolt_cursor_open(struct bolt *b, const struct bolt_bucket *bucket, struct arena *a,
 	struct bolt_cursor **c, struct err *e);
