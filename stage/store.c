@@ -1,0 +1,1275 @@
+/* SPDX-License-Identifier: MIT */
+#include "store.h"
+
+#include <dirent.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "os.h"
+
+/* bytes; a file that holds one short text: an ingest's ref or total, the uuid, a CRI status, our boot record */
+#define SMALL_FILE_BYTES ((size_t)64 << 10)
+
+/* schema numbers, minor part: containerd 1.3-1.7 write 3, 2.x writes 4 (containerd 2.3: core/metadata/migrations.go) */
+#define SCHEMA_OLDEST 3
+#define SCHEMA_NEWEST 4
+
+struct loader {
+	struct store *st;
+	struct arena scratch;
+	struct bolt *b;
+	struct err *e;
+};
+
+/* Appends a zeroed element; the array moves when it is full. */
+static void *push(struct arena *a, void **array, size_t *count, size_t size)
+{
+	if ((*count & (*count - 1)) == 0) { /* full at every power of two */
+		const size_t cap = *count ? *count * 2 : 1;
+		void *const bigger = arena_array(a, cap, size);
+		if (!bigger)
+			return NULL;
+		if (*count)
+			memcpy(bigger, *array, *count * size);
+		*array = bigger;
+	}
+	void *const at = (uint8_t *)*array + *count * size;
+	(*count)++;
+	return at;
+}
+
+#define PUSH(st, array, count) push((st)->keep, (void **)&(st)->array, &(st)->count, sizeof(*(st)->array))
+
+static enum rc no_memory(struct err *e)
+{
+	return fail(e, RC_NOMEM, "no memory for the records of the store");
+}
+
+const struct span *labels_get(const struct labels *l, const char *key)
+{
+	for (size_t i = 0; i < l->count; i++)
+		if (span_is(l->at[i].key, key))
+			return &l->at[i].value;
+	return NULL;
+}
+
+/* ---- reading buckets ---- */
+
+/* A value under a key, copied into keep. RC_END: not there, or a bucket. */
+static enum rc get_value(struct loader *l, const struct bolt_bucket *b, const char *key, struct span *value)
+{
+	struct bolt_item item = {0};
+	const enum rc rc = bolt_get(l->b, b, span_of_string(key), l->st->keep, &item, l->e);
+
+	if (rc)
+		return rc;
+	if (item.is_bucket)
+		return RC_END;
+	*value = item.value;
+	return RC_OK;
+}
+
+/* A bucket under a key; its bytes live in keep. RC_END: not there, or no bucket. */
+static enum rc get_bucket(struct loader *l, const struct bolt_bucket *b, const char *key, struct bolt_bucket *out)
+{
+	struct bolt_item item = {0};
+	const enum rc rc = bolt_get(l->b, b, span_of_string(key), l->st->keep, &item, l->e);
+
+	if (rc)
+		return rc;
+	return item.is_bucket ? bolt_bucket_of(&item, out) : RC_END;
+}
+
+/* RC_END becomes RC_OK: the field may be absent. */
+static enum rc optional(enum rc rc)
+{
+	return rc == RC_END ? RC_OK : rc;
+}
+
+typedef enum rc (*item_fn)(struct loader *l, const struct bolt_item *item, void *context);
+
+static enum rc each(struct loader *l, const struct bolt_bucket *b, item_fn fn, void *context)
+{
+	const struct arena mark = l->scratch;
+	struct bolt_cursor *c = NULL;
+	struct bolt_item item = {0};
+	enum rc rc = bolt_cursor_open(l->b, b, &l->scratch, &c, l->e);
+
+	while (rc == RC_OK && (rc = bolt_cursor_next(c, &item, l->e)) == RC_OK)
+		rc = fn(l, &item, context);
+	l->scratch = mark;
+	return rc == RC_END ? RC_OK : rc;
+}
+
+static enum rc each_in(struct loader *l, const struct bolt_bucket *b, const char *key, item_fn fn, void *context)
+{
+	struct bolt_bucket inner = {0};
+	const enum rc rc = get_bucket(l, b, key, &inner);
+
+	return rc ? optional(rc) : each(l, &inner, fn, context);
+}
+
+static enum rc add_label(struct loader *l, const struct bolt_item *item, void *context)
+{
+	struct labels *const labels = context;
+
+	if (item->is_bucket)
+		return RC_OK;
+	struct label *const label = push(l->st->keep, (void **)&labels->at, &labels->count, sizeof(*labels->at));
+	if (!label)
+		return no_memory(l->e);
+	label->key = arena_copy(l->st->keep, item->key);
+	label->value = arena_copy(l->st->keep, item->value);
+	return label->value.bad ? no_memory(l->e) : RC_OK;
+}
+
+static enum rc get_labels(struct loader *l, const struct bolt_bucket *b, struct labels *labels)
+{
+	return each_in(l, b, "labels", add_label, labels);
+}
+
+static enum rc add_fault(struct store *st, const char *path, enum store_fault_kind kind, const char *format, ...)
+	PRINTF_LIKE(4, 5);
+static enum rc add_fault(struct store *st, const char *path, enum store_fault_kind kind, const char *format, ...)
+{
+	struct store_fault *const f = PUSH(st, faults, fault_count);
+	va_list arguments;
+
+	if (!f)
+		return RC_NOMEM;
+	f->path = path;
+	f->kind = kind;
+	va_start(arguments, format);
+	(void)vsnprintf(f->fault.text, sizeof(f->fault.text), format, arguments); /* a cut text is still a text */
+	va_end(arguments);
+	return RC_OK;
+}
+
+static enum rc bad_record(struct loader *l, const char *path, const char *what, struct span key)
+{
+	char shown[120];
+
+	(void)escape(shown, sizeof(shown), key); /* a cut name is still a name */
+	return add_fault(l->st, path, STORE_DB_RECORD, "%s %s does not decode", what, shown);
+}
+
+/* ---- meta.db ---- */
+
+#define META_PATH STORE_META_DIR "/meta.db"
+#define OVERLAY_PATH STORE_OVERLAY_DIR "/metadata.db"
+
+/* Go's Time.MarshalBinary: version, 8 bytes of seconds since year 1, 4 of nanoseconds, 2 of zone. */
+static int64_t decode_time_ns(struct span s)
+{
+	const uint8_t version = span_u8(&s);
+	const uint64_t seconds = span_u64be(&s);
+	const uint32_t ns = span_u32be(&s);
+	const int64_t unix_s = (int64_t)(seconds - 62135596800u);
+
+	if (s.bad || (version != 1 && version != 2) || unix_s < 0 || unix_s > 9000000000)
+		return 0;
+	return unix_s * 1000000000 + ns;
+}
+
+struct in_namespace {
+	size_t ns;
+};
+
+static enum rc add_image(struct loader *l, const struct bolt_item *item, void *context)
+{
+	const struct in_namespace *const in = context;
+	struct bolt_bucket b = {0}, target = {0};
+	struct span digest = {0};
+	enum rc rc;
+
+	if (!item->is_bucket)
+		return bad_record(l, META_PATH, "image", item->key);
+	struct image *const image = PUSH(l->st, images, image_count);
+	if (!image)
+		return no_memory(l->e);
+	image->ns = in->ns;
+	image->name = arena_copy(l->st->keep, item->key);
+	if ((rc = bolt_bucket_of(item, &b)) || (rc = get_labels(l, &b, &image->labels)))
+		return rc;
+	if ((rc = get_bucket(l, &b, "target", &target)))
+		return optional(rc);
+	if ((rc = optional(get_value(l, &target, "digest", &digest))) ||
+		(rc = optional(get_value(l, &target, "mediatype", &image->media_type))))
+		return rc;
+	image->target_known = digest_parse(digest, &image->target) == RC_OK;
+	return RC_OK;
+}
+
+static enum rc add_content(struct loader *l, const struct bolt_item *item, void *context)
+{
+	const struct in_namespace *const in = context;
+	struct bolt_bucket b = {0};
+	struct span size = {0};
+	enum rc rc;
+
+	struct content *const c = PUSH(l->st, contents, content_count);
+	if (!c)
+		return no_memory(l->e);
+	c->ns = in->ns;
+	c->blob = STORE_NONE;
+	c->text = arena_copy(l->st->keep, item->key);
+	c->digest_known = digest_parse(c->text, &c->digest) == RC_OK;
+	if (!item->is_bucket || (rc = bolt_bucket_of(item, &b)))
+		return bad_record(l, META_PATH, "content", item->key);
+	rc = get_value(l, &b, "size", &size);
+	if (rc == RC_END)
+		return bad_record(l, META_PATH, "content", item->key);
+	if (rc)
+		return rc;
+	c->size = (uint64_t)span_varint(&size);
+	if (size.bad)
+		return bad_record(l, META_PATH, "content", item->key);
+	return get_labels(l, &b, &c->labels);
+}
+
+static enum rc add_ingest_record(struct loader *l, const struct bolt_item *item, void *context)
+{
+	const struct in_namespace *const in = context;
+	struct bolt_bucket b = {0};
+	enum rc rc;
+
+	if (!item->is_bucket)
+		return bad_record(l, META_PATH, "ingest", item->key);
+	struct ingest_record *const r = PUSH(l->st, ingest_records, ingest_record_count);
+	if (!r)
+		return no_memory(l->e);
+	r->ns = in->ns;
+	r->dir = STORE_NONE;
+	r->client_ref = arena_copy(l->st->keep, item->key);
+	if ((rc = bolt_bucket_of(item, &b)) || (rc = optional(get_value(l, &b, "ref", &r->ref))))
+		return rc;
+	return optional(get_value(l, &b, "expected", &r->expected));
+}
+
+/* RFC 3339 as Go writes it: enough to tell a time from anything else, since the time itself is never compared. */
+static bool is_rfc3339(struct span s)
+{
+	static const char shape[] = "dddd-dd-ddTdd:dd:dd";
+
+	if (s.left < sizeof(shape))
+		return false;
+	for (size_t i = 0; i + 1 < sizeof(shape); i++)
+		if (shape[i] == 'd' ? s.at[i] < '0' || s.at[i] > '9' : s.at[i] != (uint8_t)shape[i])
+			return false;
+	const uint8_t last = s.at[s.left - 1];
+	return last == 'Z' || (last >= '0' && last <= '9');
+}
+
+static enum rc add_lease(struct loader *l, const struct bolt_item *item, void *context)
+{
+	const struct in_namespace *const in = context;
+	struct bolt_bucket b = {0};
+	enum rc rc;
+
+	if (!item->is_bucket)
+		return bad_record(l, META_PATH, "lease", item->key);
+	struct lease *const lease = PUSH(l->st, leases, lease_count);
+	if (!lease)
+		return no_memory(l->e);
+	lease->ns = in->ns;
+	lease->id = arena_copy(l->st->keep, item->key);
+	if ((rc = bolt_bucket_of(item, &b)) || (rc = get_labels(l, &b, &lease->labels)))
+		return rc;
+	const struct span *const expire = labels_get(&lease->labels, "containerd.io/gc.expire");
+	lease->expires = expire && is_rfc3339(*expire);
+	return RC_OK;
+}
+
+static enum rc add_container(struct loader *l, const struct bolt_item *item, void *context)
+{
+	const struct in_namespace *const in = context;
+	struct bolt_bucket b = {0};
+	struct span created = {0};
+	enum rc rc;
+
+	if (!item->is_bucket)
+		return bad_record(l, META_PATH, "container", item->key);
+	struct container *const c = PUSH(l->st, containers, container_count);
+	if (!c)
+		return no_memory(l->e);
+	c->ns = in->ns;
+	c->id = arena_copy(l->st->keep, item->key);
+	if ((rc = bolt_bucket_of(item, &b)) || (rc = optional(get_value(l, &b, "image", &c->image))) ||
+		(rc = optional(get_value(l, &b, "snapshotter", &c->snapshotter))) ||
+		(rc = optional(get_value(l, &b, "snapshotKey", &c->snapshot_key))) ||
+		(rc = optional(get_value(l, &b, "createdat", &created))))
+		return rc;
+	c->created_ns = decode_time_ns(created);
+	return RC_OK;
+}
+
+static enum rc add_snapshot(struct loader *l, const struct bolt_item *item, void *context)
+{
+	const struct in_namespace *const in = context;
+	struct bolt_bucket b = {0};
+	enum rc rc;
+
+	if (!item->is_bucket)
+		return bad_record(l, META_PATH, "snapshot", item->key);
+	struct snapshot *const s = PUSH(l->st, snapshots, snapshot_count);
+	if (!s)
+		return no_memory(l->e);
+	s->ns = in->ns;
+	s->backend = STORE_NONE;
+	s->key = arena_copy(l->st->keep, item->key);
+	if ((rc = bolt_bucket_of(item, &b)))
+		return rc;
+	rc = get_value(l, &b, "name", &s->name);
+	if (rc == RC_END || (rc == RC_OK && s->name.left == 0))
+		return bad_record(l, META_PATH, "snapshot", item->key);
+	if (rc || (rc = optional(get_value(l, &b, "parent", &s->parent))))
+		return rc;
+	return get_labels(l, &b, &s->labels);
+}
+
+static enum rc add_snapshotter(struct loader *l, const struct bolt_item *item, void *context)
+{
+	struct in_namespace *const in = context;
+	struct bolt_bucket b = {0};
+	enum rc rc;
+
+	if (!item->is_bucket)
+		return bad_record(l, META_PATH, "snapshotter", item->key);
+	if ((rc = bolt_bucket_of(item, &b)))
+		return rc;
+	if (!span_is(item->key, "overlayfs")) {
+		l->st->other_snapshotters = true;
+		return RC_OK;
+	}
+	l->st->namespaces[in->ns].overlay_sequence = b.sequence;
+	return each(l, &b, add_snapshot, in);
+}
+
+static enum rc add_namespace(struct loader *l, const struct bolt_item *item, void *context)
+{
+	struct store *const st = l->st;
+	struct bolt_bucket b = {0}, content = {0};
+	struct in_namespace in = {st->namespace_count};
+	enum rc rc;
+
+	(void)context;
+	if (!item->is_bucket)
+		return RC_OK; /* v1/version */
+	struct namespace *const fresh = PUSH(st, namespaces, namespace_count);
+	if (!fresh)
+		return no_memory(l->e);
+	fresh->name = arena_copy(st->keep, item->key);
+	fresh->kubernetes = span_is(fresh->name, STORE_KUBERNETES);
+	fresh->images.first = st->image_count;
+	fresh->contents.first = st->content_count;
+	fresh->ingests.first = st->ingest_record_count;
+	fresh->leases.first = st->lease_count;
+	fresh->containers.first = st->container_count;
+	fresh->snapshots.first = st->snapshot_count;
+	if ((rc = bolt_bucket_of(item, &b)) || (rc = each_in(l, &b, "images", add_image, &in)) ||
+		(rc = each_in(l, &b, "leases", add_lease, &in)) ||
+		(rc = each_in(l, &b, "containers", add_container, &in)) ||
+		(rc = each_in(l, &b, "snapshots", add_snapshotter, &in)))
+		return rc;
+	rc = get_bucket(l, &b, "content", &content);
+	if (rc == RC_OK && ((rc = each_in(l, &content, "blob", add_content, &in)) ||
+				   (rc = each_in(l, &content, "ingests", add_ingest_record, &in))))
+		return rc;
+	if (rc && rc != RC_END)
+		return rc;
+	struct namespace *const ns = &st->namespaces[in.ns];
+	ns->images.count = st->image_count - ns->images.first;
+	ns->contents.count = st->content_count - ns->contents.first;
+	ns->ingests.count = st->ingest_record_count - ns->ingests.first;
+	ns->leases.count = st->lease_count - ns->leases.first;
+	ns->containers.count = st->container_count - ns->containers.first;
+	ns->snapshots.count = st->snapshot_count - ns->snapshots.first;
+	return RC_OK;
+}
+
+static enum rc read_meta(struct loader *l)
+{
+	const struct bolt_bucket root = bolt_root(l->b);
+	struct bolt_bucket v1 = {0};
+	struct span version = {0};
+	enum rc rc = get_bucket(l, &root, "v1", &v1);
+
+	if (rc == RC_END)
+		return RC_OK; /* no schema 0: judged together with what the disk holds */
+	if (rc)
+		return rc;
+	rc = get_value(l, &v1, "version", &version);
+	if (rc && rc != RC_END)
+		return rc;
+	const int64_t schema = rc == RC_END ? 0 : span_varint(&version);
+	if (rc == RC_END || version.bad || schema < SCHEMA_OLDEST || schema > SCHEMA_NEWEST)
+		return add_fault(l->st, META_PATH, STORE_DB_SCHEMA,
+			"schema %lld is not known to this program (it knows %d and %d)", (long long)schema, SCHEMA_OLDEST,
+			SCHEMA_NEWEST);
+	l->st->schema = (uint64_t)schema;
+	return each(l, &v1, add_namespace, NULL);
+}
+
+/* ---- metadata.db ---- */
+
+/* "<namespace>/<number>/<key>" of metadata's own snapshotter wrapper. */
+static void split_backend_key(struct backend *b)
+{
+	struct span s = b->key;
+	const uint8_t *const first = s.left ? memchr(s.at, '/', s.left) : NULL;
+
+	if (!first)
+		return;
+	const struct span ns = span_of(s.at, (size_t)(first - s.at));
+	(void)span_take(&s, ns.left + 1);
+	const uint8_t *const second = s.left ? memchr(s.at, '/', s.left) : NULL;
+	if (!second || parse_decimal(span_of(s.at, (size_t)(second - s.at)), &b->number))
+		return;
+	(void)span_take(&s, (size_t)(second - s.at) + 1);
+	b->ns_name = ns;
+	b->user_key = s;
+}
+
+static enum rc add_backend(struct loader *l, const struct bolt_item *item, void *context)
+{
+	struct bolt_bucket bucket = {0};
+	struct span id = {0}, kind = {0}, inodes = {0};
+	enum rc rc;
+
+	(void)context;
+	if (!item->is_bucket)
+		return bad_record(l, OVERLAY_PATH, "snapshot", item->key);
+	struct backend *const b = PUSH(l->st, backends, backend_count);
+	if (!b)
+		return no_memory(l->e);
+	b->key = arena_copy(l->st->keep, item->key);
+	b->parent_index = b->snapshot = STORE_NONE;
+	if ((rc = bolt_bucket_of(item, &bucket)) || (rc = optional(get_value(l, &bucket, "id", &id))) ||
+		(rc = optional(get_value(l, &bucket, "kind", &kind))) ||
+		(rc = optional(get_value(l, &bucket, "parent", &b->parent))) ||
+		(rc = optional(get_value(l, &bucket, "inodes", &inodes))) ||
+		(rc = get_labels(l, &bucket, &b->labels)))
+		return rc;
+	b->id = span_uvarint(&id);
+	const uint8_t kind_byte = span_u8(&kind);
+	if (id.bad || kind.bad || kind_byte < SNAPSHOT_VIEW || kind_byte > SNAPSHOT_COMMITTED || b->id == 0)
+		return bad_record(l, OVERLAY_PATH, "snapshot", item->key);
+	b->kind = (enum snapshot_kind)kind_byte;
+	if (b->kind == SNAPSHOT_COMMITTED && inodes.left) {
+		const int64_t count = span_varint(&inodes);
+		b->inodes = inodes.bad || count < 0 ? 0 : (uint64_t)count;
+	}
+	(void)snprintf(b->dir, sizeof(b->dir), "%llu", (unsigned long long)b->id); /* 20 digits fit */
+	split_backend_key(b);
+	return RC_OK;
+}
+
+static int compare_backend_id(const void *a, const void *b)
+{
+	const struct backend *const left = *(struct backend *const *)a, *const right = *(struct backend *const *)b;
+	return (left->id > right->id) - (left->id < right->id);
+}
+
+static struct backend *backend_by_id(struct backend **by_id, size_t count, uint64_t id)
+{
+	size_t low = 0, high = count;
+
+	while (low < high) {
+		const size_t middle = low + (high - low) / 2;
+		if (by_id[middle]->id < id)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < count && by_id[low]->id == id ? by_id[low] : NULL;
+}
+
+struct parents_context {
+	struct backend **by_id;
+};
+
+static enum rc add_parents_entry(struct loader *l, const struct bolt_item *item, void *context)
+{
+	const struct parents_context *const in = context;
+	struct span key = item->key;
+	const uint64_t parent = span_uvarint(&key);
+	const uint8_t zero = span_u8(&key);
+	const uint64_t child = span_uvarint(&key);
+
+	if (item->is_bucket || key.bad || zero || key.left)
+		return bad_record(l, OVERLAY_PATH, "entry of parents", item->key);
+	struct backend *const b = backend_by_id(in->by_id, l->st->backend_count, child);
+	if (b && span_equal(b->key, item->value) && b->parent_index != STORE_NONE &&
+		l->st->backends[b->parent_index].id == parent)
+		b->parents_entry = true;
+	return RC_OK;
+}
+
+static enum rc read_overlay(struct loader *l, struct backend ***by_id_out)
+{
+	struct store *const st = l->st;
+	const struct bolt_bucket root = bolt_root(l->b);
+	struct bolt_bucket v1 = {0}, snapshots = {0};
+	enum rc rc;
+
+	if ((rc = get_bucket(l, &root, "v1", &v1)) || (rc = get_bucket(l, &v1, "snapshots", &snapshots)))
+		return optional(rc);
+	st->overlay_sequence = snapshots.sequence;
+	if ((rc = each(l, &snapshots, add_backend, NULL)))
+		return rc;
+	struct backend **const by_id = arena_array(st->keep, st->backend_count + 1, sizeof(*by_id));
+	if (!by_id)
+		return no_memory(l->e);
+	for (size_t i = 0; i < st->backend_count; i++)
+		by_id[i] = &st->backends[i];
+	if (st->backend_count)
+		qsort(by_id, st->backend_count, sizeof(*by_id), compare_backend_id);
+	for (size_t i = 0; i + 1 < st->backend_count; i++)
+		if (by_id[i]->id == by_id[i + 1]->id)
+			return add_fault(st, OVERLAY_PATH, STORE_DB_RECORD, "two snapshots have the id %llu",
+				(unsigned long long)by_id[i]->id);
+	for (size_t i = 0; i < st->backend_count; i++) {
+		struct backend *const b = &st->backends[i];
+		if (b->parent.left)
+			b->parent_index = store_find_backend(st, b->parent);
+		if (b->parent_index != STORE_NONE)
+			st->backends[b->parent_index].children++;
+	}
+	struct parents_context in = {by_id};
+	*by_id_out = by_id;
+	return each_in(l, &v1, "parents", add_parents_entry, &in);
+}
+
+/* ---- databases ---- */
+
+static enum rc open_database(struct store *st, struct database *d, int dir, const char *name, const char *path,
+	struct arena scratch, struct err *e)
+{
+	struct bolt_fault fault = {0};
+	enum rc rc;
+
+	d->path = path;
+	rc = d->fd >= 0 ? RC_OK : os_open_file(dir, name, &d->fd, e); /* meta.db is open already: it holds the lock */
+	if (rc == RC_END)
+		return RC_OK;
+	if (rc == RC_CORRUPT)
+		return add_fault(st, path, STORE_DB_MISSING, "is not a regular file");
+	if (rc || (rc = os_src(d->fd, &d->src, e)))
+		return rc;
+	d->present = true;
+	rc = bolt_open(&d->bolt, &d->src, st->keep, &fault, e);
+	if (rc == RC_OK)
+		rc = bolt_check(&d->bolt, scratch, &d->stats, &fault, e);
+	if (rc == RC_OK) {
+		d->sound = true;
+		return RC_OK;
+	}
+	if (rc != RC_CORRUPT)
+		return rc;
+	struct store_fault *const f = PUSH(st, faults, fault_count);
+	if (!f)
+		return no_memory(e);
+	*f = (struct store_fault){path, STORE_DB_FAULT, fault};
+	return RC_OK;
+}
+
+/* The databases of snapshotters we leave alone must be sound too: containerd opens them, and whoever edits meta.db beside
+ * a broken one makes things worse. */
+static enum rc check_other_snapshotters(struct store *st, struct arena scratch, struct err *e)
+{
+	static const char prefix[] = "io.containerd.snapshotter.v1.";
+	struct os_name *names = NULL;
+	size_t count = 0;
+	enum rc rc = os_list(st->dir, &scratch, &names, &count, e);
+
+	for (size_t i = 0; rc == RC_OK && i < count; i++) {
+		auto_fd dir = -1;
+		struct database d = {.dir = -1, .fd = -1};
+		if (strncmp(names[i].name, prefix, sizeof(prefix) - 1) != 0 || strcmp(names[i].name, STORE_OVERLAY_DIR) == 0)
+			continue;
+		rc = os_open_dir(st->dir, names[i].name, &dir, e);
+		if (rc == RC_CORRUPT || rc == RC_END) {
+			rc = RC_OK;
+			continue;
+		}
+		const char *const path = arena_printf(st->keep, "%s/metadata.db", names[i].name);
+		if (rc == RC_OK)
+			rc = path ? open_database(st, &d, dir, "metadata.db", path, scratch, e) : no_memory(e);
+		os_close(&d.fd);
+	}
+	return rc;
+}
+
+/* ---- directories ---- */
+
+static enum rc add_stray(struct store *st, const char *dir, const char *name, enum stray_kind kind, bool is_directory,
+	bool empty, struct err *e)
+{
+	struct stray *const s = PUSH(st, strays, stray_count);
+	char *const kept = arena_string(st->keep, span_of_string(name));
+
+	if (!s || !kept)
+		return no_memory(e);
+	*s = (struct stray){.dir = dir, .name = kept, .kind = kind, .is_directory = is_directory, .empty = empty};
+	return RC_OK;
+}
+
+/* Whether a directory below dir is there and has an entry; what cannot be listed is not empty. */
+static bool is_empty_dir(int dir, const char *name, struct arena scratch)
+{
+	auto_fd fd = -1;
+	struct os_name *names = NULL;
+	struct err ignored = {0};
+	size_t count = 0;
+
+	return os_open_dir(dir, name, &fd, &ignored) == RC_OK &&
+	       os_list(fd, &scratch, &names, &count, &ignored) == RC_OK && count == 0;
+}
+
+static enum rc read_blobs(struct store *st, struct arena scratch, struct err *e)
+{
+	for (int kind = 0; st->blobs >= 0 && kind < DIGEST_KINDS; kind++) {
+		auto_fd dir = -1;
+		struct os_name *names = NULL;
+		size_t count = 0;
+		struct arena local = scratch;
+		const char *const path = kind == DIGEST_SHA256   ? STORE_CONTENT_DIR "/blobs/sha256"
+					 : kind == DIGEST_SHA384 ? STORE_CONTENT_DIR "/blobs/sha384"
+								 : STORE_CONTENT_DIR "/blobs/sha512";
+		enum rc rc = store_open_blob_dir(st, (enum digest_kind)kind, &dir, e);
+		if (rc == RC_END)
+			continue;
+		if (rc || (rc = os_list(dir, &local, &names, &count, e)))
+			return rc;
+		for (size_t i = 0; i < count; i++) {
+			struct digest d;
+			struct stat found = {0};
+			char text[DIGEST_TEXT_BYTES];
+			rc = os_stat(dir, names[i].name, &found, e);
+			if (rc == RC_END)
+				continue;
+			if (rc)
+				return rc;
+			if (digest_parse_hex((enum digest_kind)kind, span_of_string(names[i].name), &d)) {
+				rc = add_stray(st, path, names[i].name, STRAY_BLOB_NAME, S_ISDIR(found.st_mode), false, e);
+				if (rc)
+					return rc;
+				continue;
+			}
+			struct blob *const b = PUSH(st, blob_files, blob_count);
+			if (!b)
+				return no_memory(e);
+			digest_format(&d, text);
+			*b = (struct blob){.digest = d,
+				.text = arena_copy(st->keep, span_of_string(text)),
+				.size = (uint64_t)found.st_size,
+				.inode = found.st_ino,
+				.mode = found.st_mode & 07777,
+				.regular = S_ISREG(found.st_mode)};
+			if (b->text.bad)
+				return no_memory(e);
+		}
+	}
+	return RC_OK;
+}
+
+static void split_ref(struct ingest *in)
+{
+	struct span s = in->ref;
+	uint64_t number = 0;
+	const uint8_t *const first = s.left ? memchr(s.at, '/', s.left) : NULL;
+
+	if (!first)
+		return;
+	const struct span ns = span_of(s.at, (size_t)(first - s.at));
+	(void)span_take(&s, ns.left + 1);
+	const uint8_t *const second = s.left ? memchr(s.at, '/', s.left) : NULL;
+	if (!second || parse_decimal(span_of(s.at, (size_t)(second - s.at)), &number))
+		return;
+	(void)span_take(&s, (size_t)(second - s.at) + 1);
+	in->ns_name = ns;
+	in->client_ref = s;
+	/* the digest is the tail after the last '@' or '-' (containerd 2.3: core/remotes/handlers.go) */
+	size_t at = s.left;
+	while (at > 0 && s.at[at - 1] != '@' && s.at[at - 1] != '-')
+		at--;
+	in->expected_known = at > 0 && digest_parse(span_of(s.at + at, s.left - at), &in->expected) == RC_OK;
+}
+
+static enum rc read_ingest(struct store *st, const char *name, struct ingest *in, struct err *e)
+{
+	auto_fd dir = -1;
+	struct stat found = {0};
+	struct span text = {0};
+	struct digest d;
+	struct hash h;
+	enum rc rc = os_open_dir(st->ingest_dir, name, &dir, e);
+
+	if (rc == RC_CORRUPT || rc == RC_END)
+		return RC_OK;
+	if (rc)
+		return rc;
+	in->is_directory = true;
+	rc = os_read_small(dir, "ref", SMALL_FILE_BYTES, st->keep, &in->ref, e);
+	if (rc == RC_IO || rc == RC_NOMEM)
+		return rc;
+	if (in->ref.left) {
+		char hex[DIGEST_TEXT_BYTES];
+		hash_begin(&h, DIGEST_SHA256);
+		hash_add(&h, in->ref.at, in->ref.left);
+		hash_end(&h, &d);
+		digest_format(&d, hex);
+		in->ref_fits = strcmp(hex + sizeof("sha256:") - 1, name) == 0;
+		if (in->ref_fits)
+			split_ref(in);
+	}
+	rc = os_read_small(dir, "total", SMALL_FILE_BYTES, st->keep, &text, e);
+	if (rc == RC_IO || rc == RC_NOMEM)
+		return rc;
+	if (rc || parse_decimal(text, &in->total))
+		in->total = 0; /* unknown, as containerd takes it */
+	rc = os_stat(dir, "data", &found, e);
+	if (rc == RC_OK && S_ISREG(found.st_mode)) {
+		in->has_data = true;
+		in->data_size = (uint64_t)found.st_size;
+	}
+	return optional(rc);
+}
+
+static enum rc read_ingests(struct store *st, struct arena scratch, struct err *e)
+{
+	struct os_name *names = NULL;
+	size_t count = 0;
+	enum rc rc = st->ingest_dir < 0 ? RC_OK : os_list(st->ingest_dir, &scratch, &names, &count, e);
+
+	for (size_t i = 0; rc == RC_OK && i < count; i++) {
+		struct ingest *const in = PUSH(st, ingests, ingest_count);
+		char *const name = arena_string(st->keep, span_of_string(names[i].name));
+		if (!in || !name)
+			return no_memory(e);
+		in->name = span_of_string(name);
+		in->record = STORE_NONE;
+		rc = read_ingest(st, name, in, e);
+	}
+	return rc;
+}
+
+static enum rc read_snapshot_dirs(struct store *st, struct backend **by_id, struct arena scratch, struct err *e)
+{
+	static const char path[] = STORE_OVERLAY_DIR "/snapshots";
+	struct os_name *names = NULL;
+	size_t count = 0;
+	enum rc rc = st->snapshots_dir < 0 ? RC_OK : os_list(st->snapshots_dir, &scratch, &names, &count, e);
+
+	for (size_t i = 0; rc == RC_OK && i < count; i++) {
+		const char *const name = names[i].name;
+		struct stat found = {0};
+		uint64_t id = 0;
+		rc = os_stat(st->snapshots_dir, name, &found, e);
+		if (rc == RC_END) {
+			rc = RC_OK;
+			continue;
+		}
+		if (rc)
+			break;
+		const bool is_directory = S_ISDIR(found.st_mode);
+		const bool number = parse_decimal(span_of_string(name), &id) == RC_OK;
+		struct backend *const b = number ? backend_by_id(by_id, st->backend_count, id) : NULL;
+		if (b) {
+			b->dir_found = true;
+			b->dir_is_directory = is_directory;
+			continue;
+		}
+		bool empty = true;
+		if (number && is_directory) {
+			auto_fd dir = -1;
+			struct err ignored = {0};
+			struct stat fs = {0};
+			empty = os_open_dir(st->snapshots_dir, name, &dir, &ignored) == RC_OK &&
+				(os_stat(dir, "fs", &fs, &ignored) == RC_END || is_empty_dir(dir, "fs", scratch));
+		}
+		const bool half = strncmp(name, "new-", 4) == 0 || strncmp(name, "rm-", 3) == 0;
+		rc = add_stray(st, path, name,
+			number ? STRAY_SNAPSHOT_DIR : half ? STRAY_SNAPSHOT_NEW : STRAY_SNAPSHOT_OTHER, is_directory, empty, e);
+		if (rc == RC_OK)
+			st->strays[st->stray_count - 1].id = id;
+	}
+	return rc;
+}
+
+/* Names in one directory that begin with a prefix. */
+static enum rc find_prefixed(struct store *st, const char *dir_name, const char *prefix, enum stray_kind kind,
+	struct arena scratch, struct err *e)
+{
+	auto_fd dir = -1;
+	struct os_name *names = NULL;
+	struct stat here = {0};
+	size_t count = 0;
+	enum rc rc = os_open_dir(st->dir, dir_name, &dir, e);
+
+	if (rc == RC_END || rc == RC_CORRUPT)
+		return RC_OK;
+	if (rc || (rc = os_list(dir, &scratch, &names, &count, e)) || (rc = os_stat_fd(dir, &here, e)))
+		return rc;
+	for (size_t i = 0; rc == RC_OK && i < count; i++) {
+		struct stat found = {0};
+		if (strncmp(names[i].name, prefix, strlen(prefix)) != 0)
+			continue;
+		rc = os_stat(dir, names[i].name, &found, e);
+		if (rc == RC_END || (rc == RC_OK && found.st_dev != here.st_dev)) { /* a mount point is in use */
+			rc = RC_OK;
+			continue;
+		}
+		if (rc == RC_OK)
+			rc = add_stray(st, dir_name, names[i].name, kind, S_ISDIR(found.st_mode),
+				S_ISDIR(found.st_mode) && is_empty_dir(dir, names[i].name, scratch), e);
+	}
+	return rc;
+}
+
+static bool all_zero(struct span s)
+{
+	for (size_t i = 0; i < s.left; i++)
+		if (s.at[i])
+			return false;
+	return true;
+}
+
+static bool is_uuid(struct span s)
+{
+	static const char shape[] = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
+
+	if (s.left != sizeof(shape) - 1)
+		return false;
+	for (size_t i = 0; i < s.left; i++) {
+		const uint8_t c = s.at[i] | 0x20; /* lower case, and '-' stays */
+		if (shape[i] == '-' ? s.at[i] != '-' : !((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f')))
+			return false;
+	}
+	return true;
+}
+
+static enum rc add_state_file(struct store *st, const char *dir, const char *name, enum state_kind kind, size_t container,
+	const char *why, struct err *e)
+{
+	struct state_file *const f = PUSH(st, state_files, state_file_count);
+
+	if (!f)
+		return no_memory(e);
+	*f = (struct state_file){dir, name, kind, container, why};
+	return RC_OK;
+}
+
+static enum rc read_state_files(struct store *st, struct arena scratch, struct err *e)
+{
+	auto_fd introspection = -1, cri = -1, containers = -1;
+	struct span text = {0};
+	enum rc rc = os_open_dir(st->dir, STORE_INTROSPECTION_DIR, &introspection, e);
+
+	if (rc == RC_OK) {
+		rc = os_read_small(introspection, "uuid", SMALL_FILE_BYTES, &scratch, &text, e);
+		if (rc == RC_OK && !is_uuid(text))
+			rc = add_state_file(st, STORE_INTROSPECTION_DIR, "uuid", STATE_UUID, STORE_NONE,
+				text.left == 0	 ? "is empty"
+				: all_zero(text) ? "holds only zero bytes"
+						 : "holds no UUID",
+				e);
+	}
+	if (rc == RC_IO || rc == RC_NOMEM)
+		return rc;
+	const size_t ns = store_find_namespace(st, span_of_string(STORE_KUBERNETES));
+	if (ns == STORE_NONE || os_open_dir(st->dir, STORE_CRI_DIR, &cri, e) ||
+		os_open_dir(cri, "containers", &containers, e))
+		return RC_OK; /* no CRI here; what cannot be opened is not judged */
+	const struct range r = st->namespaces[ns].containers;
+	for (size_t i = r.first; i < r.first + r.count; i++) {
+		auto_fd dir = -1;
+		struct arena local = scratch;
+		if (!name_ok(st->containers[i].id))
+			continue;
+		const char *const id = arena_string(st->keep, st->containers[i].id);
+		if (!id)
+			return no_memory(e);
+		rc = os_open_dir(containers, id, &dir, e);
+		if (rc == RC_END || rc == RC_CORRUPT)
+			continue; /* a sandbox, or a container that CRI does not know: not ours to make up */
+		if (rc)
+			return rc;
+		text = (struct span){0};
+		rc = os_read_small(dir, "status", SMALL_FILE_BYTES, &local, &text, e);
+		if (rc == RC_IO || rc == RC_NOMEM)
+			return rc;
+		if (rc == RC_END || (rc == RC_OK && all_zero(text))) {
+			const char *const path = arena_printf(st->keep, STORE_CRI_DIR "/containers/%s", id);
+			if (!path)
+				return no_memory(e);
+			rc = add_state_file(st, path, "status", STATE_CRI_STATUS, i,
+				rc == RC_END ? "is missing" : text.left ? "holds only zero bytes" : "is empty", e);
+			if (rc)
+				return rc;
+		}
+	}
+	return RC_OK;
+}
+
+/* ---- this boot, or an earlier one ---- */
+
+struct known_root {
+	const char *root, *state;
+};
+
+/* containerd-store.md 1.4 */
+static const struct known_root known_roots[] = {
+	{"/var/lib/containerd", "/run/containerd"},
+	{"/var/lib/rancher/k3s/agent/containerd", "/run/k3s/containerd"},
+	{"/var/lib/rancher/rke2/agent/containerd", "/run/k3s/containerd"},
+	{"/var/lib/k0s/containerd", "/run/k0s/containerd"},
+	{"/var/snap/microk8s/common/var/lib/containerd", "/var/snap/microk8s/common/run/containerd"},
+	{"/var/lib/docker/containerd/daemon", "/var/run/docker/containerd/daemon"},
+	{"/system/var/lib/containerd", "/system/run/containerd"},
+	{"/var/lib/host-containerd", "/run/host-containerd"},
+};
+
+enum rc store_well_known(const char *sysroot, struct arena *a, const char ***roots, struct err *e)
+{
+	const size_t n = sizeof(known_roots) / sizeof(known_roots[0]);
+	const char **const found = arena_array(a, n + 1, sizeof(*found));
+	size_t count = 0;
+
+	if (!found)
+		return no_memory(e);
+	for (size_t i = 0; i < n; i++) {
+		auto_fd fd = -1;
+		const char *const path = arena_printf(a, "%s%s", sysroot, known_roots[i].root);
+		struct err ignored = {0};
+		if (!path)
+			return no_memory(e);
+		/* what cannot be opened exists and is reported when it is its turn */
+		if (os_open_root(path, &fd, &ignored) != RC_END)
+			found[count++] = path;
+	}
+	*roots = found;
+	return RC_OK;
+}
+
+/* Leases and half-done work may be dropped only if containerd has not run since this boot. The proof is a state directory
+ * that does not exist yet, as long as we have not been here in this boot ourselves; a clock is never asked. */
+static enum rc judge_boot(struct store *st, const char *sysroot, struct arena scratch, struct err *e)
+{
+	auto_fd own = -1, state = -1;
+	struct span seen = {0};
+	struct err ignored = {0};
+	const char *state_path = "/run/containerd";
+	enum rc rc = os_boot_id(st->boot_id, e);
+
+	if (rc == RC_IO)
+		return rc;
+	rc = os_open_dir(st->dir, STORE_OWN_DIR, &own, e);
+	if (rc == RC_OK)
+		rc = os_read_small(own, "boot", SMALL_FILE_BYTES, &scratch, &seen, e);
+	if (rc == RC_IO || rc == RC_NOMEM)
+		return rc;
+	if (st->boot_id[0] && rc == RC_OK && span_starts(seen, st->boot_id)) {
+		st->boot_evidence = "containerd-fsck has already repaired this store since the machine started";
+		return RC_OK;
+	}
+	const size_t length = strlen(st->path);
+	for (size_t i = 0; i < sizeof(known_roots) / sizeof(known_roots[0]); i++) {
+		const size_t n = strlen(known_roots[i].root);
+		if (length >= n && strcmp(st->path + length - n, known_roots[i].root) == 0)
+			state_path = known_roots[i].state;
+	}
+	const char *const path = arena_printf(&scratch, "%s%s", sysroot, state_path);
+	if (!path)
+		return no_memory(e);
+	st->boot_proved_new = os_open_root(path, &state, &ignored) == RC_END;
+	st->boot_evidence = arena_printf(st->keep, "%s %s", path,
+		st->boot_proved_new ? "does not exist: containerd has not run since the machine started"
+				    : "exists: containerd may have run since the machine started");
+	return st->boot_evidence ? RC_OK : no_memory(e);
+}
+
+/* ---- putting it together ---- */
+
+static void link_records(struct store *st)
+{
+	for (size_t i = 0; i < st->content_count; i++) {
+		struct content *const c = &st->contents[i];
+		c->blob = c->digest_known ? store_find_blob(st, &c->digest) : STORE_NONE;
+		if (c->blob != STORE_NONE)
+			st->blob_files[c->blob].records++;
+	}
+	for (size_t i = 0; i < st->snapshot_count; i++) {
+		struct snapshot *const s = &st->snapshots[i];
+		s->backend = store_find_backend(st, s->name);
+		if (s->backend != STORE_NONE)
+			st->backends[s->backend].snapshot = i;
+	}
+	for (size_t i = 0; i < st->ingest_count; i++) {
+		struct ingest *const in = &st->ingests[i];
+		for (size_t k = 0; in->ref.left && k < st->ingest_record_count; k++) {
+			if (!span_equal(st->ingest_records[k].ref, in->ref))
+				continue;
+			in->record = k;
+			st->ingest_records[k].dir = i;
+		}
+	}
+}
+
+/* A database that went back in time: its counters are behind what the other one, or the disk, has seen. One step ahead
+ * is the ordinary trace of a cut (the directory or the other record was made, the counter's transaction was not). */
+static enum rc judge_sequences(struct store *st)
+{
+	uint64_t dir_max = 0;
+	bool ahead_holds_data = false;
+	enum rc rc = RC_OK;
+
+	for (size_t i = 0; i < st->stray_count; i++) {
+		if (st->strays[i].kind != STRAY_SNAPSHOT_DIR)
+			continue;
+		if (st->strays[i].id > dir_max)
+			dir_max = st->strays[i].id;
+		if (st->strays[i].id > st->overlay_sequence && !st->strays[i].empty)
+			ahead_holds_data = true;
+	}
+	for (size_t i = 0; i < st->backend_count; i++)
+		if (st->backends[i].id > st->overlay_sequence)
+			rc = add_fault(st, OVERLAY_PATH, STORE_DB_ROLLED_BACK,
+				"its counter says %llu, a snapshot in it has id %llu",
+				(unsigned long long)st->overlay_sequence, (unsigned long long)st->backends[i].id);
+	if (rc == RC_OK && (dir_max > st->overlay_sequence + 1 || ahead_holds_data))
+		rc = add_fault(st, OVERLAY_PATH, STORE_DB_ROLLED_BACK,
+			"its counter says %llu, the directory snapshots/%llu was made later: the database is older than the "
+			"directories",
+			(unsigned long long)st->overlay_sequence, (unsigned long long)dir_max);
+	if (rc == RC_OK && st->backend_count == 0 && st->overlay_sequence == 0 && st->snapshot_count)
+		rc = add_fault(st, OVERLAY_PATH, STORE_DB_ROLLED_BACK, "is empty, and meta.db has %zu snapshots in it",
+			st->snapshot_count);
+	for (size_t i = 0; rc == RC_OK && i < st->backend_count; i++) {
+		const struct backend *const b = &st->backends[i];
+		const size_t ns = b->user_key.left ? store_find_namespace(st, b->ns_name) : STORE_NONE;
+		const uint64_t sequence = ns == STORE_NONE ? 0 : st->namespaces[ns].overlay_sequence;
+		if (b->user_key.left && b->number > sequence + 1) {
+			char shown[100];
+			(void)escape(shown, sizeof(shown), b->key); /* a cut name is still a name */
+			return add_fault(st, META_PATH, STORE_DB_ROLLED_BACK,
+				"its counter says %llu, metadata.db has %s: meta.db is older than metadata.db",
+				(unsigned long long)sequence, shown);
+		}
+	}
+	return rc;
+}
+
+static enum rc open_optional_dir(int dir, const char *name, int *fd, struct err *e)
+{
+	const enum rc rc = os_open_dir(dir, name, fd, e);
+	return rc == RC_END || rc == RC_CORRUPT ? RC_OK : rc;
+}
+
+static enum rc open_dirs(struct store *st, bool *is_root, struct err *e)
+{
+	auto_fd content = -1;
+	enum rc rc;
+
+	if ((rc = open_optional_dir(st->dir, STORE_META_DIR, &st->meta.dir, e)) ||
+		(rc = open_optional_dir(st->dir, STORE_OVERLAY_DIR, &st->overlay.dir, e)) ||
+		(rc = open_optional_dir(st->dir, STORE_CONTENT_DIR, &content, e)))
+		return rc;
+	if (content >= 0 && ((rc = open_optional_dir(content, "blobs", &st->blobs, e)) ||
+				    (rc = open_optional_dir(content, "ingest", &st->ingest_dir, e))))
+		return rc;
+	if (st->overlay.dir >= 0)
+		rc = open_optional_dir(st->overlay.dir, "snapshots", &st->snapshots_dir, e);
+	*is_root = st->meta.dir >= 0 || content >= 0 || st->overlay.dir >= 0;
+	return rc;
+}
+
+/* Sound databases, but one of them is not there although the rest of the store says it must have been. */
+static enum rc judge_missing(struct store *st)
+{
+	const bool holds = st->blob_count || st->backend_count || st->stray_count;
+
+	if (!st->meta.present && holds)
+		return add_fault(st, META_PATH, STORE_DB_MISSING,
+			"is not there, and the store holds %zu blobs and %zu snapshots", st->blob_count, st->backend_count);
+	if (st->meta.present && st->schema == 0 && holds && st->fault_count == 0)
+		return add_fault(st, META_PATH, STORE_DB_ROLLED_BACK,
+			"is empty, and the store holds %zu blobs and %zu snapshots", st->blob_count, st->backend_count);
+	if (!st->overlay.present && st->snapshot_count)
+		return add_fault(st, OVERLAY_PATH, STORE_DB_MISSING, "is not there, and meta.db has %zu snapshots in it",
+			st->snapshot_count);
+	return RC_OK;
+}
+
+static enum rc load(struct store *st, const char *sysroot, struct arena scratch, struct err *e)
+{
+	struct backend **by_id = NULL;
+	struct loader meta = {st, scratch, &st->meta.bolt, e};
+	struct loader overlay = {st, scratch, &st->overlay.bolt, e};
+	enum rc rc;
+
+	if ((rc = check_other_snapshotters(st, scratch, e)))
+		return rc;
+	if (st->fault_count)
+		return RC_OK; /* nothing more can be believed */
+	if ((st->meta.present && (rc = read_meta(&meta))) || (st->overlay.present && (rc = read_overlay(&overlay, &by_id))))
+		return rc == RC_CORRUPT ? fail(e, RC_CORRUPT, "a record of the databases does not decode") : rc;
+	if ((rc = read_blobs(st, scratch, e)) || (rc = read_ingests(st, scratch, e)) ||
+		(rc = read_snapshot_dirs(st, by_id, scratch, e)))
+		return rc;
+	if (st->fault_count == 0 && ((rc = judge_missing(st)) || (rc = judge_sequences(st))))
+		return rc;
+	if (st->fault_count)
+		return RC_OK;
+	link_records(st);
+	if ((rc = find_prefixed(st, STORE_CONTENT_DIR, ".fsverity-check-", STRAY_PROBE, scratch, e)) ||
+		(rc = find_prefixed(st, STORE_OVERLAY_DIR, "userxattr-check", STRAY_PROBE, scratch, e)) ||
+		(rc = find_prefixed(st, STORE_OVERLAY_DIR, "multiple-lowerdir-check", STRAY_PROBE, scratch, e)) ||
+		(rc = find_prefixed(st, "tmpmounts", "containerd-mount", STRAY_TMPMOUNT, scratch, e)) ||
+		(rc = find_prefixed(st, STORE_OWN_DIR, "staging", STRAY_OWN, scratch, e)) ||
+		(rc = read_state_files(st, scratch, e)))
+		return rc;
+	return judge_boot(st, sysroot, scratch, e);
+}
+
+enum rc store_open(struct store *out, const char *path, const char *sysroot, struct arena *keep, struct arena scratch,
+	enum store_refusal *refusal, struct err *e)
+{
+	struct store st = {.path = path,
+		.dir = -1,
+		.blobs = -1,
+		.ingest_dir = -1,
+		.snapshots_dir = -1,
+		.keep = keep,
+		.meta = {.dir = -1, .fd = -1, .path = META_PATH},
+		.overlay = {.dir = -1, .fd = -1, .path = OVERLAY_PATH},
+		.boot_evidence = ""};
+	bool is_root = false;
+	enum rc rc = os_open_root(path, &st.dir, e);
+
+	*refusal = STORE_OPENED;
+	if (rc == RC_END) {
+		*refusal = STORE_NOT_THERE;
+		return RC_OK;
+	}
+	if (rc == RC_OK)
+		rc = open_dirs(&st, &is_root, e);
+	if (rc == RC_OK && !is_root) {
+		store_close(&st);
+		*refusal = STORE_NOT_A_ROOT;
+		return RC_OK;
+	}
+	if (rc == RC_OK) {
+		st.read_only = os_is_read_only(st.dir);
+		/* the lock before the first look at a page: whoever holds it is writing */
+		auto_fd lock = -1;
+		if (st.meta.dir >= 0 && os_open_file(st.meta.dir, "meta.db", &lock, e) == RC_OK) {
+			const enum rc locked = os_lock(lock, e);
+			if (locked == RC_END) {
+				store_close(&st);
+				*refusal = STORE_RUNNING;
+				return RC_OK;
+			}
+			rc = locked;
+			st.meta.fd = take_fd(&lock);
+		} else if (e->rc) {
+			rc = e->rc;
+		}
+	}
+	if (rc == RC_OK && st.meta.dir >= 0)
+		rc = open_database(&st, &st.meta, st.meta.dir, "meta.db", META_PATH, scratch, e);
+	if (rc == RC_OK && st.overlay.dir >= 0)
+		rc = open_database(&st, &st.overlay, st.overlay.dir, "metadata.db", OVERLAY_PATH, scratch, e);
+	if (rc == RC_OK)
+		rc = load(&st, sysroot, scratch, e);
+	if (rc) {
+		store_close(&st);
+		return rc;
+	}
+	*out = st;
+	return RC_OK;
+}
+
+void store_close(struct store *st)
+{
+	os_close(&st->snapshots_dir);
+	os_close(&st->ingest_dir);
+	os_close(&st->blobs);
+	os_close(&st->overlay.fd);
+	os_close(&st->overlay.dir);
+	os_close(&st->meta.fd);
+	os_close(&st->meta.dir);
+	os_close(&st->dir);
+}
+
+/* ---- look-ups: every array is sorted by its key, within its namespace ---- */
+
+#define FIND(array, from, n, key_of)                                                                                   \
+	do {                                                                                                           \
+		size_t low = (from), high = (from) + (n);                                                              \
+		while (low < high) {                                                                                   \
+			const size_t middle = low + (high - low) / 2;                                                  \
+			const int order = span_compare((array)[middle].key_of, key);                                   \
+			if (order == 0)                                                                                \
+				return middle;                                                                         \
+			if (order < 0)                                                                                 \
+				low = middle + 1;                                                                      \
+			else                                                                                           \
+				high = middle;                                                                         \
+		}                                                                                                      \
+		return STORE_NONE;                                                                                     \
+	} while (0)
+
+size_t store_find_blob(const struct store *st, const struct digest *d)
+{
+	char text[DIGEST_TEXT_BYTES];
+	digest_format(d, text);
+	const struct span key = span_of_string(text);
+	FIND(st->blob_files, (size_t)0, st->blob_count, text);
+}
+
+size_t store_find_content(const struct store *st, size_t ns, const struct digest *d)
+{
+	char text[DIGEST_TEXT_BYTES];
+	digest_format(d, text);
+	const struct span key = span_of_string(text);
+	FIND(st->contents, st->namespaces[ns].contents.first, st->namespaces[ns].contents.count, text);
+}
+
+size_t store_find_snapshot(const struct store *st, size_t ns, struct span key)
+{
+	FIND(st->snapshots, st->namespaces[ns].snapshots.first, st->namespaces[ns].snapshots.count, key);
+}
+
+size_t store_find_image(const struct store *st, size_t ns, struct span key)
+{
+	FIND(st->images, st->namespaces[ns].images.first, st->namespaces[ns].images.count, name);
+}
+
+size_t store_find_backend(const struct store *st, struct span key)
+{
+	FIND(st->backends, (size_t)0, st->backend_count, key);
+}
+
+size_t store_find_namespace(const struct store *st, struct span key)
+{
+	FIND(st->namespaces, (size_t)0, st->namespace_count, name);
+}
+
+const char *store_blob_path(const struct digest *d, struct arena *a)
+{
+	char text[DIGEST_TEXT_BYTES];
+
+	digest_format(d, text);
+	return arena_printf(a, STORE_CONTENT_DIR "/blobs/%s/%s", digest_name(d->kind), strchr(text, ':') + 1);
+}
+
+enum rc store_open_blob_dir(const struct store *st, enum digest_kind kind, int *fd, struct err *e)
+{
+	if (st->blobs < 0)
+		return RC_END;
+	const enum rc rc = os_open_dir(st->blobs, digest_name(kind), fd, e);
+	return rc == RC_CORRUPT ? RC_END : rc;
+}

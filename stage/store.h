@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: MIT */
+/* A containerd root as plain records: meta.db (schemas 3 and 4), metadata.db of the overlayfs snapshotter, and the names in
+ * blobs/, ingest/ and snapshots/ (containerd 1.6 to 2.3: metadata/buckets.go, snapshots/storage/bolt.go,
+ * content/local/store.go; the schema is in containerd-store.md 3.3 and 4.1). Holds the lock that keeps containerd from
+ * starting, for as long as the store is open. Reads only, judges nothing but what it cannot read. */
+#ifndef STORE_H
+#define STORE_H
+
+#include "bolt.h"
+#include "oci.h"
+
+#define STORE_META_DIR "io.containerd.metadata.v1.bolt"
+#define STORE_CONTENT_DIR "io.containerd.content.v1.content"
+#define STORE_OVERLAY_DIR "io.containerd.snapshotter.v1.overlayfs"
+#define STORE_CRI_DIR "io.containerd.grpc.v1.cri"
+#define STORE_INTROSPECTION_DIR "io.containerd.grpc.v1.introspection"
+#define STORE_OWN_DIR "containerd-fsck"
+#define STORE_KUBERNETES "k8s.io"
+
+struct label {
+	struct span key, value;
+};
+
+struct labels {
+	struct label *at;
+	size_t count;
+};
+/* NULL: not there. */
+const struct span *labels_get(const struct labels *l, const char *key);
+
+/* Records of one namespace are neighbours in each array, in key order: [first, first + count). */
+struct range {
+	size_t first, count;
+};
+
+struct namespace {
+	struct span name;
+	struct range images, contents, ingests, leases, containers, snapshots;
+	uint64_t overlay_sequence; /* of the bucket snapshots/overlayfs: the counter in backend keys */
+	bool kubernetes;
+};
+
+struct image {
+	size_t ns;
+	struct span name, media_type;
+	struct digest target;
+	bool target_known;
+	struct labels labels;
+};
+
+struct content {
+	size_t ns;
+	struct span text; /* the key: "sha256:..." */
+	struct digest digest;
+	bool digest_known;
+	uint64_t size;
+	struct labels labels;
+	size_t blob; /* index into blobs, SIZE_MAX: no such file */
+};
+
+struct ingest_record {
+	size_t ns;
+	struct span client_ref; /* the key */
+	struct span ref;        /* backend ref, whose sha256 names the directory */
+	struct span expected;   /* empty, or a digest: an adopted blob, no directory */
+	size_t dir;             /* index into ingests, SIZE_MAX: no such directory */
+};
+
+struct lease {
+	size_t ns;
+	struct span id;
+	struct labels labels;
+	bool expires; /* has a containerd.io/gc.expire that parses */
+};
+
+struct container {
+	size_t ns;
+	struct span id, image, snapshotter, snapshot_key;
+	int64_t created_ns; /* Unix time, 0 unknown */
+};
+
+#define STORE_NONE SIZE_MAX
+
+/* A snapshot as meta.db has it; only those of the overlayfs snapshotter. */
+struct snapshot {
+	size_t ns;
+	struct span key, name, parent; /* name: backend key; parent: key in the same namespace, empty for a base */
+	struct labels labels;
+	size_t backend; /* index, STORE_NONE: the other database does not know it */
+};
+
+enum snapshot_kind { SNAPSHOT_VIEW = 1, SNAPSHOT_ACTIVE = 2, SNAPSHOT_COMMITTED = 3 };
+
+/* A snapshot as metadata.db has it. */
+struct backend {
+	struct span key, parent;  /* parent: backend key, empty for a base */
+	struct span ns_name, user_key; /* key is <ns_name>/<number>/<user_key> */
+	uint64_t number, id;
+	enum snapshot_kind kind;
+	uint64_t inodes;
+	struct labels labels;
+	size_t parent_index; /* STORE_NONE: none, or not in the database */
+	size_t snapshot;     /* index, STORE_NONE: meta.db does not know it */
+	size_t children;     /* records whose parent this is */
+	char dir[24];        /* id as text: the directory's name */
+	bool dir_found, dir_is_directory;
+	bool parents_entry;  /* the parents bucket has its entry */
+};
+
+struct blob {
+	struct span text; /* "sha256:<hex>" from the file's path */
+	struct digest digest;
+	uint64_t size, inode;
+	uint32_t mode;
+	bool regular;
+	size_t records; /* content records of all namespaces that name it */
+};
+
+struct ingest {
+	struct span name;     /* of the directory */
+	struct span ref;      /* content of the file ref; empty if missing, unreadable or too long */
+	struct span ns_name, client_ref; /* from ref, empty if it is not <ns>/<n>/<client ref> */
+	struct digest expected; /* from the tail of the client ref */
+	bool expected_known, is_directory, ref_fits; /* ref_fits: sha256(ref) is the name */
+	bool has_data;
+	uint64_t data_size, total; /* total 0: unknown */
+	size_t record;        /* index, STORE_NONE */
+};
+
+/* A name that is none of the above. */
+struct stray {
+	const char *dir;  /* relative to the root */
+	const char *name;
+	enum stray_kind {
+		STRAY_BLOB_NAME,      /* in blobs/<alg>: no digest of that algorithm */
+		STRAY_SNAPSHOT_DIR,   /* in snapshots/: an id no record has */
+		STRAY_SNAPSHOT_NEW,   /* in snapshots/: new-*, rm-*: half made, half removed */
+		STRAY_SNAPSHOT_OTHER, /* in snapshots/: containerd removes it, we do not know it */
+		STRAY_PROBE,          /* left by a feature probe */
+		STRAY_TMPMOUNT,       /* tmpmounts/containerd-mount* */
+		STRAY_OWN             /* containerd-fsck/staging: a repair of ours was cut off */
+	} kind;
+	bool is_directory, empty;
+	uint64_t id; /* STRAY_SNAPSHOT_DIR */
+};
+
+/* A database that cannot be worked with, or a sign that one is not the database of this store. Anything here halts. */
+struct store_fault {
+	const char *path; /* relative to the root */
+	enum store_fault_kind {
+		STORE_DB_FAULT,   /* fault says what */
+		STORE_DB_MISSING,
+		STORE_DB_SCHEMA,  /* a version we do not know */
+		STORE_DB_RECORD,  /* a record that does not decode */
+		STORE_DB_ROLLED_BACK
+	} kind;
+	struct bolt_fault fault; /* page and text; for the other kinds only the text */
+};
+
+struct database {
+	const char *path;    /* relative to the root */
+	int dir, fd;         /* -1: not there */
+	struct src src;
+	struct bolt bolt;
+	struct bolt_stats stats;
+	bool present, sound;
+};
+
+struct state_file {
+	const char *dir; /* relative to the root */
+	const char *name;
+	enum state_kind { STATE_UUID, STATE_CRI_STATUS } kind;
+	size_t container; /* STATE_CRI_STATUS: index, STORE_NONE */
+	const char *why;
+};
+
+struct store {
+	const char *path; /* as the person named it */
+	int dir;          /* the root */
+	int blobs, ingest_dir, snapshots_dir; /* -1: not there */
+	struct arena *keep;
+	bool read_only;   /* the file system is */
+	uint64_t schema;
+	struct database meta, overlay;
+	uint64_t overlay_sequence; /* last id handed out */
+	bool other_snapshotters;   /* records of snapshotters we leave alone */
+	bool boot_proved_new;      /* containerd has not run since this boot: leases and half-done work are of an earlier one */
+	const char *boot_evidence; /* a sentence: why, or why not */
+	char boot_id[37];
+
+	struct namespace *namespaces;
+	struct image *images;
+	struct content *contents;
+	struct ingest_record *ingest_records;
+	struct lease *leases;
+	struct container *containers;
+	struct snapshot *snapshots;
+	struct backend *backends;
+	struct blob *blob_files;
+	struct ingest *ingests;
+	struct stray *strays;
+	struct state_file *state_files;
+	struct store_fault *faults;
+	size_t namespace_count, image_count, content_count, ingest_record_count, lease_count, container_count, snapshot_count,
+		backend_count, blob_count, ingest_count, stray_count, state_file_count, fault_count;
+};
+
+enum store_refusal {
+	STORE_OPENED,
+	STORE_NOT_THERE, /* no such directory */
+	STORE_NOT_A_ROOT, /* nothing of containerd in it */
+	STORE_RUNNING    /* containerd holds the lock */
+};
+
+/* Opens, locks and reads everything. RC_OK with *refusal != STORE_OPENED: cannot be worked on, nothing is held. Faults are
+ * not failures: they are in st->faults, and the records may then be incomplete. The arena outlives the store.
+ * sysroot: put before the state directory that tells whether containerd has run in this boot; "" for none. */
+CHECKED enum rc store_open(struct store *st, const char *path, const char *sysroot, struct arena *keep,
+	struct arena scratch, enum store_refusal *refusal, struct err *e);
+void store_close(struct store *st);
+
+/* Look-ups; STORE_NONE: not there. */
+size_t store_find_blob(const struct store *st, const struct digest *d);
+size_t store_find_content(const struct store *st, size_t ns, const struct digest *d);
+size_t store_find_snapshot(const struct store *st, size_t ns, struct span key);
+size_t store_find_backend(const struct store *st, struct span key);
+size_t store_find_namespace(const struct store *st, struct span name);
+size_t store_find_image(const struct store *st, size_t ns, struct span name);
+
+/* "io.containerd.content.v1.content/blobs/sha256/<hex>", in the arena. */
+const char *store_blob_path(const struct digest *d, struct arena *a);
+/* Opens blobs/<algorithm>; RC_END: not there. */
+CHECKED enum rc store_open_blob_dir(const struct store *st, enum digest_kind kind, int *fd, struct err *e);
+
+/* The roots of containerd-store.md 1.4 that exist under sysroot ("" for none); NULL-terminated array in the arena. */
+CHECKED enum rc store_well_known(const char *sysroot, struct arena *a, const char ***roots, struct err *e);
+
+#endif
