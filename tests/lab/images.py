@@ -475,9 +475,11 @@ def make_set(lab, seed, scale=1.0):
     """The images of one session: all shapes, about 4,000 files and 60 MB unpacked at scale 1."""
     m = Maker(seed)
     r = m.r
+    # sets live side by side in one registry
+    where = "lab-%s/" % hashlib.sha256(("%s %s" % (seed, scale)).encode()).hexdigest()[:10]
     n = lambda count: max(40, int(count * scale))
     first = Layer(base(lab, m), docker=True)
-    clock = Image("lab/clock", [first, Layer(zones(lab, m), docker=True)], docker=True)
+    clock = Image(where + "clock", [first, Layer(zones(lab, m), docker=True)], docker=True)
 
     ground = m.files(b"srv", n(1500))
     names = [e.name for e in ground if e.kind == "file"]
@@ -495,9 +497,9 @@ def make_set(lab, seed, scale=1.0):
     second += m.files(b"opt/second", n(700))
     third = m.files(b"opt/third", n(300)) + [Entry("whiteout", b"opt/second/d0", mtime=m.when())]
     ground_layer = Layer(ground, "gzip")
-    many = Image("lab/many", [ground_layer, Layer(second, "zstd"), Layer(third, "tar")])
+    many = Image(where + "many", [ground_layer, Layer(second, "zstd"), Layer(third, "tar")])
 
-    odd = Image("lab/odd", [Layer(features(m, b"pax", False), "gzip-members"),
+    odd = Image(where + "odd", [Layer(features(m, b"pax", False), "gzip-members"),
                             Layer(features(m, b"gnu", True), "gzip", gnu=True),
                             Layer(features(m, b"pax/dir/again", False) + [
                                 Entry("whiteout", b"gnu/hard-2", mtime=m.when()),
@@ -507,7 +509,7 @@ def make_set(lab, seed, scale=1.0):
                                 "zstd-frames")])
 
     big = lambda size: int(size * min(scale, 1) * (1 << 20))
-    large = Image("lab/large", [
+    large = Image(where + "large", [
         Layer([Entry("dir", b"data", 0o755, mtime=m.when()),
                Entry("file", b"data/random", 0o644, 0, 0, m.when(), r.randbytes(big(6))),
                Entry("file", b"data/zeros", 0o644, 0, 0, m.when(), b"\0" * big(12)),
@@ -516,7 +518,7 @@ def make_set(lab, seed, scale=1.0):
         Layer([Entry("file", b"data/more", 0o644, 0, 0, m.when(), r.randbytes(big(5))),
                Entry("whiteout", b"data/zeros", mtime=m.when())] + m.files(b"data/small", n(60)), "gzip")])
 
-    shared = Image("lab/shared", [ground_layer, Layer(m.files(b"opt/own", n(250)), "gzip-members")], index=True)
+    shared = Image(where + "shared", [ground_layer, Layer(m.files(b"opt/own", n(250)), "gzip-members")], index=True)
     return {"default": [clock, many, odd, large], "k8s.io": [shared, clock]}
 
 

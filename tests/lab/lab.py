@@ -144,7 +144,7 @@ class Lab:
             pass
         self.image_dir = os.path.join(os.path.abspath(CACHE), "images")
         os.makedirs(self.image_dir, exist_ok=True)
-        self.work = os.path.join(TOP, "build", "lab-work-%s-%d" % (name, os.getpid()))
+        self.work = os.path.join(TOP, "build", "lab-work-%s-%s" % (name, os.urandom(4).hex()))
 
     def path(self, package, *more):
         return os.path.join(os.path.abspath(CACHE), "lab", package, *more)
@@ -181,7 +181,7 @@ class Lab:
 
     def open(self, gigabytes=24):
         """Makes the reflink file system that disks live on. Why not, or None."""
-        os.makedirs(self.work, exist_ok=True)
+        self.sweep()
         below = os.path.join(self.work, "below")
         self.disks = os.path.join(self.work, "disks")
         os.mkdir(below)
@@ -208,9 +208,30 @@ class Lab:
         return None
 
     def close(self):
-        for d in (self.disks, os.path.join(self.work, "below")):
-            sh("umount", "-l", d, check=False)
+        with open("/proc/self/mounts") as f:
+            mounts = [line.split()[1] for line in f]
+        for where in reversed([m for m in mounts if m.startswith(self.work + "/")]):
+            sh("umount", "-l", where, check=False)
         shutil.rmtree(self.work, ignore_errors=True)
+
+    def sweep(self):
+        """Takes a work directory of our own, and removes those of runs that were killed."""
+        place = os.path.dirname(self.work)
+        os.makedirs(self.work)
+        self.lock = os.open(os.path.join(self.work, "lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(self.lock, fcntl.LOCK_EX)
+        for name in os.listdir(place):
+            old = os.path.join(place, name)
+            if not name.startswith("lab-work-") or old == self.work:
+                continue
+            try:
+                lock = os.open(os.path.join(old, "lock"), os.O_RDWR)
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except FileNotFoundError:
+                pass
+            except OSError:
+                continue
+            shutil.rmtree(old, ignore_errors=True)
 
     def file_system_trouble(self, fs):
         """None if disks of this kind can be made, cut and mounted beside each other."""
@@ -479,21 +500,21 @@ class Containerd:
                                 *command, ns=ns, check=check)
         return text
 
-    def listed(self, ns):
-        return set(self.ctr("images", "ls", "-q", ns=ns)[1].split())
+    def states(self, ns):
+        """What containerd tells of each image it lists: reference -> incomplete | packed (complete, but not
+        unpacked) | ready."""
+        out = {}
+        for line in self.ctr("images", "check", ns=ns, check=False)[1].splitlines():
+            words = line.split()
+            if words and words[0].startswith(REGISTRY):
+                complete = "packed" if words[-1] != "true" else "ready"
+                out[words[0]] = complete if "complete" in words else "incomplete"
+        for ref in self.ctr("images", "ls", "-q", ns=ns)[1].split():
+            out.setdefault(ref, "incomplete")
+        return out
 
     def state(self, ns, image):
-        """absent | incomplete | packed (complete, not unpacked) | ready, as containerd tells it."""
-        if reference(image) not in self.listed(ns):
-            return "absent"
-        status, text = self.ctr("images", "check", "name==" + reference(image), ns=ns, check=False)
-        for line in text.splitlines():
-            if line.startswith(reference(image) + " "):
-                words = line.split()
-                if "complete" not in words:
-                    return "incomplete"
-                return "ready" if words[-1] == "true" else "packed"
-        return "incomplete"
+        return self.states(ns).get(reference(image), "absent")
 
     @contextlib.contextmanager
     def view(self, ns, image):
