@@ -22,30 +22,37 @@ struct bolt_path {
 
 struct bolt_edit;
 
+/* b must have passed bolt_check, and it and its file must not change until bolt_edit_make returned. Everything lives in
+ * the arena, which must stay where it is. */
 CHECKED enum rc bolt_edit_begin(struct bolt_edit **t, struct bolt *b, struct arena *a, struct err *e);
-/* The operations collect; all are applied together. Removing what is not there is no error (a repair may run twice).
+/* The operations collect, each sees what those before it did, and all are shown by one meta page. An operation that fails
+ * with RC_CORRUPT or RC_LIMIT (an empty name, one above 32768 bytes, a value above BOLT_ITEM_MAX) did nothing; after
+ * another failure give the whole edit up. Removing what is not there is no error (a repair may run twice).
  * remove takes a key or a whole bucket. put creates missing buckets on its path (sequence 0) and replaces a value;
- * RC_CORRUPT if a bucket stands where a value is put or the other way round. */
+ * RC_CORRUPT if a bucket stands where a value is put or the other way round, or the path is one name: the root holds
+ * buckets only. */
 CHECKED enum rc bolt_edit_remove(struct bolt_edit *t, const struct bolt_path *path, struct err *e);
 CHECKED enum rc bolt_edit_put(struct bolt_edit *t, const struct bolt_path *path, struct span value, struct err *e);
 CHECKED enum rc bolt_edit_make_bucket(struct bolt_edit *t, const struct bolt_path *path, struct err *e);
-/* Raises the sequence of an existing bucket; never lowers it. */
+/* Raises the sequence of an existing bucket; never lowers it. RC_END: there is no such bucket. */
 CHECKED enum rc bolt_edit_raise_sequence(struct bolt_edit *t, const struct bolt_path *path, uint64_t at_least,
 	struct err *e);
 
 struct bolt_image {
 	bool changed;         /* false: nothing to write, the rest is zero */
-	uint64_t append_at;   /* bytes: old high_water * page_size */
-	struct span append;   /* whole pages */
+	uint64_t append_at;   /* bytes: the higher high water of the valid metas * page_size */
+	struct span append;   /* whole pages; this and meta_page live in the arena */
 	uint64_t file_bytes;  /* the file must be at least this long before the meta page is written */
 	uint64_t meta_at;     /* bytes: the slot that is NOT current */
 	struct span meta_page; /* page_size bytes */
 };
-/* Builds the new pages and verifies them: the result, read through an overlay src, passes bolt_check, and its content
+/* Once for each bolt_edit_begin. Builds the new pages and verifies them: the result, read through an overlay src, passes bolt_check, and its content
  * equals old content + operations (walked side by side). RC_CORRUPT from that verification is our bug and is reported as
- * such; nothing has been written. Memory: proportional to the buckets changed. */
+ * such; nothing has been written. RC_IO also where the file gave other bytes when read again. Memory: proportional to the
+ * buckets changed. Putting the value that is there, or removing what is not, changes nothing. */
 CHECKED enum rc bolt_edit_make(struct bolt_edit *t, struct bolt_image *image, struct err *e);
-/* A src that shows the file as it will be: old bytes with `append` and `meta_page` in place. */
+/* A src that shows the file as it will be: old bytes with `append` and `meta_page` in place. *o, *old and *image must
+ * stay where they are while it is read. */
 struct bolt_overlay {
 	struct src src; /* give this to bolt_open */
 	const struct src *old;
