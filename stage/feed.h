@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/* A blob of the store as a layer's entries: read once from the medium, hashed, decompressed, and hashed again while
+ * somebody replays it. For survey, which compares, and apply, which writes. */
+#ifndef FEED_H
+#define FEED_H
+
+#include <signal.h>
+#include <stdatomic.h>
+
+#include "store.h"
+#include "tar.h"
+
+struct feed;
+
+struct feed_options {
+	bool hash_content;                   /* for the diff ID */
+	const volatile sig_atomic_t *stop;   /* set: reading ends with RC_IO and EINTR; may be NULL */
+	atomic_uint_least64_t *bytes;        /* counts what was read; may be NULL */
+};
+
+/* RC_END: the file is not there; RC_CORRUPT: it is no regular file. The arena outlives the feed. */
+CHECKED enum rc feed_open(struct feed **f, const struct store *st, size_t blob, const struct feed_options *o, struct arena *a,
+	struct err *e);
+/* The entries. At most one tar for each feed. */
+CHECKED enum rc feed_tar(struct feed *f, struct tar **t, struct err *e);
+
+struct feed_result {
+	bool blob_good;        /* the bytes are those of the blob's name */
+	bool content_known;    /* decompressed to the end: content and content_bytes are set */
+	struct digest content; /* diff ID */
+	uint64_t content_bytes;
+};
+/* Reads on to the end of the blob; decompresses on only with want_content. RC_IO: the blob could not be read. */
+CHECKED enum rc feed_finish(struct feed *f, bool want_content, struct feed_result *result, struct err *e);
+/* Accepts NULL. */
+void feed_close(struct feed *f);
+
+#endif

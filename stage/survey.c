@@ -1,0 +1,1251 @@
+/* SPDX-License-Identifier: MIT */
+#include "survey.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "feed.h"
+#include "oci.h"
+#include "os.h"
+
+/* One blob that can prove one snapshot. */
+struct candidate {
+	size_t backend, blob;
+	struct digest diff_id;
+	enum layer_mode mode;
+	bool chosen; /* for this round */
+	bool tried, pairing_failed;
+	const char *why; /* after a try that could not judge */
+};
+
+struct worker;
+
+struct run {
+	struct survey *s;
+	const struct store *st;
+	const struct survey_options *o;
+	struct arena *keep;      /* under lock while the pool runs */
+	struct err *e;
+	pthread_mutex_t lock;
+	pthread_cond_t finished; /* a worker ended */
+	size_t listed[P_COUNT], finding_cap;
+	struct candidate *candidates;
+	size_t candidate_count;
+	atomic_uint_least64_t bytes;
+	uint64_t total_bytes;
+	/* the pool */
+	void (*job)(struct run *r, struct worker *w, size_t index);
+	const size_t *order;
+	size_t job_count;
+	atomic_size_t next;
+	unsigned running;
+	enum rc failed;          /* RC_NOMEM: of a worker's arenas */
+	const char *what;
+};
+
+struct worker {
+	struct run *run;
+	struct arena scratch, *keep; /* keep: what outlives the survey, of this worker only */
+	pthread_t thread;
+};
+
+static bool stopped(const struct run *r)
+{
+	return r->o->stop && *r->o->stop;
+}
+
+/* ---- findings ---- */
+
+static bool copy_field(struct arena *a, struct span *field)
+{
+	if (field->left)
+		*field = arena_copy(a, *field);
+	return !field->bad;
+}
+
+/* The only way to report. Copies what the finding borrows. */
+static void emit(struct run *r, struct finding f)
+{
+	struct survey *const s = r->s;
+
+	(void)pthread_mutex_lock(&r->lock); /* fails only for a mutex that is none */
+	s->total[f.problem]++;
+	if (s->total[f.problem] <= LIMIT_LISTED_PER_CODE && r->failed == RC_OK) {
+		if (s->finding_count == r->finding_cap) {
+			const size_t cap = r->finding_cap ? r->finding_cap * 2 : 64;
+			struct finding *const bigger = arena_array(r->keep, cap, sizeof(*bigger));
+			if (bigger && s->finding_count)
+				memcpy(bigger, s->findings, s->finding_count * sizeof(*bigger));
+			if (bigger) {
+				s->findings = bigger;
+				r->finding_cap = cap;
+			} else {
+				r->failed = RC_NOMEM;
+			}
+		}
+		if (r->failed == RC_OK && copy_field(r->keep, &f.path) && copy_field(r->keep, &f.ns) &&
+			copy_field(r->keep, &f.name) && copy_field(r->keep, &f.digest) && copy_field(r->keep, &f.why))
+			s->findings[s->finding_count++] = f;
+		else
+			r->failed = RC_NOMEM;
+	}
+	(void)pthread_mutex_unlock(&r->lock); /* as above */
+}
+
+static struct span ns_name(const struct store *st, size_t ns)
+{
+	return st->namespaces[ns].name;
+}
+
+static struct span text_of(const char *s)
+{
+	return s ? span_of_string(s) : (struct span){0};
+}
+
+static int compare_findings(const void *a, const void *b)
+{
+	const struct finding *const x = a, *const y = b;
+	int order;
+
+	if (problems[x->problem].code != problems[y->problem].code)
+		return problems[x->problem].code < problems[y->problem].code ? -1 : 1;
+	if ((order = span_compare(x->ns, y->ns)) || (order = span_compare(x->name, y->name)) ||
+		(order = span_compare(x->digest, y->digest)) || (order = span_compare(x->path, y->path)))
+		return order;
+	return (x->index > y->index) - (x->index < y->index);
+}
+
+/* ---- the pool ---- */
+
+static void *work(void *self)
+{
+	struct worker *const w = self;
+	struct run *const r = w->run;
+
+	for (;;) {
+		const size_t i = r->next++;
+		if (i >= r->job_count || stopped(r))
+			break;
+		const struct arena mark = w->scratch;
+		r->job(r, w, r->order ? r->order[i] : i);
+		w->scratch = mark;
+		if (mark.region)
+			arena_trim(&w->scratch);
+	}
+	(void)pthread_mutex_lock(&r->lock); /* fails only for a mutex that is none */
+	r->running--;
+	(void)pthread_cond_signal(&r->finished);
+	(void)pthread_mutex_unlock(&r->lock);
+	return NULL;
+}
+
+static void tell_progress(struct run *r)
+{
+	const struct progress p = {r->what, r->bytes, r->total_bytes};
+
+	if (r->o->progress)
+		r->o->progress(r->o->self, &p);
+}
+
+static enum rc run_pool(struct run *r, const char *what, void (*job)(struct run *, struct worker *, size_t),
+	const size_t *order, size_t count)
+{
+	static const size_t stack_bytes = (size_t)512 << 10; /* musl gives 128 KiB; os_list and zlib's tables want more */
+	struct worker workers[LIMIT_THREADS] = {0};
+	unsigned wanted = r->o->threads < 1 ? 1 : r->o->threads > LIMIT_THREADS ? LIMIT_THREADS : r->o->threads;
+	unsigned started = 0;
+	pthread_attr_t attributes;
+
+	if (count == 0 || stopped(r))
+		return RC_OK;
+	if (wanted > count)
+		wanted = (unsigned)count;
+	r->what = what;
+	r->job = job;
+	r->order = order;
+	r->job_count = count;
+	r->next = 0;
+	if (pthread_attr_init(&attributes) || pthread_attr_setstacksize(&attributes, stack_bytes))
+		return fail(r->e, RC_NOMEM, "no memory for a thread");
+	for (unsigned i = 0; i < wanted; i++) {
+		struct worker *const w = &workers[i];
+		w->run = r;
+		w->keep = &r->s->kept[i];
+		if ((i >= r->s->kept_count && arena_open(w->keep, r->e)) || arena_open(&w->scratch, r->e)) {
+			if (started == 0)
+				r->failed = RC_NOMEM;
+			break;
+		}
+		if (i >= r->s->kept_count)
+			r->s->kept_count = i + 1;
+		(void)pthread_mutex_lock(&r->lock);
+		r->running++;
+		(void)pthread_mutex_unlock(&r->lock);
+		if (pthread_create(&w->thread, &attributes, work, w)) {
+			(void)pthread_mutex_lock(&r->lock);
+			r->running--;
+			(void)pthread_mutex_unlock(&r->lock);
+			arena_close(&w->scratch);
+			if (started == 0)
+				r->failed = fail(r->e, RC_NOMEM, "no memory for a thread");
+			break;
+		}
+		started++;
+	}
+	(void)pthread_attr_destroy(&attributes); /* holds nothing on musl or glibc */
+	(void)pthread_mutex_lock(&r->lock);
+	while (r->running) {
+		struct timespec until = {0};
+		(void)clock_gettime(CLOCK_REALTIME, &until); /* always exists */
+		until.tv_nsec += 200000000;
+		until.tv_sec += until.tv_nsec / 1000000000;
+		until.tv_nsec %= 1000000000;
+		(void)pthread_cond_timedwait(&r->finished, &r->lock, &until); /* a timeout is the point */
+		(void)pthread_mutex_unlock(&r->lock);
+		tell_progress(r);
+		(void)pthread_mutex_lock(&r->lock);
+	}
+	(void)pthread_mutex_unlock(&r->lock);
+	for (unsigned i = 0; i < started; i++) {
+		(void)pthread_join(workers[i].thread, NULL); /* it has ended */
+		r->s->peak_bytes += arena_peak(&workers[i].scratch);
+		arena_close(&workers[i].scratch);
+	}
+	return r->failed;
+}
+
+/* ---- pass 1: databases ---- */
+
+static void pass_databases(struct run *r)
+{
+	static const enum problem_id of_fault[] = {[BOLT_SOUND] = P_DB_TREE,
+		[BOLT_EMPTY_FILE] = P_DB_EMPTY,
+		[BOLT_SHORT_FILE] = P_DB_SHORT,
+		[BOLT_NO_META] = P_DB_NO_META,
+		[BOLT_FOREIGN] = P_DB_FOREIGN,
+		[BOLT_BAD_TREE] = P_DB_TREE,
+		[BOLT_BAD_FREELIST] = P_DB_FREELIST,
+		[BOLT_HAZARD] = P_DB_HAZARD};
+	static const enum problem_id of_kind[] = {[STORE_DB_MISSING] = P_DB_MISSING,
+		[STORE_DB_SCHEMA] = P_DB_SCHEMA,
+		[STORE_DB_RECORD] = P_DB_RECORD,
+		[STORE_DB_ROLLED_BACK] = P_DB_ROLLED_BACK};
+
+	for (size_t i = 0; i < r->st->fault_count; i++) {
+		const struct store_fault *const f = &r->st->faults[i];
+		emit(r, (struct finding){
+				.problem = f->kind == STORE_DB_FAULT ? of_fault[f->fault.kind] : of_kind[f->kind],
+				.subject = SUBJECT_FAULT,
+				.index = i,
+				.path = text_of(f->path),
+				.why = text_of(f->fault.text),
+				.got = f->fault.page});
+	}
+	r->s->halted = r->st->fault_count > 0;
+}
+
+/* ---- pass 4a: documents ---- */
+
+static void blob_unreadable(struct run *r, size_t blob, int error, const char *why)
+{
+	char text[160];
+
+	r->s->blobs[blob].verdict = BLOB_IS_UNREADABLE;
+	(void)snprintf(text, sizeof(text), "%s", error ? strerror(error) : why); /* a cut text is still a text */
+	emit(r, (struct finding){.problem = P_BLOB_UNCHECKED,
+			.subject = SUBJECT_BLOB,
+			.index = blob,
+			.digest = r->st->blob_files[blob].text,
+			.why = span_of_string(text)});
+}
+
+/* A blob that begins like JSON is read whole, hashed and parsed; the rest waits for pass_layers. */
+static void job_document(struct run *r, struct worker *w, size_t index)
+{
+	const struct blob *const b = &r->st->blob_files[index];
+	struct blob_state *const state = &r->s->blobs[index];
+	auto_fd dir = -1, fd = -1;
+	struct err e = {0};
+	struct span json = {0};
+	struct digest d;
+	struct hash h;
+	char text[DIGEST_TEXT_BYTES];
+	uint8_t head[64];
+	size_t got = 0, skip = 0;
+
+	if (!b->regular || b->size > LIMIT_JSON_BYTES)
+		return;
+	digest_format(&b->digest, text);
+	const char *const name = strchr(text, ':') + 1;
+	enum rc rc = store_open_blob_dir(r->st, b->digest.kind, &dir, &e);
+	if (rc || (rc = os_open_file(dir, name, &fd, &e)) || (rc = os_read(fd, 0, head, sizeof(head), &got, &e))) {
+		if (rc == RC_IO)
+			blob_unreadable(r, index, e.sys_errno, e.text);
+		return;
+	}
+	while (skip < got && strchr(" \t\r\n", head[skip]))
+		skip++;
+	if (skip == got || head[skip] != '{')
+		return;
+	rc = os_read_small(dir, name, LIMIT_JSON_BYTES, &w->scratch, &json, &e);
+	if (rc) {
+		blob_unreadable(r, index, e.sys_errno, e.text);
+		return;
+	}
+	hash_begin(&h, b->digest.kind);
+	hash_add(&h, json.at, json.left);
+	hash_end(&h, &d);
+	r->bytes += json.left;
+	if (!digest_equal(&d, &b->digest)) {
+		state->verdict = BLOB_IS_BAD;
+		return;
+	}
+	state->verdict = BLOB_IS_GOOD;
+	struct oci_doc *const doc = arena_get(w->keep, sizeof(*doc));
+	const struct span kept = arena_copy(w->keep, json);
+	if (!doc || kept.bad) {
+		(void)pthread_mutex_lock(&r->lock);
+		r->failed = RC_NOMEM;
+		(void)pthread_mutex_unlock(&r->lock);
+		return;
+	}
+	if (oci_parse(kept, w->keep, doc) == RC_OK && doc->kind != OCI_OTHER)
+		state->doc = doc;
+}
+
+/* ---- from manifests to candidates ---- */
+
+static const struct oci_doc *good_doc(const struct run *r, const struct oci_descriptor *d, enum oci_kind kind)
+{
+	const size_t blob = d->digest_known ? store_find_blob(r->st, &d->digest) : STORE_NONE;
+	const struct oci_doc *const doc = blob == STORE_NONE ? NULL : r->s->blobs[blob].doc;
+
+	return doc && doc->kind == kind ? doc : NULL;
+}
+
+static enum rc add_candidate(struct run *r, struct candidate c, size_t *cap)
+{
+	for (size_t i = 0; i < r->candidate_count; i++) /* found neighbours: the same manifest in the same namespace */
+		if (i + 64 > r->candidate_count && r->candidates[i].backend == c.backend && r->candidates[i].blob == c.blob)
+			return RC_OK;
+	if (r->candidate_count == *cap) {
+		const size_t more = *cap ? *cap * 2 : 64;
+		struct candidate *const bigger = arena_array(r->keep, more, sizeof(*bigger));
+		if (!bigger)
+			return fail(r->e, RC_NOMEM, "no memory for the layers of the store");
+		if (*cap)
+			memcpy(bigger, r->candidates, *cap * sizeof(*bigger));
+		r->candidates = bigger;
+		*cap = more;
+	}
+	r->candidates[r->candidate_count++] = c;
+	return RC_OK;
+}
+
+/* The chain of one manifest in one namespace: which committed snapshots its layers prove (layer-format.md 1.3, 1.4). */
+static enum rc walk_manifest(struct run *r, size_t ns, const struct oci_doc *manifest, size_t *cap)
+{
+	const struct store *const st = r->st;
+	const struct oci_doc *const config =
+		oci_is_config_type(manifest->config.media_type) ? good_doc(r, &manifest->config, OCI_CONFIG) : NULL;
+	struct digest chain, previous;
+	char text[DIGEST_TEXT_BYTES], previous_text[DIGEST_TEXT_BYTES] = "";
+	size_t layer = 0;
+
+	if (!config || !config->unpackable)
+		return RC_OK;
+	for (size_t i = 0; i < manifest->child_count; i++)
+		layer += oci_is_layer_type(manifest->children[i].media_type);
+	if (layer == 0 || layer != config->diff_id_count)
+		return RC_OK;
+	layer = 0;
+	for (size_t i = 0; i < manifest->child_count; i++) {
+		const struct oci_descriptor *const d = &manifest->children[i];
+		if (!oci_is_layer_type(d->media_type))
+			continue;
+		oci_chain_id(layer ? &previous : NULL, &config->diff_ids[layer], &chain);
+		digest_format(&chain, text);
+		const size_t snapshot = store_find_snapshot(st, ns, span_of_string(text));
+		const size_t backend = snapshot == STORE_NONE ? STORE_NONE : st->snapshots[snapshot].backend;
+		const size_t blob = d->digest_known ? store_find_blob(st, &d->digest) : STORE_NONE;
+		if (backend != STORE_NONE && blob != STORE_NONE && !oci_is_encrypted_type(d->media_type) &&
+			st->backends[backend].kind == SNAPSHOT_COMMITTED &&
+			span_is(st->snapshots[snapshot].parent, previous_text) &&
+			(layer == 0) == (st->backends[backend].parent.left == 0)) {
+			const struct candidate c = {.backend = backend,
+				.blob = blob,
+				.diff_id = config->diff_ids[layer],
+				.mode = layer ? LAYER_DIRECT : LAYER_BASE};
+			const enum rc rc = add_candidate(r, c, cap);
+			if (rc)
+				return rc;
+		}
+		previous = chain;
+		memcpy(previous_text, text, sizeof(text));
+		layer++;
+	}
+	return RC_OK;
+}
+
+static enum rc find_candidates(struct run *r)
+{
+	size_t cap = 0;
+
+	for (size_t i = 0; i < r->st->content_count; i++) {
+		const struct content *const c = &r->st->contents[i];
+		const struct oci_doc *const doc = c->blob == STORE_NONE ? NULL : r->s->blobs[c->blob].doc;
+		if (!doc || doc->kind != OCI_MANIFEST)
+			continue;
+		const enum rc rc = walk_manifest(r, c->ns, doc, &cap);
+		if (rc)
+			return rc;
+	}
+	return RC_OK;
+}
+
+/* ---- pass 4b, 5: the other blobs, and the snapshots they prove ---- */
+
+static struct span snapshot_name(const struct store *st, size_t backend)
+{
+	const struct backend *const b = &st->backends[backend];
+	return b->user_key.left ? b->user_key : b->key;
+}
+
+struct emit_context {
+	struct run *r;
+	const size_t *backends; /* by target */
+	struct span layer;
+};
+
+static void emit_difference(void *self, const struct layer_difference *d)
+{
+	static const enum problem_id of_kind[DIFF_KINDS] = {[DIFF_MISSING] = P_ENTRY_MISSING,
+		[DIFF_EMPTY] = P_FILE_EMPTY,
+		[DIFF_SHORT] = P_FILE_SHORT,
+		[DIFF_ZEROED] = P_FILE_ZEROED,
+		[DIFF_CONTENT] = P_FILE_CONTENT,
+		[DIFF_TYPE] = P_ENTRY_TYPE,
+		[DIFF_SYMLINK] = P_ENTRY_SYMLINK,
+		[DIFF_DEVICE] = P_ENTRY_DEVICE,
+		[DIFF_METADATA] = P_ENTRY_METADATA,
+		[DIFF_WHITEOUT] = P_WHITEOUT_MISSING,
+		[DIFF_OPAQUE] = P_OPAQUE_MISSING,
+		[DIFF_LINK] = P_LINK_BROKEN,
+		[DIFF_LOST_ENTRIES] = P_NOTE_COUNT, /* the entries that are missing are findings of their own */
+		[DIFF_FS_MISSING] = P_SNAPSHOT_FS,
+		[DIFF_NOTE_EXTRA] = P_NOTE_EXTRA,
+		[DIFF_NOTE_METADATA] = P_NOTE_METADATA,
+		[DIFF_NOTE_WHITEOUTS] = P_NOTE_WHITEOUTS,
+		[DIFF_NOTE_SYSTEMATIC] = P_NOTE_SYSTEMATIC,
+		[DIFF_NOTE_COUNT] = P_NOTE_COUNT,
+		[DIFF_UNREADABLE] = P_ENTRY_UNCHECKED};
+	const struct emit_context *const in = self;
+	const struct store *const st = in->r->st;
+	const size_t backend = in->backends[d->target];
+	const struct backend *const b = &st->backends[backend];
+
+	emit(in->r, (struct finding){.problem = of_kind[d->kind],
+			    .subject = SUBJECT_BACKEND,
+			    .index = backend,
+			    .path = text_of(d->path),
+			    .ns = b->ns_name,
+			    .name = snapshot_name(st, backend),
+			    .digest = in->layer,
+			    .why = d->kind == DIFF_UNREADABLE ? text_of(strerror((int)d->got)) : (struct span){0},
+			    .got = d->kind == DIFF_FS_MISSING ? b->id : d->got,
+			    .want = d->want});
+}
+
+/* Candidates of one blob that one replay can judge: same mode, same diff ID. */
+struct group {
+	size_t candidates[LAYER_TARGETS_MAX];
+	unsigned count;
+};
+
+static struct group next_group(const struct run *r, const size_t *mine, size_t mine_count, size_t *from)
+{
+	struct group g = {0};
+	const struct candidate *first = NULL;
+
+	for (size_t i = *from; i < mine_count && g.count < LAYER_TARGETS_MAX; i++) {
+		const struct candidate *const c = &r->candidates[mine[i]];
+		if (first && (c->mode != first->mode || !digest_equal(&c->diff_id, &first->diff_id)))
+			break; /* sorted: neighbours are alike */
+		first = c;
+		g.candidates[g.count++] = mine[i];
+		*from = i + 1;
+	}
+	return g;
+}
+
+static enum rc watch_nothing(void *self, uint32_t node, const struct layer_node *n, const struct tar_entry *te, struct err *e)
+{
+	(void)self;
+	(void)node;
+	(void)n;
+	(void)te;
+	(void)e;
+	return RC_OK;
+}
+
+struct group_result {
+	struct feed_result feed;
+	enum rc replay; /* RC_OK: the model is complete */
+	struct err why; /* of the replay */
+};
+
+/* Files of one group's targets, open while they are compared. */
+struct open_targets {
+	struct layer_target at[LAYER_TARGETS_MAX];
+	size_t backends[LAYER_TARGETS_MAX];
+	size_t candidates[LAYER_TARGETS_MAX];
+	unsigned count;
+};
+
+static void open_targets(const struct run *r, const struct group *g, struct open_targets *t)
+{
+	const struct store *const st = r->st;
+
+	for (unsigned i = 0; i < g->count; i++) {
+		const size_t backend = r->candidates[g->candidates[i]].backend;
+		const struct backend *const b = &st->backends[backend];
+		struct err ignored = {0}; /* what cannot be opened is judged by what was listed */
+		int fd = -1;
+		if (!b->dir_found || !b->dir_is_directory || os_open_dir(st->snapshots_dir, b->dir, &fd, &ignored))
+			continue;
+		t->at[t->count] = (struct layer_target){.snapshot = fd,
+			.recorded_inodes = b->inodes,
+			.ignore_owners = labels_get(&b->labels, "containerd.io/snapshot/uidmapping") ||
+					 labels_get(&b->labels, "containerd.io/snapshot/gidmapping")};
+		t->backends[t->count] = backend;
+		t->candidates[t->count] = g->candidates[i];
+		t->count++;
+	}
+}
+
+static void close_targets(struct open_targets *t)
+{
+	for (unsigned i = 0; i < t->count; i++)
+		os_close(&t->at[i].snapshot);
+}
+
+static void settle_whole_tree(struct run *r, const struct layer *l, const struct candidate *c, uint64_t bytes)
+{
+	struct snapshot_state *const state = &r->s->snapshots[c->backend];
+	const struct backend *const b = &r->st->backends[c->backend];
+
+	*state = (struct snapshot_state){.verdict = SNAPSHOT_IS_TORN,
+		.proof = c->blob,
+		.diff_id = c->diff_id,
+		.mode = c->mode,
+		.whole_tree = true,
+		.rewrite_bytes = bytes,
+		.rewrite_inodes = layer_model_inodes(l)};
+	state->layer.node_count = layer_node_count(l);
+	if (!b->dir_found || !b->dir_is_directory)
+		emit(r, (struct finding){.problem = P_SNAPSHOT_DIR,
+				.subject = SUBJECT_BACKEND,
+				.index = c->backend,
+				.ns = b->ns_name,
+				.name = snapshot_name(r->st, c->backend),
+				.digest = r->st->blob_files[c->blob].text,
+				.got = b->id});
+}
+
+static void settle(struct run *r, const struct layer *l, const struct candidate *c, const struct layer_verdict *v,
+	uint64_t content_bytes)
+{
+	struct snapshot_state *const state = &r->s->snapshots[c->backend];
+
+	if (v->count[DIFF_FS_MISSING]) {
+		settle_whole_tree(r, l, c, content_bytes);
+		return;
+	}
+	*state = (struct snapshot_state){.proof = c->blob,
+		.diff_id = c->diff_id,
+		.mode = c->mode,
+		.layer = *v,
+		.rewrite_bytes = v->rewrite_bytes,
+		.rewrite_inodes = v->rewrite_inodes};
+	/* what was unpacked through a mount cannot be rebuilt by our rules: its damage is real, its repair a pull */
+	state->verdict = v->damaged ? v->unverified == UNVERIFIED_MOUNTED ? SNAPSHOT_IS_LOST : SNAPSHOT_IS_TORN
+			 : v->count[DIFF_UNREADABLE] ? SNAPSHOT_IS_UNREADABLE
+						     : SNAPSHOT_IS_WHOLE;
+}
+
+/* Replays a blob for one group and settles what it proves. Returns what was learnt of the blob. */
+static enum rc judge_group(struct run *r, struct worker *w, size_t blob, const struct group *g, struct group_result *out,
+	struct err *e)
+{
+	struct open_targets targets = {0};
+	const struct feed_options options = {.hash_content = true, .stop = r->o->stop, .bytes = &r->bytes};
+	const struct candidate *const first = &r->candidates[g->candidates[0]];
+	struct layer_watch watch = {.entry = watch_nothing};
+	struct layer_check *check = NULL;
+	struct layer *layer = NULL;
+	struct feed *feed = NULL;
+	struct tar *tar = NULL;
+	struct group_result result = {0};
+	enum rc rc = feed_open(&feed, r->st, blob, &options, &w->scratch, e);
+
+	if (rc)
+		return rc;
+	open_targets(r, g, &targets);
+	if ((rc = layer_open(&layer, first->mode, &w->scratch, e)) || (rc = feed_tar(feed, &tar, e)))
+		goto out;
+	if (targets.count) {
+		rc = layer_check_open(&check, layer, targets.at, targets.count, &w->scratch, e);
+		if (rc)
+			goto out;
+		watch = layer_check_watch(check);
+	}
+	result.replay = layer_replay(layer, tar, &watch, &result.why);
+	rc = feed_finish(feed, result.replay == RC_OK, &result.feed, e);
+	if (rc)
+		goto out;
+	const bool proved = result.feed.blob_good && result.replay == RC_OK && result.feed.content_known &&
+			    digest_equal(&result.feed.content, &first->diff_id);
+	for (unsigned i = 0; proved && i < g->count; i++) {
+		struct candidate *const c = &r->candidates[g->candidates[i]];
+		unsigned t = 0;
+		while (t < targets.count && targets.candidates[t] != g->candidates[i])
+			t++;
+		if (t == targets.count) {
+			const struct backend *const b = &r->st->backends[c->backend];
+			if (b->dir_found && b->dir_is_directory)
+				c->why = "its directory could not be opened";
+			else
+				settle_whole_tree(r, layer, c, result.feed.content_bytes);
+			continue;
+		}
+		struct layer_verdict v = {0};
+		struct emit_context in = {r, targets.backends, r->st->blob_files[blob].text};
+		struct err why = {0};
+		if (layer_check_finish(check, t, w->keep, emit_difference, &in, &v, &why) == RC_OK) {
+			settle(r, layer, c, &v, result.feed.content_bytes);
+			(void)pthread_mutex_lock(&r->lock);
+			r->s->entries_compared += v.entries;
+			(void)pthread_mutex_unlock(&r->lock);
+		} else {
+			struct span text = arena_copy(w->keep, span_of_string(why.text));
+			c->why = text.bad ? "no memory" : (const char *)text.at;
+		}
+	}
+	*out = result;
+out:
+	close_targets(&targets);
+	feed_close(feed);
+	return rc;
+}
+
+static bool same_group(const struct candidate *a, const struct candidate *b)
+{
+	return a->mode == b->mode && digest_equal(&a->diff_id, &b->diff_id);
+}
+
+/* Candidates of this round for one blob, alike ones side by side. */
+static size_t gather(const struct run *r, size_t blob, size_t *mine, size_t cap)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < r->candidate_count && n < cap; i++)
+		if (r->candidates[i].blob == blob && r->candidates[i].chosen)
+			mine[n++] = i;
+	for (size_t i = 1; i < n; i++) { /* insertion by first likeness: a handful of entries */
+		size_t k = i;
+		while (k > 0 && !same_group(&r->candidates[mine[k - 1]], &r->candidates[mine[i]]))
+			k--;
+		if (k == 0)
+			continue;
+		const size_t moved = mine[i];
+		memmove(&mine[k + 1], &mine[k], (i - k) * sizeof(*mine));
+		mine[k] = moved;
+	}
+	return n;
+}
+
+static void judge_only_blob(struct run *r, struct worker *w, size_t index, struct feed_result *result, enum rc *rc,
+	struct err *e)
+{
+	const struct feed_options options = {.stop = r->o->stop, .bytes = &r->bytes};
+	struct feed *feed = NULL;
+
+	*rc = feed_open(&feed, r->st, index, &options, &w->scratch, e);
+	if (*rc == RC_OK)
+		*rc = feed_finish(feed, false, result, e);
+	feed_close(feed);
+}
+
+static void job_blob(struct run *r, struct worker *w, size_t index)
+{
+	struct blob_state *const state = &r->s->blobs[index];
+	struct feed_result feed = {0};
+	struct err e = {0};
+	size_t from = 0;
+	enum rc rc = RC_OK;
+	bool any = false;
+
+	if (!r->st->blob_files[index].regular) {
+		state->verdict = BLOB_IS_BAD;
+		return;
+	}
+	size_t *const mine = arena_array(&w->scratch, r->candidate_count + 1, sizeof(*mine));
+	const size_t count = mine ? gather(r, index, mine, r->candidate_count) : 0;
+	while (rc == RC_OK && from < count) {
+		const struct group g = next_group(r, mine, count, &from);
+		const struct arena mark = w->scratch;
+		struct group_result result = {0};
+		rc = judge_group(r, w, index, &g, &result, &e);
+		w->scratch = mark;
+		if (rc == RC_OK) {
+			feed = result.feed;
+			any = true;
+		}
+		for (unsigned i = 0; i < g.count; i++) {
+			struct candidate *const c = &r->candidates[g.candidates[i]];
+			c->tried = true;
+			if (rc == RC_OK && feed.blob_good && result.replay != RC_OK && !c->why) {
+				const struct span text = arena_copy(w->keep, span_of_string(result.why.text));
+				c->why = text.bad ? "no memory" : (const char *)text.at;
+			} else if (rc == RC_OK && feed.blob_good && !c->why &&
+				   !(feed.content_known && digest_equal(&feed.content, &c->diff_id))) {
+				c->pairing_failed = true;
+			}
+		}
+		if (rc == RC_OK && !feed.blob_good)
+			break;
+	}
+	if (rc == RC_OK && !any && state->verdict == BLOB_NOT_CHECKED)
+		judge_only_blob(r, w, index, &feed, &rc, &e);
+	else if (!any && rc == RC_OK)
+		return;
+	if (stopped(r))
+		return;
+	if (rc == RC_OK)
+		state->verdict = feed.blob_good ? BLOB_IS_GOOD : BLOB_IS_BAD;
+	else if (rc != RC_END)
+		blob_unreadable(r, index, e.sys_errno, e.text);
+}
+
+/* ---- pass 3: downloads ---- */
+
+static void ingest_unreadable(struct run *r, size_t index, const struct err *e)
+{
+	r->s->ingests[index].verdict = INGEST_IS_UNREADABLE;
+	emit(r, (struct finding){.problem = P_INGEST_UNCHECKED,
+			.subject = SUBJECT_INGEST,
+			.index = index,
+			.name = r->st->ingests[index].name,
+			.why = text_of(e->sys_errno ? strerror(e->sys_errno) : e->text)});
+}
+
+static void job_ingest(struct run *r, struct worker *w, size_t index)
+{
+	const struct ingest *const in = &r->st->ingests[index];
+	struct ingest_state *const state = &r->s->ingests[index];
+	auto_fd dir = -1, fd = -1;
+	struct os_reader reader;
+	struct span piece = {0};
+	struct err e = {0};
+	struct digest d;
+	struct hash h;
+	uint8_t *const room = arena_get(&w->scratch, OS_READER_BYTES + 4096);
+	enum rc rc;
+
+	if (!room)
+		return;
+	if ((rc = os_open_dir(r->st->ingest_dir, (const char *)in->name.at, &dir, &e)) ||
+		(rc = os_open_file(dir, "data", &fd, &e)) ||
+		(rc = os_reader_open(&reader, fd, room + (4096 - (uintptr_t)room % 4096), &e))) {
+		ingest_unreadable(r, index, &e);
+		return;
+	}
+	hash_begin(&h, in->expected.kind);
+	while (!stopped(r) && (rc = os_reader_next(&reader, &piece, &e)) == RC_OK) {
+		hash_add(&h, piece.at, piece.left);
+		r->bytes += piece.left;
+	}
+	if (stopped(r))
+		return;
+	if (rc != RC_END) {
+		ingest_unreadable(r, index, &e);
+		return;
+	}
+	hash_end(&h, &d);
+	state->verdict = digest_equal(&d, &in->expected)	    ? INGEST_IS_COMPLETE
+			 : in->total && in->data_size >= in->total ? INGEST_IS_POISONED
+								   : INGEST_IS_PARTIAL;
+}
+
+/* What can be said of a download without reading its data; true: the data must be read. */
+static bool judge_ingest(struct run *r, size_t index)
+{
+	const struct ingest *const in = &r->st->ingests[index];
+	struct ingest_state *const state = &r->s->ingests[index];
+
+	state->verdict = INGEST_IS_PARTIAL;
+	if (!in->is_directory || !in->ref_fits) {
+		state->verdict = INGEST_HAS_NO_REF;
+		return false;
+	}
+	if (!in->expected_known)
+		return false;
+	const size_t blob = store_find_blob(r->st, &in->expected);
+	if (blob != STORE_NONE) {
+		const enum blob_verdict v = r->s->blobs[blob].verdict;
+		if (v == BLOB_IS_GOOD)
+			state->verdict = INGEST_IS_DUPLICATE;
+		if (v == BLOB_IS_GOOD || v == BLOB_IS_UNREADABLE || v == BLOB_NOT_CHECKED)
+			return false;
+	}
+	return in->has_data;
+}
+
+static void emit_ingest(struct run *r, size_t index)
+{
+	const struct store *const st = r->st;
+	const struct ingest *const in = &st->ingests[index];
+	struct finding f = {.subject = SUBJECT_INGEST,
+		.index = index,
+		.ns = in->ns_name,
+		.name = in->name,
+		.got = in->data_size,
+		.want = in->total};
+	char text[DIGEST_TEXT_BYTES] = "";
+	bool recorded = false;
+
+	if (in->expected_known)
+		digest_format(&in->expected, text);
+	f.digest = in->expected_known ? span_of_string(text) : in->client_ref;
+	for (size_t ns = 0; in->expected_known && ns < st->namespace_count; ns++)
+		recorded |= store_find_content(st, ns, &in->expected) != STORE_NONE;
+	switch (r->s->ingests[index].verdict) {
+	case INGEST_IS_COMPLETE:
+		f.problem = recorded ? P_BLOB_IN_INGEST : P_INGEST_COMPLETE;
+		break;
+	case INGEST_IS_PARTIAL:
+		f.problem = st->boot_proved_new ? P_INGEST_PARTIAL : P_INGEST_KEPT;
+		break;
+	case INGEST_IS_POISONED:
+		f.problem = P_INGEST_POISONED;
+		break;
+	case INGEST_IS_DUPLICATE:
+		f.problem = P_INGEST_DUPLICATE;
+		break;
+	case INGEST_HAS_NO_REF:
+		f.problem = P_INGEST_NO_REF;
+		break;
+	case INGEST_IS_NOT_CHECKED:
+	case INGEST_IS_UNREADABLE:
+	default:
+		return; /* told already, or stopped */
+	}
+	emit(r, f);
+}
+
+static enum rc pass_ingests(struct run *r)
+{
+	size_t *const order = arena_array(r->keep, r->st->ingest_count + 1, sizeof(*order));
+	size_t count = 0;
+
+	if (!order)
+		return fail(r->e, RC_NOMEM, "no memory for the downloads");
+	for (size_t i = 0; i < r->st->ingest_count; i++)
+		if (judge_ingest(r, i)) {
+			r->s->ingests[i].verdict = INGEST_IS_NOT_CHECKED;
+			order[count++] = i;
+		}
+	const enum rc rc = run_pool(r, "reading downloads", job_ingest, order, count);
+	for (size_t i = 0; rc == RC_OK && !stopped(r) && i < r->st->ingest_count; i++)
+		emit_ingest(r, i);
+	for (size_t i = 0; rc == RC_OK && r->st->boot_proved_new && i < r->st->ingest_record_count; i++) {
+		const struct ingest_record *const rec = &r->st->ingest_records[i];
+		if (rec->dir == STORE_NONE)
+			emit(r, (struct finding){.problem = P_INGEST_RECORD_ONLY,
+					.subject = SUBJECT_INGEST_RECORD,
+					.index = i,
+					.ns = ns_name(r->st, rec->ns),
+					.name = rec->client_ref});
+	}
+	return rc;
+}
+
+/* ---- what the blobs turned out to be ---- */
+
+static void emit_blob(struct run *r, size_t index)
+{
+	const struct store *const st = r->st;
+	const struct blob *const b = &st->blob_files[index];
+	struct finding f = {.subject = SUBJECT_BLOB, .index = index, .digest = b->text, .got = b->size};
+
+	for (size_t ns = 0; b->records && ns < st->namespace_count && !f.want; ns++) {
+		const size_t c = store_find_content(st, ns, &b->digest);
+		if (c != STORE_NONE)
+			f.want = st->contents[c].size;
+	}
+	if (r->s->blobs[index].verdict == BLOB_IS_BAD) {
+		f.problem = !b->regular			       ? P_BLOB_NOT_FILE
+			    : !b->records		       ? P_BLOB_ORPHAN_BAD
+			    : b->size == 0		       ? P_BLOB_EMPTY
+			    : f.want > b->size		       ? P_BLOB_SHORT
+							       : P_BLOB_WRONG;
+		emit(r, f);
+	} else if (r->s->blobs[index].verdict == BLOB_IS_GOOD) {
+		if (!b->records) {
+			f.problem = P_BLOB_ORPHAN;
+			emit(r, f);
+		} else if (b->mode & 0222) {
+			f.problem = P_BLOB_UNSEALED;
+			emit(r, f);
+		}
+		for (size_t ns = 0; b->records && ns < st->namespace_count; ns++) {
+			const size_t c = store_find_content(st, ns, &b->digest);
+			if (c == STORE_NONE || st->contents[c].size == b->size)
+				continue;
+			f.problem = P_BLOB_SIZE;
+			f.ns = ns_name(st, ns);
+			f.want = st->contents[c].size;
+			emit(r, f);
+		}
+	}
+}
+
+static void emit_missing_blobs(struct run *r)
+{
+	const struct store *const st = r->st;
+
+	for (size_t i = 0; i < st->content_count; i++) {
+		const struct content *const c = &st->contents[i];
+		bool rescued = false;
+		if (c->blob != STORE_NONE || !c->digest_known)
+			continue;
+		for (size_t k = 0; k < st->ingest_count; k++)
+			rescued |= r->s->ingests[k].verdict == INGEST_IS_COMPLETE &&
+				   digest_equal(&st->ingests[k].expected, &c->digest);
+		if (!rescued)
+			emit(r, (struct finding){.problem = P_BLOB_MISSING,
+					.subject = SUBJECT_CONTENT,
+					.index = i,
+					.ns = ns_name(st, c->ns),
+					.digest = c->text,
+					.want = c->size});
+	}
+}
+
+/* ---- pass 5: rounds over the candidates ---- */
+
+/* Largest first, so that no worker is left alone with a giant at the end. */
+static bool comes_later(const struct store *st, size_t x, size_t y)
+{
+	const uint64_t left = st->blob_files[x].size, right = st->blob_files[y].size;
+	return left != right ? left < right : x > y;
+}
+
+static void sort_jobs(const struct store *st, size_t *order, size_t count)
+{
+	for (size_t gap = count / 2; gap; gap /= 2) /* Shell's sort: qsort takes no context */
+		for (size_t i = gap; i < count; i++) {
+			const size_t moved = order[i];
+			size_t k = i;
+			for (; k >= gap && comes_later(st, order[k - gap], moved); k -= gap)
+				order[k] = order[k - gap];
+			order[k] = moved;
+		}
+}
+
+/* Chooses for each snapshot still open the next candidate not tried. */
+static bool choose_candidates(struct run *r)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < r->st->backend_count; i++)
+		if (r->s->snapshots[i].verdict == SNAPSHOT_NOT_CHECKED)
+			r->s->snapshots[i].proof = STORE_NONE;
+	for (size_t i = 0; i < r->candidate_count; i++) {
+		struct candidate *const c = &r->candidates[i];
+		struct snapshot_state *const state = &r->s->snapshots[c->backend];
+		const enum blob_verdict blob = r->s->blobs[c->blob].verdict;
+		c->chosen = state->verdict == SNAPSHOT_NOT_CHECKED && state->proof == STORE_NONE && !c->tried &&
+			    blob != BLOB_IS_BAD && blob != BLOB_IS_UNREADABLE;
+		if (c->chosen)
+			state->proof = c->blob;
+		any |= c->chosen;
+	}
+	return any;
+}
+
+static enum rc pass_layers(struct run *r)
+{
+	const struct store *const st = r->st;
+	size_t *const order = arena_array(r->keep, st->blob_count + 1, sizeof(*order));
+	bool *const wanted = arena_array(r->keep, st->blob_count + 1, sizeof(*wanted));
+	enum rc rc = RC_OK;
+
+	if (!order || !wanted)
+		return fail(r->e, RC_NOMEM, "no memory for the layers of the store");
+	for (unsigned round = 0; rc == RC_OK && !stopped(r); round++) {
+		size_t count = 0;
+		const bool any = choose_candidates(r);
+		if (round && !any)
+			break;
+		memset(wanted, 0, st->blob_count * sizeof(*wanted));
+		for (size_t i = 0; i < r->candidate_count; i++)
+			if (r->candidates[i].chosen)
+				wanted[r->candidates[i].blob] = true;
+		for (size_t i = 0; i < st->blob_count; i++)
+			if (wanted[i] || r->s->blobs[i].verdict == BLOB_NOT_CHECKED) {
+				order[count++] = i;
+				r->total_bytes += round ? st->blob_files[i].size : 0;
+			}
+		sort_jobs(st, order, count);
+		rc = run_pool(r, "reading layers", job_blob, order, count);
+	}
+	return rc;
+}
+
+/* A committed snapshot that no layer could judge: the inode count still can prove loss. */
+static void judge_without_layer(struct run *r, size_t index)
+{
+	const struct store *const st = r->st;
+	const struct backend *const b = &st->backends[index];
+	struct snapshot_state *const state = &r->s->snapshots[index];
+	struct finding f = {.subject = SUBJECT_BACKEND, .index = index, .ns = b->ns_name, .name = snapshot_name(st, index)};
+	const char *why = "no local manifest leads to it";
+	bool unreadable = false;
+
+	state->proof = STORE_NONE;
+	for (size_t i = 0; i < r->candidate_count; i++) {
+		const struct candidate *const c = &r->candidates[i];
+		if (c->backend != index)
+			continue;
+		f.digest = st->blob_files[c->blob].text;
+		why = c->why ? c->why : c->pairing_failed ? "its layer unpacks to something else" : "its layer is damaged";
+		unreadable |= r->s->blobs[c->blob].verdict == BLOB_IS_UNREADABLE;
+	}
+	if (!f.digest.left && b->user_key.left && span_starts(b->user_key, "sha256:"))
+		why = "its layer is not local";
+	if (!b->dir_found || !b->dir_is_directory) {
+		state->verdict = unreadable ? SNAPSHOT_IS_UNREADABLE : SNAPSHOT_IS_LOST;
+		f.problem = P_SNAPSHOT_DIR;
+		f.got = b->id;
+		emit(r, f);
+		return;
+	}
+	auto_fd dir = -1;
+	struct layer_census census = {0};
+	struct err e = {0};
+	struct arena scratch = *r->keep;
+	f.why = text_of(why);
+	if (os_open_dir(st->snapshots_dir, b->dir, &dir, &e) || layer_census(dir, scratch, &census, &e)) {
+		state->verdict = SNAPSHOT_IS_UNREADABLE;
+		f.problem = P_SNAPSHOT_UNCHECKED;
+		f.why = text_of(e.sys_errno ? strerror(e.sys_errno) : e.text);
+	} else if (census.fs_missing) {
+		state->verdict = unreadable ? SNAPSHOT_IS_UNREADABLE : SNAPSHOT_IS_LOST;
+		f.problem = P_SNAPSHOT_FS;
+		f.got = b->id;
+	} else if (census.unreadable) {
+		state->verdict = SNAPSHOT_IS_UNREADABLE;
+		f.problem = P_SNAPSHOT_UNCHECKED;
+		f.why = text_of("a directory in it cannot be read");
+	} else if (b->inodes > census.names) {
+		state->verdict = unreadable ? SNAPSHOT_IS_UNREADABLE : SNAPSHOT_IS_LOST;
+		f.problem = P_SNAPSHOT_LOSSY;
+		f.got = census.names;
+		f.want = b->inodes;
+	} else {
+		state->verdict = unreadable ? SNAPSHOT_IS_UNREADABLE : SNAPSHOT_IS_UNVERIFIED;
+		f.problem = unreadable ? P_SNAPSHOT_UNCHECKED : P_SNAPSHOT_UNVERIFIED;
+	}
+	emit(r, f);
+}
+
+/* ---- pass 6: references and leftovers ---- */
+
+static bool is_extract(struct span key)
+{
+	return span_starts(key, "extract-");
+}
+
+static bool snapshot_dir_is_empty(const struct store *st, const struct backend *b, struct arena scratch)
+{
+	auto_fd dir = -1, fs = -1;
+	struct os_name *names = NULL;
+	struct err ignored = {0}; /* what cannot be listed is taken for full */
+	size_t count = 0;
+
+	if (!b->dir_found)
+		return true;
+	if (os_open_dir(st->snapshots_dir, b->dir, &dir, &ignored))
+		return false;
+	const enum rc rc = os_open_dir(dir, "fs", &fs, &ignored);
+	if (rc == RC_END)
+		return true;
+	return rc == RC_OK && os_list(fs, &scratch, &names, &count, &ignored) == RC_OK && count == 0;
+}
+
+static void emit_backend(struct run *r, size_t index)
+{
+	const struct store *const st = r->st;
+	const struct backend *const b = &st->backends[index];
+	struct finding f = {.subject = SUBJECT_BACKEND, .index = index, .ns = b->ns_name, .name = snapshot_name(st, index)};
+
+	if (!b->user_key.left)
+		return; /* not made through containerd's metadata layer: nothing is promised about it */
+	if (b->snapshot == STORE_NONE) {
+		const size_t ns = store_find_namespace(st, b->ns_name);
+		const bool disposable = b->kind == SNAPSHOT_COMMITTED || is_extract(b->user_key) ||
+					(ns != STORE_NONE && st->namespaces[ns].kubernetes && st->boot_proved_new) ||
+					snapshot_dir_is_empty(st, b, *r->keep);
+		f.problem = disposable ? P_SNAPSHOT_BACKEND_ONLY : P_SNAPSHOT_UNVERIFIED;
+		f.why = text_of("meta.db does not know it, and it may hold a container's data");
+		emit(r, f);
+	} else if (b->parent.left && b->parent_index == STORE_NONE) {
+		f.problem = P_PARENT_MISSING;
+		f.why = b->parent;
+		emit(r, f);
+	} else if (b->kind == SNAPSHOT_ACTIVE && is_extract(b->user_key) && st->boot_proved_new) {
+		f.problem = P_EXTRACT_STALE;
+		emit(r, f);
+	}
+}
+
+static void emit_stray(struct run *r, size_t index)
+{
+	static const enum problem_id of_kind[] = {[STRAY_BLOB_NAME] = P_BLOB_NAME,
+		[STRAY_SNAPSHOT_DIR] = P_SNAPSHOT_DIR_ORPHAN,
+		[STRAY_SNAPSHOT_NEW] = P_SNAPSHOT_HALF,
+		[STRAY_SNAPSHOT_OTHER] = P_SNAPSHOT_STRAY,
+		[STRAY_PROBE] = P_PROBE,
+		[STRAY_TMPMOUNT] = P_TMPMOUNT,
+		[STRAY_OWN] = P_OWN_STAGING};
+	const struct stray *const s = &r->st->strays[index];
+	char path[LIMIT_PATH_BYTES];
+
+	if (s->kind == STRAY_TMPMOUNT && (!s->empty || !s->is_directory))
+		return; /* not ours to judge */
+	(void)snprintf(path, sizeof(path), "%s/%s", s->dir, s->name); /* both are short */
+	emit(r, (struct finding){
+			.problem = of_kind[s->kind], .subject = SUBJECT_STRAY, .index = index, .path = span_of_string(path)});
+}
+
+static void pass_references(struct run *r)
+{
+	const struct store *const st = r->st;
+
+	for (size_t i = 0; i < st->backend_count; i++)
+		emit_backend(r, i);
+	for (size_t i = 0; i < st->snapshot_count; i++) {
+		const struct snapshot *const s = &st->snapshots[i];
+		if (s->backend == STORE_NONE)
+			emit(r, (struct finding){
+					.problem = is_extract(s->key) ? P_EXTRACT_STALE : P_SNAPSHOT_META_ONLY,
+					.subject = SUBJECT_SNAPSHOT,
+					.index = i,
+					.ns = ns_name(st, s->ns),
+					.name = s->key});
+	}
+	for (size_t i = 0; i < st->lease_count; i++) {
+		const struct lease *const l = &st->leases[i];
+		const struct span *const ours = labels_get(&l->labels, "containerd-fsck/boot-id");
+		if (l->expires && st->boot_proved_new && !(ours && st->boot_id[0] && span_is(*ours, st->boot_id)))
+			emit(r, (struct finding){.problem = P_LEASE_STALE,
+					.subject = SUBJECT_LEASE,
+					.index = i,
+					.ns = ns_name(st, l->ns),
+					.name = l->id});
+	}
+	for (size_t i = 0; i < st->stray_count; i++)
+		emit_stray(r, i);
+	for (size_t i = 0; i < st->state_file_count; i++) {
+		const struct state_file *const f = &st->state_files[i];
+		char path[LIMIT_PATH_BYTES];
+		(void)snprintf(path, sizeof(path), "%s/%s", f->dir, f->name); /* both are short */
+		emit(r, (struct finding){.problem = f->kind == STATE_UUID ? P_UUID_BROKEN : P_CRI_STATUS,
+				.subject = SUBJECT_STATE_FILE,
+				.index = i,
+				.path = span_of_string(path),
+				.why = text_of(f->why),
+				.name = f->container == STORE_NONE ? (struct span){0} : st->containers[f->container].id});
+	}
+}
+
+/* ---- the passes in order ---- */
+
+static enum rc pass_documents(struct run *r)
+{
+	const enum rc rc = run_pool(r, "reading manifests", job_document, NULL, r->st->blob_count);
+	return rc ? rc : find_candidates(r);
+}
+
+static void pass_content(struct run *r)
+{
+	for (size_t i = 0; i < r->st->blob_count; i++) {
+		emit_blob(r, i);
+		r->s->blobs_checked += r->s->blobs[i].verdict == BLOB_IS_GOOD || r->s->blobs[i].verdict == BLOB_IS_BAD;
+	}
+	emit_missing_blobs(r);
+}
+
+static void pass_snapshots(struct run *r)
+{
+	for (size_t i = 0; i < r->st->backend_count; i++) {
+		const struct backend *const b = &r->st->backends[i];
+		const enum snapshot_verdict v = r->s->snapshots[i].verdict;
+		r->s->snapshots_checked += v == SNAPSHOT_IS_WHOLE || v == SNAPSHOT_IS_TORN;
+		if (v == SNAPSHOT_NOT_CHECKED && b->kind == SNAPSHOT_COMMITTED && b->snapshot != STORE_NONE)
+			judge_without_layer(r, i);
+	}
+}
+
+enum rc survey(struct survey *s, const struct store *st, const struct survey_options *o, struct arena *keep, struct err *e)
+{
+	struct run r = {.s = s,
+		.st = st,
+		.o = o,
+		.keep = keep,
+		.e = e,
+		.lock = PTHREAD_MUTEX_INITIALIZER,
+		.finished = PTHREAD_COND_INITIALIZER};
+	enum rc rc = RC_OK;
+
+	*s = (struct survey){0};
+	pass_databases(&r);
+	if (!s->halted) {
+		s->blobs = arena_array(keep, st->blob_count + 1, sizeof(*s->blobs));
+		s->snapshots = arena_array(keep, st->backend_count + 1, sizeof(*s->snapshots));
+		s->ingests = arena_array(keep, st->ingest_count + 1, sizeof(*s->ingests));
+		if (!s->blobs || !s->snapshots || !s->ingests)
+			return fail(e, RC_NOMEM, "no memory to look at the store");
+		for (size_t i = 0; i < st->backend_count; i++)
+			s->snapshots[i].proof = STORE_NONE;
+		for (size_t i = 0; i < st->blob_count; i++)
+			r.total_bytes += st->blob_files[i].size;
+		if ((rc = pass_documents(&r)) == RC_OK && (rc = pass_layers(&r)) == RC_OK && (rc = pass_ingests(&r)) == RC_OK &&
+			!stopped(&r)) {
+			pass_content(&r);
+			pass_snapshots(&r);
+			pass_references(&r);
+		}
+	}
+	s->interrupted = stopped(&r);
+	s->bytes_read = r.bytes;
+	if (rc == RC_OK && r.failed)
+		rc = fail(e, r.failed, "no memory for the findings");
+	if (rc == RC_OK && s->finding_count)
+		qsort(s->findings, s->finding_count, sizeof(*s->findings), compare_findings);
+	(void)pthread_mutex_destroy(&r.lock);    /* nobody waits */
+	(void)pthread_cond_destroy(&r.finished); /* nobody waits */
+	return rc;
+}
+
+void survey_close(struct survey *s)
+{
+	for (unsigned i = 0; i < s->kept_count; i++)
+		arena_close(&s->kept[i]);
+	s->kept_count = 0;
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+/* Compares what the store promises with what the disk holds: hashes blobs, replays layers beside their snapshots, looks at
+ * downloads and records. Reads only, decides nothing; what it finds are findings, what it learnt of each object is a state.
+ * One pool of threads, one pass over each blob. */
+#ifndef SURVEY_H
+#define SURVEY_H
+
+#include <signal.h>
+#include <stdatomic.h>
+
+#include "layer.h"
+#include "problem.h"
+#include "store.h"
+
+enum blob_verdict {
+	BLOB_NOT_CHECKED,
+	BLOB_IS_GOOD,
+	BLOB_IS_BAD,       /* wrong bytes, short, empty, or no regular file */
+	BLOB_IS_UNREADABLE /* or beyond a limit: never damage */
+};
+
+struct blob_state {
+	enum blob_verdict verdict;
+	struct oci_doc *doc; /* a good index, manifest or config; else NULL */
+	struct digest content; /* diff ID, if content_known */
+	bool content_known;
+	uint64_t content_size;
+};
+
+enum snapshot_verdict {
+	SNAPSHOT_NOT_CHECKED, /* active, a view, or unknown to meta.db: nothing is promised */
+	SNAPSHOT_IS_WHOLE,
+	SNAPSHOT_IS_TORN,     /* damaged, and its layer is here and verified */
+	SNAPSHOT_IS_LOST,     /* damage proved, and nothing here to put it back from */
+	SNAPSHOT_IS_UNVERIFIED,
+	SNAPSHOT_IS_UNREADABLE
+};
+
+struct snapshot_state {
+	enum snapshot_verdict verdict;
+	size_t proof;           /* blob it was, or can be, rebuilt from; STORE_NONE */
+	struct digest diff_id;  /* of proof */
+	enum layer_mode mode;
+	struct layer_verdict layer; /* damaged nodes; damaged_bits NULL with whole_tree */
+	bool whole_tree;        /* <id> or fs is not there */
+	uint64_t rewrite_bytes, rewrite_inodes;
+};
+
+enum ingest_verdict {
+	INGEST_IS_NOT_CHECKED,
+	INGEST_IS_COMPLETE, /* its bytes are those of the digest in its ref, and no blob has them */
+	INGEST_IS_PARTIAL,
+	INGEST_IS_POISONED, /* all its bytes, and wrong */
+	INGEST_IS_DUPLICATE, /* the blob is in place and good */
+	INGEST_HAS_NO_REF,
+	INGEST_IS_UNREADABLE
+};
+
+struct ingest_state {
+	enum ingest_verdict verdict;
+};
+
+struct progress {
+	const char *what; /* "reading blobs": a phrase */
+	uint64_t done_bytes, total_bytes;
+};
+
+struct survey_options {
+	unsigned threads;
+	const volatile sig_atomic_t *stop; /* set: finish the piece in hand and return; may be NULL */
+	void (*progress)(void *self, const struct progress *p); /* called a few times a second from the calling thread; may be NULL */
+	void *self;
+};
+
+struct survey {
+	struct finding *findings; /* at most LIMIT_LISTED_PER_CODE of each problem, in a fixed order */
+	size_t finding_count;
+	uint64_t total[P_COUNT];  /* all of them, listed or not */
+	struct blob_state *blobs; /* by index of the store's arrays */
+	struct snapshot_state *snapshots; /* by backend */
+	struct ingest_state *ingests;
+	bool halted;              /* a database cannot be worked with: nothing after it was looked at */
+	bool interrupted;
+	uint64_t bytes_read, entries_compared, blobs_checked, snapshots_checked;
+	uint64_t peak_bytes;      /* of the workers' arenas */
+	/* what workers kept lives in arenas of theirs */
+	struct arena kept[LIMIT_THREADS];
+	unsigned kept_count;
+};
+
+/* The survey lives until survey_close. RC_NOMEM and RC_IO: could not be done at all. */
+CHECKED enum rc survey(struct survey *s, const struct store *st, const struct survey_options *o, struct arena *keep,
+	struct err *e);
+void survey_close(struct survey *s);
+
+#endif
