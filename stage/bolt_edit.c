@@ -552,7 +552,8 @@ static bool is_inlineable(const struct bolt_edit *t, const struct edited *b, uin
 	return b->parent && buckets_inside == 0 && run_bytes(&b->leaves[0]) <= t->b->page_size / 4;
 }
 
-/* Decides the bucket's form, gives it pages, makes the value its parent holds. The buckets inside are done. */
+/* Decides the bucket's form, gives it pages, makes the value its parent holds. The buckets inside are
+ * done. */
 static enum rc bucket_plan(struct bolt_edit *t, struct edited *b, uint64_t *next_page, struct err *e)
 {
 	uint64_t count, buckets_inside, branch_bytes, value_bytes = BUCKET_BYTES;

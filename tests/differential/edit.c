@@ -6,8 +6,9 @@
  *   edit apply FILE SCRIPT       one transaction, written in the order bolt_edit.h gives
  *   edit cut FILE SCRIPT SEED    the same, ended by a power cut somewhere before the meta page is whole
  *
- * A script has an operation a line: put PATH VALUE, rem PATH, bkt PATH, seq PATH NUMBER. A path is hex names with slashes
- * between; a value is hex, - for none, or *N:X for N bytes X, X+7, X+14 ... An operation refused is told by its line. */
+ * A script has an operation a line: put PATH VALUE, rem PATH, bkt PATH, seq PATH NUMBER. A path is hex
+ * names with slashes between; a value is hex, - for none, or *N:X for N bytes X, X+7, X+14 ... An
+ * operation refused is told by its line. */
 #include "bolt_edit.h"
 
 #include <fcntl.h>
@@ -74,7 +75,8 @@ struct place {
 	struct span name;
 };
 
-/* The item under each key, asked for by name, must be the one the cursor gave; a key beside it must not be there. */
+/* The item under each key, asked for by name, must be the one the cursor gave; a key beside it must not be
+ * there. */
 static bool found_again(
 	struct bolt *b, const struct bolt_bucket *bucket, const struct bolt_item *item, struct arena scratch)
 {
@@ -215,8 +217,8 @@ static uint64_t next_random(uint64_t *state)
 	return *state;
 }
 
-/* What a power cut may leave: the file grown or not, any of the new pages, and of the meta page at most its first bytes
- * short of the checksum's last. */
+/* What a power cut may leave: the file grown or not, any of the new pages, and of the meta page at most
+ * its first bytes short of the checksum's last. */
 static bool write_cut(int fd, const struct bolt *b, const struct bolt_image *image, uint64_t seed)
 {
 	uint64_t state = seed * 0x9e3779b97f4a7c15u | 1;
