@@ -14,6 +14,7 @@ import hashlib
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -47,6 +48,12 @@ def sh(*args, check=True, timeout=300, env=None, stdin=None):
     if check and p.returncode:
         raise Failure("%s: exit %d: %s" % (" ".join(map(str, args)), p.returncode, p.stdout.strip()[-600:]))
     return p.returncode, p.stdout
+
+
+def brief(error):
+    """The last thing a command said, without paths of this run."""
+    text = str(error).strip().splitlines()[-1] if str(error).strip() else "nothing said"
+    return re.sub(r"/\S*/(root/|io\.containerd)", r"\1", text)
 
 
 # -------------------------------------------------------------------------------------------- results
@@ -536,8 +543,14 @@ class Containerd:
             with self.view(ns, image) as where:
                 out += verify.differences(image.tree, where)
         except Failure as e:
-            out.append("cannot be mounted: %s" % e)
+            out.append("cannot be mounted: " + brief(e))
         return out
+
+    def upper(self, ns, key):
+        """Where, below the root, a container's own layer is; None if the snapshot is not known."""
+        status, text = self.ctr("snapshots", "mounts", "/nowhere", key, ns=ns, check=False)
+        found = re.search(r"upperdir=([^,\s]+)", text)
+        return os.path.relpath(found.group(1), self.root) if not status and found else None
 
 
 def blob_path(root, digest):
