@@ -955,26 +955,16 @@ enum rc store_well_known(const char *sysroot, struct arena *a, const char ***roo
 }
 
 /* Leases and half-done work may be dropped only if containerd has not run since this boot. The proof is a state directory
- * that does not exist yet, as long as we have not been here in this boot ourselves; a clock is never asked. */
+ * that does not exist yet: it is on a tmpfs and containerd makes it when it starts. A clock is never asked. */
 static enum rc judge_boot(struct store *st, const char *sysroot, struct arena scratch, struct err *e)
 {
-	auto_fd own = -1, state = -1;
-	struct span seen = {0};
+	auto_fd state = -1;
 	struct err ignored = {0};
 	const char *state_path = "/run/containerd";
-	enum rc rc = os_boot_id(st->boot_id, e);
+	const enum rc rc = os_boot_id(st->boot_id, e);
 
 	if (rc == RC_IO)
 		return rc;
-	rc = os_open_dir(st->dir, STORE_OWN_DIR, &own, e);
-	if (rc == RC_OK)
-		rc = os_read_small(own, "boot", SMALL_FILE_BYTES, &scratch, &seen, e);
-	if (rc == RC_IO || rc == RC_NOMEM)
-		return rc;
-	if (st->boot_id[0] && rc == RC_OK && span_starts(seen, st->boot_id)) {
-		st->boot_evidence = "containerd-fsck has already repaired this store since the machine started";
-		return RC_OK;
-	}
 	const size_t length = strlen(st->path);
 	for (size_t i = 0; i < sizeof(known_roots) / sizeof(known_roots[0]); i++) {
 		const size_t n = strlen(known_roots[i].root);
@@ -1256,6 +1246,12 @@ size_t store_find_backend(const struct store *st, struct span key)
 size_t store_find_namespace(const struct store *st, struct span key)
 {
 	FIND(st->namespaces, (size_t)0, st->namespace_count, name);
+}
+
+bool lease_is_stale(const struct store *st, const struct lease *l)
+{
+	const struct span *const ours = labels_get(&l->labels, STORE_LEASE_BOOT_LABEL);
+	return l->expires && st->boot_proved_new && !(ours && st->boot_id[0] && span_is(*ours, st->boot_id));
 }
 
 const char *store_blob_path(const struct digest *d, struct arena *a)

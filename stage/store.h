@@ -227,6 +227,12 @@ size_t store_find_backend(const struct store *st, struct span key);
 size_t store_find_namespace(const struct store *st, struct span name);
 size_t store_find_image(const struct store *st, size_t ns, struct span name);
 
+/* Of an earlier boot, with an expiry, and not made by us in this boot (containerd-store.md 6.5). */
+bool lease_is_stale(const struct store *st, const struct lease *l);
+
+/* The label of our own leases: the boot they were made in. */
+#define STORE_LEASE_BOOT_LABEL "containerd-fsck/boot-id"
+
 /* "io.containerd.content.v1.content/blobs/sha256/<hex>", in the arena. */
 const char *store_blob_path(const struct digest *d, struct arena *a);
 /* Opens blobs/<algorithm>; RC_END: not there. */

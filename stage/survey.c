@@ -1101,6 +1101,7 @@ static void emit_backend(struct run *r, size_t index)
 		const bool disposable = b->kind == SNAPSHOT_COMMITTED || is_extract(b->user_key) ||
 					(ns != STORE_NONE && st->namespaces[ns].kubernetes && st->boot_proved_new) ||
 					snapshot_dir_is_empty(st, b, *r->keep);
+		r->s->snapshots[index].orphan = disposable;
 		f.problem = disposable ? P_SNAPSHOT_BACKEND_ONLY : P_SNAPSHOT_UNVERIFIED;
 		f.why = text_of("meta.db does not know it, and it may hold a container's data");
 		emit(r, f);
@@ -1151,8 +1152,7 @@ static void pass_references(struct run *r)
 	}
 	for (size_t i = 0; i < st->lease_count; i++) {
 		const struct lease *const l = &st->leases[i];
-		const struct span *const ours = labels_get(&l->labels, "containerd-fsck/boot-id");
-		if (l->expires && st->boot_proved_new && !(ours && st->boot_id[0] && span_is(*ours, st->boot_id)))
+		if (lease_is_stale(st, l))
 			emit(r, (struct finding){.problem = P_LEASE_STALE,
 					.subject = SUBJECT_LEASE,
 					.index = i,

@@ -43,6 +43,7 @@ struct snapshot_state {
 	enum layer_mode mode;
 	struct layer_verdict layer; /* damaged nodes; damaged_bits NULL with whole_tree */
 	bool whole_tree;        /* <id> or fs is not there */
+	bool orphan;            /* meta.db does not know it, and nothing of a user can be in it */
 	uint64_t rewrite_bytes, rewrite_inodes;
 };
 

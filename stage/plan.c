@@ -1,0 +1,916 @@
+/* SPDX-License-Identifier: MIT */
+#include "plan.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define OUR_LEASE "containerd-fsck"
+#define LEASE_SECONDS ((uint64_t)24 * 3600) /* as containerd's own pulls */
+
+struct planner {
+	struct plan *p;
+	const struct store *st;
+	const struct survey *s;
+	const struct plan_options *o;
+	struct arena *keep;
+	/* by index */
+	bool *drop, *pinned;           /* backends */
+	bool *drop_snapshot;           /* meta.db records, of dropped backends or on their own */
+	bool *drop_content;            /* content records */
+	bool *add_content;             /* ingests: finished, and recorded in their namespace */
+	bool *rescued;                 /* blobs whose bytes an ingest brings back */
+	bool *leased;                  /* namespaces that got a lease of ours */
+	const char **left;             /* backends: why they stay */
+	const char **left_snapshot;    /* meta.db records */
+	bool no_memory;
+};
+
+static struct span literal(const char *s)
+{
+	return span_of_string(s);
+}
+
+/* ---- collecting ---- */
+
+static void add_action(struct planner *w, enum action_kind kind, size_t index, bool set_aside)
+{
+	struct plan *const p = w->p;
+
+	if (p->action_count == p->action_cap) {
+		const size_t cap = p->action_cap ? p->action_cap * 2 : 64;
+		struct action *const bigger = arena_array(w->keep, cap, sizeof(*bigger));
+		if (!bigger) {
+			w->no_memory = true;
+			return;
+		}
+		if (p->action_count)
+			memcpy(bigger, p->actions, p->action_count * sizeof(*bigger));
+		p->actions = bigger;
+		p->action_cap = cap;
+	}
+	p->actions[p->action_count++] = (struct action){kind, index, set_aside};
+}
+
+static void add_edit(struct planner *w, struct edits *edits, struct edit edit)
+{
+	if (edits->count == edits->cap) {
+		const size_t cap = edits->cap ? edits->cap * 2 : 64;
+		struct edit *const bigger = arena_array(w->keep, cap, sizeof(*bigger));
+		if (!bigger) {
+			w->no_memory = true;
+			return;
+		}
+		if (edits->count)
+			memcpy(bigger, edits->at, edits->count * sizeof(*bigger));
+		edits->at = bigger;
+		edits->cap = cap;
+	}
+	edits->at[edits->count++] = edit;
+}
+
+/* v1/<namespace>/<more...>; the list ends with a NULL text. */
+struct part {
+	struct span text;
+};
+#define PATH_END ((struct span){NULL, 0, false})
+
+static struct bolt_path meta_path(const struct store *st, size_t ns, const struct span *parts)
+{
+	struct bolt_path path = {.part = {literal("v1"), st->namespaces[ns].name}, .count = 2};
+
+	for (; parts->at; parts++)
+		path.part[path.count++] = *parts;
+	return path;
+}
+
+#define META_PATH(ns, ...) meta_path(w->st, (ns), (const struct span[]){__VA_ARGS__, PATH_END})
+
+static void meta_remove(struct planner *w, struct bolt_path path)
+{
+	add_edit(w, &w->p->meta, (struct edit){EDIT_REMOVE, path, {0}});
+}
+
+static void meta_put(struct planner *w, struct bolt_path path, struct span value)
+{
+	add_edit(w, &w->p->meta, (struct edit){EDIT_PUT, path, value});
+}
+
+/* ---- encodings ---- */
+
+static struct span encode_time(struct planner *w, uint64_t unix_ns)
+{
+	uint8_t *const at = arena_get(w->keep, 15);
+	const uint64_t seconds = unix_ns / 1000000000u + 62135596800u;
+	const uint32_t ns = (uint32_t)(unix_ns % 1000000000u);
+
+	if (!at) {
+		w->no_memory = true;
+		return (struct span){0};
+	}
+	at[0] = 1;
+	for (int i = 0; i < 8; i++)
+		at[1 + i] = (uint8_t)(seconds >> (56 - 8 * i));
+	for (int i = 0; i < 4; i++)
+		at[9 + i] = (uint8_t)(ns >> (24 - 8 * i));
+	at[13] = at[14] = 0xff; /* UTC */
+	return span_of(at, 15);
+}
+
+static size_t put_uvarint(uint8_t *out, uint64_t value)
+{
+	size_t n = 0;
+
+	for (; value >= 0x80; value >>= 7)
+		out[n++] = (uint8_t)(value | 0x80);
+	out[n++] = (uint8_t)value;
+	return n;
+}
+
+static struct span encode_varint(struct planner *w, uint64_t value)
+{
+	uint8_t *const at = arena_get(w->keep, 10);
+
+	if (!at) {
+		w->no_memory = true;
+		return (struct span){0};
+	}
+	return span_of(at, put_uvarint(at, value << 1));
+}
+
+/* The proleptic Gregorian date of a day number since 1970-01-01 (era arithmetic over 400-year cycles). */
+static const char *encode_rfc3339(struct planner *w, uint64_t unix_s)
+{
+	const uint64_t days = unix_s / 86400 + 719468, rest = unix_s % 86400;
+	const uint64_t era = days / 146097, of_era = days % 146097;
+	const uint64_t year_of_era = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
+	const uint64_t day_of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+	const uint64_t month_from_march = (5 * day_of_year + 2) / 153;
+	const uint64_t day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+	const uint64_t month = month_from_march < 10 ? month_from_march + 3 : month_from_march - 9;
+	const uint64_t year = year_of_era + era * 400 + (month <= 2);
+	const char *const text = arena_printf(w->keep, "%04u-%02u-%02uT%02u:%02u:%02uZ", (unsigned)year, (unsigned)month,
+		(unsigned)day, (unsigned)(rest / 3600), (unsigned)(rest / 60 % 60), (unsigned)(rest % 60));
+
+	if (!text)
+		w->no_memory = true;
+	return text ? text : "";
+}
+
+/* ---- our lease: keeps what is whole from the garbage collection that runs 100 ms after containerd starts ---- */
+
+static void need_lease(struct planner *w, size_t ns)
+{
+	if (w->leased[ns])
+		return;
+	w->leased[ns] = true;
+	const struct span id = literal(OUR_LEASE);
+	meta_put(w, META_PATH(ns, literal("leases"), id, literal("createdat")), encode_time(w, w->o->now_ns));
+	meta_put(w, META_PATH(ns, literal("leases"), id, literal("labels"), literal("containerd.io/gc.expire")),
+		literal(encode_rfc3339(w, w->o->now_ns / 1000000000u + LEASE_SECONDS)));
+	if (w->st->boot_id[0])
+		meta_put(w, META_PATH(ns, literal("leases"), id, literal("labels"), literal(STORE_LEASE_BOOT_LABEL)),
+			literal(w->st->boot_id));
+}
+
+static void lease_content(struct planner *w, size_t ns, struct span digest)
+{
+	need_lease(w, ns);
+	meta_put(w, META_PATH(ns, literal("leases"), literal(OUR_LEASE), literal("content"), digest), span_of("", 0));
+}
+
+static void lease_snapshot(struct planner *w, size_t ns, struct span key)
+{
+	need_lease(w, ns);
+	meta_put(w,
+		META_PATH(ns, literal("leases"), literal(OUR_LEASE), literal("snapshots"), literal("overlayfs"), key),
+		span_of("", 0));
+}
+
+/* What a record that goes away referred to stays referred to, as far as it is whole. */
+static void lease_references(struct planner *w, const struct content *c)
+{
+	static const char snapshot_label[] = "containerd.io/gc.ref.snapshot.overlayfs";
+
+	for (size_t i = 0; i < c->labels.count; i++) {
+		const struct label *const l = &c->labels.at[i];
+		struct digest d;
+		if (span_starts(l->key, "containerd.io/gc.ref.content") && digest_parse(l->value, &d) == RC_OK) {
+			const size_t other = store_find_content(w->st, c->ns, &d);
+			if (other != STORE_NONE && !w->drop_content[other])
+				lease_content(w, c->ns, l->value);
+		} else if (span_starts(l->key, snapshot_label)) {
+			const size_t snapshot = store_find_snapshot(w->st, c->ns, l->value);
+			if (snapshot != STORE_NONE && !w->drop_snapshot[snapshot])
+				lease_snapshot(w, c->ns, l->value);
+		}
+	}
+}
+
+/* ---- downloads and blobs ---- */
+
+static void drop_ingest_record(struct planner *w, size_t record)
+{
+	const struct ingest_record *const r = &w->st->ingest_records[record];
+	meta_remove(w, META_PATH(r->ns, literal("content"), literal("ingests"), r->client_ref));
+}
+
+static void plan_ingests(struct planner *w)
+{
+	const struct store *const st = w->st;
+
+	for (size_t i = 0; i < st->ingest_count; i++) {
+		const struct ingest *const in = &st->ingests[i];
+		const enum ingest_verdict v = w->s->ingests[i].verdict;
+		bool first = true;
+		for (size_t k = 0; k < i; k++)
+			first &= !(w->s->ingests[k].verdict == INGEST_IS_COMPLETE && in->expected_known &&
+				   digest_equal(&st->ingests[k].expected, &in->expected));
+		if (v == INGEST_IS_COMPLETE && first) {
+			const size_t blob = store_find_blob(st, &in->expected);
+			const size_t ns = store_find_namespace(st, in->ns_name);
+			add_action(w, ACTION_FINISH_INGEST, i, false);
+			if (blob != STORE_NONE)
+				w->rescued[blob] = true;
+			if (ns != STORE_NONE && store_find_content(st, ns, &in->expected) == STORE_NONE)
+				w->add_content[i] = true;
+		}
+		if (v == INGEST_IS_COMPLETE || v == INGEST_IS_POISONED || v == INGEST_IS_DUPLICATE || v == INGEST_HAS_NO_REF ||
+			(v == INGEST_IS_PARTIAL && st->boot_proved_new)) {
+			if (in->record != STORE_NONE)
+				drop_ingest_record(w, in->record);
+			add_action(w, ACTION_REMOVE_INGEST, i, false);
+		}
+	}
+	for (size_t i = 0; st->boot_proved_new && i < st->ingest_record_count; i++)
+		if (st->ingest_records[i].dir == STORE_NONE)
+			drop_ingest_record(w, i);
+}
+
+static bool ingest_brings(const struct planner *w, const struct digest *d)
+{
+	for (size_t i = 0; i < w->st->ingest_count; i++)
+		if (w->s->ingests[i].verdict == INGEST_IS_COMPLETE && digest_equal(&w->st->ingests[i].expected, d))
+			return true;
+	return false;
+}
+
+static void plan_blobs(struct planner *w)
+{
+	const struct store *const st = w->st;
+
+	for (size_t i = 0; i < st->blob_count; i++)
+		if (w->s->blobs[i].verdict == BLOB_IS_BAD)
+			add_action(w, ACTION_REMOVE_BLOB, i, w->o->keep || !st->blob_files[i].regular);
+	for (size_t i = 0; i < st->content_count; i++) {
+		const struct content *const c = &st->contents[i];
+		const bool bad = c->blob == STORE_NONE ? c->digest_known && !ingest_brings(w, &c->digest)
+						       : w->s->blobs[c->blob].verdict == BLOB_IS_BAD && !w->rescued[c->blob];
+		if (bad) {
+			w->drop_content[i] = true;
+			meta_remove(w, META_PATH(c->ns, literal("content"), literal("blob"), c->text));
+		}
+	}
+	/* a record of an adopted blob that is bad would be committed without a look */
+	for (size_t i = 0; i < st->ingest_record_count; i++) {
+		const struct ingest_record *const r = &st->ingest_records[i];
+		struct digest d;
+		if (st->boot_proved_new || digest_parse(r->expected, &d))
+			continue; /* all records without a directory go in a new boot */
+		const size_t blob = store_find_blob(st, &d);
+		if (blob != STORE_NONE && w->s->blobs[blob].verdict == BLOB_IS_BAD && !w->rescued[blob])
+			drop_ingest_record(w, i);
+	}
+}
+
+static void record_finished(struct planner *w)
+{
+	const struct store *const st = w->st;
+
+	for (size_t i = 0; i < st->ingest_count; i++) {
+		char text[DIGEST_TEXT_BYTES];
+		if (!w->add_content[i])
+			continue;
+		const size_t ns = store_find_namespace(st, st->ingests[i].ns_name);
+		digest_format(&st->ingests[i].expected, text);
+		const char *const kept = arena_string(w->keep, literal(text));
+		if (!kept) {
+			w->no_memory = true;
+			return;
+		}
+		const struct span digest = literal(kept), now = encode_time(w, w->o->now_ns);
+		meta_put(w, META_PATH(ns, literal("content"), literal("blob"), digest, literal("createdat")), now);
+		meta_put(w, META_PATH(ns, literal("content"), literal("blob"), digest, literal("updatedat")), now);
+		meta_put(w, META_PATH(ns, literal("content"), literal("blob"), digest, literal("size")),
+			encode_varint(w, st->ingests[i].data_size));
+		lease_content(w, ns, digest);
+	}
+}
+
+/* ---- snapshots ---- */
+
+static bool is_extract(struct span key)
+{
+	return span_starts(key, "extract-");
+}
+
+/* Something of a user that must not lose what is under it. */
+static bool is_users(const struct store *st, const struct backend *b)
+{
+	const size_t ns = store_find_namespace(st, b->ns_name);
+
+	if (b->kind == SNAPSHOT_COMMITTED || is_extract(b->user_key))
+		return false;
+	return !(ns != STORE_NONE && st->namespaces[ns].kubernetes && st->boot_proved_new);
+}
+
+/* Why a snapshot is to go, by itself. */
+static bool is_seed(const struct planner *w, size_t i)
+{
+	const struct store *const st = w->st;
+	const struct backend *const b = &st->backends[i];
+
+	if (!b->user_key.left)
+		return false;
+	if (b->snapshot == STORE_NONE)
+		return w->s->snapshots[i].orphan;
+	if (b->parent.left && b->parent_index == STORE_NONE)
+		return !is_users(st, b);
+	if (w->s->snapshots[i].verdict == SNAPSHOT_IS_LOST)
+		return true;
+	return b->kind == SNAPSHOT_ACTIVE && is_extract(b->user_key) && st->boot_proved_new;
+}
+
+/* Marks everything that stands on a marked snapshot. */
+static void spread(const struct planner *w, bool *marked)
+{
+	bool changed = true;
+
+	while (changed) { /* at most as often as the longest chain */
+		changed = false;
+		for (size_t i = 0; i < w->st->backend_count; i++) {
+			const size_t parent = w->st->backends[i].parent_index;
+			if (!marked[i] && parent != STORE_NONE && marked[parent])
+				changed = marked[i] = true;
+		}
+	}
+}
+
+/* meta.db records whose other half is gone, and what stands on them in meta.db. */
+static void seed_meta_only(struct planner *w)
+{
+	const struct store *const st = w->st;
+
+	for (size_t i = 0; i < st->snapshot_count; i++) {
+		const struct snapshot *const s = &st->snapshots[i];
+		if (s->backend != STORE_NONE)
+			continue;
+		const bool disposable = is_extract(s->key) || span_starts(s->key, "sha256:") ||
+					(st->namespaces[s->ns].kubernetes && st->boot_proved_new);
+		bool users_child = false;
+		for (size_t k = st->namespaces[s->ns].snapshots.first;
+			k < st->namespaces[s->ns].snapshots.first + st->namespaces[s->ns].snapshots.count; k++)
+			if (span_equal(st->snapshots[k].parent, s->key) && st->snapshots[k].backend != STORE_NONE)
+				users_child |= is_users(st, &st->backends[st->snapshots[k].backend]);
+		w->drop_snapshot[i] = disposable && !users_child;
+		if (!w->drop_snapshot[i])
+			w->left_snapshot[i] = "it may be a container's own layer, or one stands on it";
+	}
+	for (size_t i = 0; i < st->snapshot_count; i++) {
+		const struct snapshot *const s = &st->snapshots[i];
+		const size_t parent = s->parent.left ? store_find_snapshot(st, s->ns, s->parent) : STORE_NONE;
+		if (parent != STORE_NONE && w->drop_snapshot[parent] && s->backend != STORE_NONE &&
+			st->snapshots[parent].backend == STORE_NONE)
+			w->drop[s->backend] = true;
+	}
+}
+
+static void plan_drops(struct planner *w)
+{
+	const struct store *const st = w->st;
+	bool *const seeds = arena_array(w->keep, st->backend_count + 1, sizeof(*seeds));
+
+	if (!seeds) {
+		w->no_memory = true;
+		return;
+	}
+	seed_meta_only(w);
+	for (size_t i = 0; i < st->backend_count; i++)
+		seeds[i] = w->drop[i] = w->drop[i] || is_seed(w, i);
+	spread(w, w->drop);
+	for (size_t i = 0; i < st->backend_count; i++) {
+		if (!w->drop[i] || seeds[i] || !is_users(st, &st->backends[i]))
+			continue;
+		const char *const why = arena_printf(w->keep, "snapshot %.*s of a container stands on it",
+			(int)st->backends[i].user_key.left, (const char *)st->backends[i].user_key.at);
+		for (size_t at = i, steps = 0; at != STORE_NONE && steps <= st->backend_count;
+			at = st->backends[at].parent_index, steps++) {
+			w->pinned[at] = true;
+			w->left[at] = why ? why : "a container stands on it";
+		}
+	}
+	for (size_t i = 0; i < st->backend_count; i++)
+		w->drop[i] = seeds[i] && !w->pinned[i];
+	spread(w, w->drop);
+	/* a record of meta.db alone stays as long as something that stays names it as its parent */
+	for (size_t i = 0; i < st->snapshot_count; i++) {
+		const struct snapshot *const s = &st->snapshots[i];
+		const size_t parent = s->parent.left ? store_find_snapshot(st, s->ns, s->parent) : STORE_NONE;
+		if (parent != STORE_NONE && s->backend != STORE_NONE && !w->drop[s->backend] && w->drop_snapshot[parent]) {
+			w->drop_snapshot[parent] = false;
+			w->left_snapshot[parent] = "a container stands on it";
+		}
+	}
+}
+
+static void edit_drops(struct planner *w)
+{
+	const struct store *const st = w->st;
+
+	for (size_t i = 0; i < st->backend_count; i++) {
+		const struct backend *const b = &st->backends[i];
+		if (!w->drop[i])
+			continue;
+		if (b->snapshot != STORE_NONE)
+			w->drop_snapshot[b->snapshot] = true;
+		add_edit(w, &w->p->overlay,
+			(struct edit){EDIT_REMOVE,
+				{.part = {literal("v1"), literal("snapshots"), b->key}, .count = 3},
+				{0}});
+		if (b->parent_index != STORE_NONE) {
+			uint8_t *const key = arena_get(w->keep, 24);
+			if (!key) {
+				w->no_memory = true;
+				return;
+			}
+			size_t n = put_uvarint(key, st->backends[b->parent_index].id);
+			key[n++] = 0;
+			n += put_uvarint(key + n, b->id);
+			add_edit(w, &w->p->overlay,
+				(struct edit){EDIT_REMOVE,
+					{.part = {literal("v1"), literal("parents"), span_of(key, n)}, .count = 3},
+					{0}});
+		}
+		if (b->dir_found)
+			add_action(w, ACTION_REMOVE_SNAPSHOT, i,
+				b->kind != SNAPSHOT_COMMITTED && !is_extract(b->user_key)); /* a container's data: aside */
+	}
+	for (size_t i = 0; i < st->snapshot_count; i++) {
+		const struct snapshot *const s = &st->snapshots[i];
+		if (!w->drop_snapshot[i])
+			continue;
+		meta_remove(w, META_PATH(s->ns, literal("snapshots"), literal("overlayfs"), s->key));
+		const size_t parent = s->parent.left ? store_find_snapshot(st, s->ns, s->parent) : STORE_NONE;
+		if (parent != STORE_NONE && !w->drop_snapshot[parent])
+			meta_remove(w, META_PATH(s->ns, literal("snapshots"), literal("overlayfs"), s->parent,
+					       literal("children"), s->key));
+	}
+}
+
+static void plan_rebuilds(struct planner *w)
+{
+	const struct store *const st = w->st;
+
+	/* parents before children: implicit directories copy from the layers below. A snapshot's id is younger than its
+	 * parent's but for layers unpacked in parallel, so depth decides, not order. */
+	for (size_t depth = 0, found = 1; found; depth++) {
+		found = 0;
+		for (size_t i = 0; i < st->backend_count; i++) {
+			size_t d = 0;
+			for (size_t at = st->backends[i].parent_index; at != STORE_NONE && d <= depth; at = st->backends[at].parent_index)
+				d++;
+			found += d >= depth;
+			if (d != depth || w->s->snapshots[i].verdict != SNAPSHOT_IS_TORN || w->drop[i])
+				continue;
+			add_action(w, ACTION_REBUILD, i, false);
+			w->p->write_bytes += w->s->snapshots[i].rewrite_bytes;
+			w->p->write_inodes += w->s->snapshots[i].rewrite_inodes;
+		}
+	}
+}
+
+/* ---- images ---- */
+
+struct image_eval {
+	enum image_verdict verdict;
+	bool damaged, unpacked; /* unpacked: it has, or had, a chain here */
+	const char *why;
+};
+
+static bool blob_is_here(const struct planner *w, size_t ns, const struct digest *d, bool *damaged, bool *unreadable)
+{
+	const size_t c = store_find_content(w->st, ns, d);
+	const size_t blob = store_find_blob(w->st, d);
+
+	if (blob != STORE_NONE && w->s->blobs[blob].verdict == BLOB_IS_UNREADABLE)
+		*unreadable = true;
+	if (c == STORE_NONE) {
+		for (size_t i = 0; i < w->st->ingest_count; i++)
+			if (w->add_content[i] && digest_equal(&w->st->ingests[i].expected, d) &&
+				store_find_namespace(w->st, w->st->ingests[i].ns_name) == ns)
+				return true;
+		return false;
+	}
+	if (w->drop_content[c])
+		*damaged = true;
+	return !w->drop_content[c];
+}
+
+static const struct oci_doc *doc_of(const struct planner *w, const struct digest *d)
+{
+	const size_t blob = store_find_blob(w->st, d);
+	return blob == STORE_NONE ? NULL : w->s->blobs[blob].doc;
+}
+
+/* Another snapshotter has this image's chain: labels of the config's record say so. */
+static bool other_snapshotter(const struct planner *w, size_t ns, const struct digest *config)
+{
+	static const char prefix[] = "containerd.io/gc.ref.snapshot.";
+	const size_t c = store_find_content(w->st, ns, config);
+
+	for (size_t i = 0; c != STORE_NONE && i < w->st->contents[c].labels.count; i++) {
+		const struct span key = w->st->contents[c].labels.at[i].key;
+		if (span_starts(key, prefix) && !span_starts(key, "containerd.io/gc.ref.snapshot.overlayfs"))
+			return true;
+	}
+	return false;
+}
+
+static struct image_eval eval_manifest(struct planner *w, size_t ns, const struct oci_doc *m)
+{
+	struct image_eval r = {.verdict = IMAGE_IS_WHOLE};
+	struct digest chain, previous;
+	bool unreadable = false, lost_layer = false, healed = false, dropped = false, lost = false, unverified = false;
+	size_t layers = 0, here = 0, in_chain = 0;
+	const struct oci_doc *config = NULL;
+
+	if (m->config.digest_known) {
+		if (!blob_is_here(w, ns, &m->config.digest, &r.damaged, &unreadable)) {
+			r.verdict = unreadable ? IMAGE_IS_UNVERIFIED : IMAGE_NEEDS_PULL;
+			r.why = unreadable ? "its config could not be read" : "its config is not local";
+			return r;
+		}
+		config = oci_is_config_type(m->config.media_type) ? doc_of(w, &m->config.digest) : NULL;
+		if (config && config->kind != OCI_CONFIG)
+			config = NULL;
+	}
+	for (size_t i = 0; i < m->child_count; i++) {
+		const struct oci_descriptor *const d = &m->children[i];
+		bool damaged = false;
+		layers++;
+		if (d->digest_known && blob_is_here(w, ns, &d->digest, &damaged, &unreadable))
+			here++;
+		lost_layer |= damaged;
+	}
+	bool paired = config && config->unpackable && config->diff_id_count;
+	size_t layer = 0;
+	for (size_t i = 0; paired && i < m->child_count; i++)
+		layer += oci_is_layer_type(m->children[i].media_type);
+	paired = paired && layer == config->diff_id_count;
+	size_t top = STORE_NONE;
+	for (size_t i = 0; paired && i < config->diff_id_count; i++) {
+		char text[DIGEST_TEXT_BYTES];
+		oci_chain_id(i ? &previous : NULL, &config->diff_ids[i], &chain);
+		previous = chain;
+		digest_format(&chain, text);
+		const size_t s = store_find_snapshot(w->st, ns, literal(text));
+		top = s;
+		if (s == STORE_NONE)
+			continue;
+		in_chain++;
+		r.unpacked = true;
+		if (w->drop_snapshot[s]) {
+			r.damaged = dropped = true;
+			continue;
+		}
+		const size_t b = w->st->snapshots[s].backend;
+		const enum snapshot_verdict v = b == STORE_NONE ? SNAPSHOT_IS_LOST : w->s->snapshots[b].verdict;
+		healed |= v == SNAPSHOT_IS_TORN;
+		lost |= v == SNAPSHOT_IS_LOST;
+		unverified |= v == SNAPSHOT_IS_UNVERIFIED || v == SNAPSHOT_IS_UNREADABLE || v == SNAPSHOT_NOT_CHECKED;
+	}
+	r.damaged |= lost_layer || healed || lost;
+	if (unreadable) {
+		r.verdict = IMAGE_IS_UNVERIFIED;
+		r.why = "a part of it could not be read";
+	} else if (lost) {
+		r.verdict = IMAGE_NEEDS_PULL;
+		r.why = "files of it are lost, and a container keeps the rest in place";
+	} else if (top != STORE_NONE && !dropped && in_chain == (paired ? config->diff_id_count : 0)) {
+		r.verdict = healed ? IMAGE_IS_HEALED : unverified ? IMAGE_IS_UNVERIFIED : IMAGE_IS_WHOLE;
+		r.why = healed		? "files were put back from its local layers"
+			: unverified	? "not all of its layers are local to compare with"
+			: lost_layer	? "a layer blob was damaged: it runs, but cannot be pushed or unpacked again"
+					: NULL;
+		if (unverified && healed)
+			r.why = "files were put back; other layers are not local to compare with";
+	} else if (here == layers) {
+		r.verdict = r.damaged || in_chain ? IMAGE_IS_HEALED : IMAGE_IS_WHOLE;
+		r.why = r.damaged ? "it will be unpacked again from its local layers" : NULL;
+		if (!r.damaged && in_chain)
+			r.verdict = IMAGE_IS_WHOLE; /* a child of an index that shares its first layers with another */
+	} else if (config && other_snapshotter(w, ns, &m->config.digest)) {
+		r.verdict = IMAGE_IS_UNVERIFIED;
+		r.why = "another snapshotter has its files";
+	} else {
+		r.verdict = IMAGE_NEEDS_PULL;
+		r.why = arena_printf(w->keep, "%zu of its %zu layers are not local", layers - here, layers);
+	}
+	return r;
+}
+
+static int rank(enum image_verdict v)
+{
+	return v == IMAGE_IS_WHOLE ? 0 : v == IMAGE_IS_HEALED ? 1 : v == IMAGE_IS_UNVERIFIED ? 2 : 3;
+}
+
+/* Indexes are walked with a stack of their own: their depth is the image author's. */
+static struct image_eval eval_image(struct planner *w, size_t ns, const struct digest *target)
+{
+	struct {
+		const struct oci_doc *doc;
+		size_t next;
+	} stack[LIMIT_INDEX_DEPTH];
+	struct image_eval best = {.verdict = IMAGE_NEEDS_PULL, .why = "no platform of it is local"};
+	bool any = false, any_unpacked = false, damaged = false, unreadable = false;
+	size_t depth = 0;
+
+	if (!blob_is_here(w, ns, target, &damaged, &unreadable)) {
+		best.damaged = damaged;
+		best.verdict = unreadable ? IMAGE_IS_UNVERIFIED : IMAGE_NEEDS_PULL;
+		best.why = unreadable ? "its manifest could not be read" : "its manifest is not local";
+		return best;
+	}
+	const struct oci_doc *const root = doc_of(w, target);
+	if (unreadable || !root)
+		return (struct image_eval){.verdict = IMAGE_IS_UNVERIFIED,
+			.why = unreadable ? "its manifest could not be read" : "it is no image this program knows"};
+	if (root->kind == OCI_MANIFEST)
+		return eval_manifest(w, ns, root);
+	if (root->kind != OCI_INDEX)
+		return (struct image_eval){.verdict = IMAGE_IS_UNVERIFIED, .why = "it is no image this program knows"};
+	stack[depth].doc = root;
+	stack[depth++].next = 0;
+	while (depth) {
+		const struct oci_doc *const index = stack[depth - 1].doc;
+		if (stack[depth - 1].next == index->child_count) {
+			depth--;
+			continue;
+		}
+		const struct oci_descriptor *const d = &index->children[stack[depth - 1].next++];
+		bool child_damaged = false;
+		if (!d->digest_known || d->attestation)
+			continue;
+		if (!blob_is_here(w, ns, &d->digest, &child_damaged, &unreadable)) {
+			if (child_damaged) { /* it was here: this is the platform that was pulled */
+				any_unpacked = damaged = true;
+				best = (struct image_eval){.verdict = IMAGE_NEEDS_PULL, .why = "its manifest is not local"};
+				any = true;
+			}
+			continue;
+		}
+		const struct oci_doc *const doc = doc_of(w, &d->digest);
+		if (doc && doc->kind == OCI_INDEX && depth < LIMIT_INDEX_DEPTH) {
+			stack[depth].doc = doc;
+			stack[depth++].next = 0;
+		} else if (doc && doc->kind == OCI_MANIFEST) {
+			const struct image_eval r = eval_manifest(w, ns, doc);
+			damaged |= r.damaged;
+			/* of what was unpacked the worst counts, of what never was the best */
+			if (!any || (r.unpacked && !any_unpacked) ||
+				(r.unpacked && any_unpacked && rank(r.verdict) > rank(best.verdict)) ||
+				(!r.unpacked && !any_unpacked && rank(r.verdict) < rank(best.verdict)))
+				best = r;
+			any = true;
+			any_unpacked |= r.unpacked;
+		}
+	}
+	best.damaged |= damaged;
+	return best;
+}
+
+/* "sha256:<hex>": CRI's own name of an image by its config. */
+static bool is_config_name(struct span name)
+{
+	return span_starts(name, "sha256:") && name.left == 7 + 64;
+}
+
+static void plan_images(struct planner *w, struct finding *extra, size_t *extra_count)
+{
+	const struct store *const st = w->st;
+
+	for (size_t i = 0; i < st->image_count; i++) {
+		const struct image *const image = &st->images[i];
+		struct image_state *const state = &w->p->images[i];
+		const struct image_eval r = image->target_known ? eval_image(w, image->ns, &image->target)
+								: (struct image_eval){.verdict = IMAGE_IS_UNVERIFIED,
+									  .why = "its record names no digest"};
+		*state = (struct image_state){.verdict = r.verdict, .damaged = r.damaged, .why = r.why};
+		if (r.verdict != IMAGE_NEEDS_PULL)
+			continue;
+		if (!r.damaged)
+			continue; /* nothing of it was lost in this run: the list of images tells what it lacks */
+		const bool droppable = st->namespaces[image->ns].kubernetes && !is_config_name(image->name);
+		struct finding *const f = &extra[(*extra_count)++];
+		*f = (struct finding){.problem = P_IMAGE_INCOMPLETE,
+			.subject = SUBJECT_IMAGE,
+			.index = i,
+			.ns = st->namespaces[image->ns].name,
+			.name = image->name,
+			.why = literal(r.why)};
+		w->p->total[P_IMAGE_INCOMPLETE]++;
+		if (droppable) {
+			meta_remove(w, META_PATH(image->ns, literal("images"), image->name));
+			state->name_dropped = true;
+		}
+	}
+	/* whatever a dropped name, or a dropped manifest, config or index, kept alive */
+	for (size_t i = 0; i < st->content_count; i++)
+		if (w->drop_content[i])
+			lease_references(w, &st->contents[i]);
+	for (size_t i = 0; i < st->image_count; i++) {
+		const struct image *const image = &st->images[i];
+		bool rooted = false;
+		if (!w->p->images[i].name_dropped)
+			continue;
+		for (size_t k = st->namespaces[image->ns].images.first;
+			k < st->namespaces[image->ns].images.first + st->namespaces[image->ns].images.count; k++)
+			rooted |= !w->p->images[k].name_dropped && st->images[k].target_known &&
+				  digest_equal(&st->images[k].target, &image->target);
+		const size_t c = store_find_content(st, image->ns, &image->target);
+		if (!rooted && c != STORE_NONE && !w->drop_content[c])
+			lease_content(w, image->ns, st->contents[c].text);
+	}
+}
+
+/* ---- the rest ---- */
+
+/* Before anything is leased: an older lease of ours has the same name. */
+static void plan_leases(struct planner *w)
+{
+	const struct store *const st = w->st;
+
+	for (size_t i = 0; i < st->lease_count; i++)
+		if (lease_is_stale(st, &st->leases[i]))
+			meta_remove(w, META_PATH(st->leases[i].ns, literal("leases"), st->leases[i].id));
+}
+
+static void plan_small(struct planner *w)
+{
+	const struct store *const st = w->st;
+
+	for (size_t i = 0; i < st->stray_count; i++) {
+		const struct stray *const s = &st->strays[i];
+		if (s->kind == STRAY_OWN)
+			add_action(w, ACTION_CLEAN_STAGING, i, false);
+		else if (s->kind == STRAY_BLOB_NAME)
+			add_action(w, ACTION_REMOVE_STRAY, i, true);
+		else if (s->kind == STRAY_SNAPSHOT_DIR || s->kind == STRAY_SNAPSHOT_NEW || s->kind == STRAY_PROBE ||
+			 (s->kind == STRAY_TMPMOUNT && s->empty && s->is_directory))
+			/* an unknown directory with files in it is not provably nobody's: aside, not gone */
+			add_action(w, ACTION_REMOVE_STRAY, i, s->kind == STRAY_SNAPSHOT_DIR && !s->empty);
+	}
+	for (size_t i = 0; i < st->state_file_count; i++)
+		add_action(w, ACTION_STATE_FILE, i, false);
+}
+
+static enum fate fate_of(const struct planner *w, const struct finding *f, const char **left)
+{
+	const struct store *const st = w->st;
+
+	switch (problems[f->problem].harm) {
+	case HARM_NOTE:
+		return FATE_NOTHING;
+	case HARM_UNCHECKED:
+		return FATE_UNCHECKED;
+	case HARM_HALT:
+		return FATE_HALTED;
+	case HARM_STALE:
+	case HARM_TORN:
+	case HARM_LOST:
+	case HARM_KINDS:
+	default:
+		break;
+	}
+	switch (f->subject) {
+	case SUBJECT_BLOB:
+		return w->rescued[f->index] ? FATE_REPAIR : st->blob_files[f->index].records ? FATE_DROP : FATE_REMOVE;
+	case SUBJECT_CONTENT:
+	case SUBJECT_IMAGE:
+		return FATE_DROP;
+	case SUBJECT_BACKEND:
+		if (w->drop[f->index])
+			return problems[f->problem].harm == HARM_STALE ? FATE_REMOVE : FATE_DROP;
+		if (w->s->snapshots[f->index].verdict == SNAPSHOT_IS_TORN)
+			return FATE_REPAIR;
+		*left = w->left[f->index] ? w->left[f->index] : "nothing safe can be done about it";
+		return FATE_LEFT;
+	case SUBJECT_SNAPSHOT:
+		if (w->drop_snapshot[f->index])
+			return problems[f->problem].harm == HARM_STALE ? FATE_REMOVE : FATE_DROP;
+		*left = w->left_snapshot[f->index] ? w->left_snapshot[f->index] : "nothing safe can be done about it";
+		return FATE_LEFT;
+	case SUBJECT_INGEST:
+		return w->s->ingests[f->index].verdict == INGEST_IS_COMPLETE ? FATE_REPAIR : FATE_REMOVE;
+	case SUBJECT_STATE_FILE:
+		return FATE_REPAIR;
+	case SUBJECT_INGEST_RECORD:
+	case SUBJECT_LEASE:
+	case SUBJECT_STRAY:
+	case SUBJECT_NONE:
+	case SUBJECT_FAULT:
+	default:
+		return FATE_REMOVE;
+	}
+}
+
+static int compare_actions(const void *a, const void *b)
+{
+	const struct action *const x = a, *const y = b;
+	return x->kind != y->kind ? (x->kind > y->kind) - (x->kind < y->kind) : 0;
+}
+
+/* Stable: rebuilds keep the order of their chains. */
+static void sort_actions(struct plan *p)
+{
+	for (size_t i = 1; i < p->action_count; i++) {
+		const struct action moved = p->actions[i];
+		size_t k = i;
+		for (; k > 0 && compare_actions(&p->actions[k - 1], &moved) > 0; k--)
+			p->actions[k] = p->actions[k - 1];
+		p->actions[k] = moved;
+	}
+}
+
+static enum rc finish(struct planner *w, const struct finding *extra, size_t extra_count, struct err *e)
+{
+	struct plan *const p = w->p;
+	const struct survey *const s = w->s;
+	size_t at = 0;
+
+	p->findings = arena_array(w->keep, s->finding_count + extra_count + 1, sizeof(*p->findings));
+	if (!p->findings || w->no_memory)
+		return fail(e, RC_NOMEM, "no memory for the plan");
+	for (; at < s->finding_count && problems[s->findings[at].problem].code < problems[P_IMAGE_INCOMPLETE].code; at++)
+		p->findings[p->finding_count++] = s->findings[at];
+	for (size_t i = 0; i < extra_count && i < LIMIT_LISTED_PER_CODE; i++)
+		p->findings[p->finding_count++] = extra[i];
+	for (; at < s->finding_count; at++)
+		p->findings[p->finding_count++] = s->findings[at];
+	p->nothing_wrong = true;
+	for (size_t i = 0; i < p->finding_count; i++) {
+		struct finding *const f = &p->findings[i];
+		f->fate = s->halted ? FATE_HALTED : fate_of(w, f, &f->left);
+		p->nothing_wrong &= f->fate == FATE_NOTHING;
+		p->something_left |= f->fate == FATE_LEFT || f->fate == FATE_UNCHECKED || f->fate == FATE_HALTED;
+	}
+	/* findings past the cap are not listed, their objects still count */
+	for (size_t i = 0; !s->halted && !s->interrupted && i < w->st->backend_count; i++)
+		p->something_left |= (s->snapshots[i].verdict == SNAPSHOT_IS_LOST && !w->drop[i]) ||
+				     s->snapshots[i].verdict == SNAPSHOT_IS_UNREADABLE;
+	for (unsigned i = 0; i < P_COUNT; i++)
+		p->nothing_wrong &= problems[i].harm == HARM_NOTE || p->total[i] == 0;
+	if (p->meta.count)
+		add_action(w, ACTION_EDIT_META, 0, false);
+	if (p->overlay.count)
+		add_action(w, ACTION_EDIT_OVERLAY, 0, false);
+	sort_actions(p);
+	return w->no_memory ? fail(e, RC_NOMEM, "no memory for the plan") : RC_OK;
+}
+
+enum rc plan_make(struct plan *p, const struct store *st, const struct survey *s, const struct plan_options *o,
+	struct arena *keep, struct err *e)
+{
+	struct planner planner = {.p = p, .st = st, .s = s, .o = o, .keep = keep};
+	struct planner *const w = &planner;
+	size_t extra_count = 0;
+
+	*p = (struct plan){0};
+	memcpy(p->total, s->total, sizeof(p->total));
+	struct finding *const extra = arena_array(keep, st->image_count + 1, sizeof(*extra));
+	p->images = arena_array(keep, st->image_count + 1, sizeof(*p->images));
+	w->drop = arena_array(keep, st->backend_count + 1, sizeof(bool));
+	w->pinned = arena_array(keep, st->backend_count + 1, sizeof(bool));
+	w->drop_snapshot = arena_array(keep, st->snapshot_count + 1, sizeof(bool));
+	w->drop_content = arena_array(keep, st->content_count + 1, sizeof(bool));
+	w->add_content = arena_array(keep, st->ingest_count + 1, sizeof(bool));
+	w->rescued = arena_array(keep, st->blob_count + 1, sizeof(bool));
+	w->leased = arena_array(keep, st->namespace_count + 1, sizeof(bool));
+	w->left = arena_array(keep, st->backend_count + 1, sizeof(*w->left));
+	w->left_snapshot = arena_array(keep, st->snapshot_count + 1, sizeof(*w->left_snapshot));
+	if (!extra || !p->images || !w->drop || !w->pinned || !w->drop_snapshot || !w->drop_content || !w->add_content ||
+		!w->rescued || !w->leased || !w->left || !w->left_snapshot)
+		return fail(e, RC_NOMEM, "no memory for the plan");
+	if (!s->halted && !s->interrupted) {
+		plan_leases(w);
+		plan_ingests(w);
+		plan_blobs(w);
+		plan_drops(w);
+		edit_drops(w);
+		plan_rebuilds(w);
+		plan_images(w, extra, &extra_count);
+		record_finished(w);
+		plan_small(w);
+	}
+	return finish(w, extra, extra_count, e);
+}

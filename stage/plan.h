@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/* From what survey learnt to what is to be done, in order, and what becomes of each image. Computes only: no input, no
+ * output, no clock. The same plan is made for check, which only tells it. */
+#ifndef PLAN_H
+#define PLAN_H
+
+#include "bolt_edit.h"
+#include "survey.h"
+
+enum action_kind {
+	/* in this order; each may run twice */
+	ACTION_CLEAN_STAGING,  /* of a repair that was cut off */
+	ACTION_REBUILD,        /* backend: damaged entries, or the whole tree, from its layer */
+	ACTION_REMOVE_BLOB,    /* blob: the file, before its records */
+	ACTION_FINISH_INGEST,  /* ingest: data becomes the blob, before its record */
+	ACTION_EDIT_META,      /* one transaction: plan.meta */
+	ACTION_EDIT_OVERLAY,   /* one transaction: plan.overlay */
+	ACTION_REMOVE_INGEST,  /* ingest: the directory, after its record */
+	ACTION_REMOVE_SNAPSHOT, /* backend: the directory, after its records */
+	ACTION_REMOVE_STRAY,   /* stray */
+	ACTION_STATE_FILE      /* state_file */
+};
+
+struct action {
+	enum action_kind kind;
+	size_t index;   /* into the store's array; unused for the edits */
+	bool set_aside; /* moved to aside/ instead of removed */
+};
+
+enum edit_kind { EDIT_REMOVE, EDIT_PUT };
+
+struct edit {
+	enum edit_kind kind;
+	struct bolt_path path;
+	struct span value; /* EDIT_PUT */
+};
+
+struct edits {
+	struct edit *at;
+	size_t count, cap;
+};
+
+enum image_verdict { IMAGE_IS_WHOLE, IMAGE_IS_HEALED, IMAGE_NEEDS_PULL, IMAGE_IS_UNVERIFIED };
+
+struct image_state {
+	enum image_verdict verdict; /* after the plan was carried out */
+	bool damaged;               /* something of it was found wrong in this run */
+	const char *why;            /* a phrase; NULL for a whole image */
+	bool name_dropped;
+};
+
+struct plan {
+	struct action *actions;
+	size_t action_count, action_cap;
+	struct edits meta, overlay;
+	struct image_state *images; /* by index of the store's images */
+	struct finding *findings;   /* survey's, with fates, and those about images; in the order of codes */
+	size_t finding_count;
+	uint64_t total[P_COUNT];
+	uint64_t write_bytes, write_inodes; /* what the actions put on the disk, without the databases */
+	/* by subject, for the counts of the summary: every finding, listed or not, has one of these fates */
+	bool nothing_wrong; /* no finding but notes */
+	bool something_left; /* after the plan: a finding that stays, or could not be checked */
+};
+
+struct plan_options {
+	bool keep;        /* --keep: damaged blobs are set aside */
+	uint64_t now_ns;  /* Unix time: labels only */
+};
+
+CHECKED enum rc plan_make(struct plan *p, const struct store *st, const struct survey *s, const struct plan_options *o,
+	struct arena *keep, struct err *e);
+
+#endif
