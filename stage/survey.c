@@ -482,16 +482,6 @@ static struct group next_group(const struct run *r, const size_t *mine, size_t m
 	return g;
 }
 
-static enum rc watch_nothing(void *self, uint32_t node, const struct layer_node *n, const struct tar_entry *te, struct err *e)
-{
-	(void)self;
-	(void)node;
-	(void)n;
-	(void)te;
-	(void)e;
-	return RC_OK;
-}
-
 struct group_result {
 	struct feed_result feed;
 	enum rc replay; /* RC_OK: the model is complete */
@@ -584,7 +574,7 @@ static enum rc judge_group(struct run *r, struct worker *w, size_t blob, const s
 	struct open_targets targets = {0};
 	const struct feed_options options = {.hash_content = true, .stop = r->o->stop, .bytes = &r->bytes};
 	const struct candidate *const first = &r->candidates[g->candidates[0]];
-	struct layer_watch watch = {.entry = watch_nothing};
+	struct layer_watch watch = {0};
 	struct layer_check *check = NULL;
 	struct layer *layer = NULL;
 	struct feed *feed = NULL;
@@ -603,7 +593,7 @@ static enum rc judge_group(struct run *r, struct worker *w, size_t blob, const s
 			goto out;
 		watch = layer_check_watch(check);
 	}
-	result.replay = layer_replay(layer, tar, &watch, &result.why);
+	result.replay = layer_replay(layer, tar, check ? &watch : NULL, &result.why);
 	rc = feed_finish(feed, result.replay == RC_OK, &result.feed, e);
 	if (rc)
 		goto out;
@@ -1225,7 +1215,8 @@ enum rc survey(struct survey *s, const struct store *st, const struct survey_opt
 			s->snapshots[i].proof = STORE_NONE;
 		for (size_t i = 0; i < st->blob_count; i++)
 			r.total_bytes += st->blob_files[i].size;
-		if ((rc = pass_documents(&r)) == RC_OK && (rc = pass_layers(&r)) == RC_OK && (rc = pass_ingests(&r)) == RC_OK &&
+		rc = pass_documents(&r);
+		if (rc == RC_OK && !o->documents_only && (rc = pass_layers(&r)) == RC_OK && (rc = pass_ingests(&r)) == RC_OK &&
 			!stopped(&r)) {
 			pass_content(&r);
 			pass_snapshots(&r);

@@ -68,6 +68,7 @@ struct progress {
 
 struct survey_options {
 	unsigned threads;
+	bool documents_only; /* read indexes, manifests and configs, judge nothing: for show */
 	const volatile sig_atomic_t *stop; /* set: finish the piece in hand and return; may be NULL */
 	void (*progress)(void *self, const struct progress *p); /* called a few times a second from the calling thread; may be NULL */
 	void *self;

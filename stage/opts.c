@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: MIT */
+#include "opts.h"
+
+#include <string.h>
+
+const char opts_help[] =
+	"usage: containerd-fsck [check] [OPTION...] [ROOT...]   look, change nothing\n"
+	"       containerd-fsck repair  [OPTION...] [ROOT...]   check and repair\n"
+	"       containerd-fsck show    [OPTION...] [ROOT...]   the store as a tree\n"
+	"       fsck.containerd [-n | -p | -a | -y] [OPTION...] [ROOT...]\n"
+	"\n"
+	"Checks and repairs containerd's store while containerd is stopped, from local data, without the network.\n"
+	"ROOT is containerd's root directory; without one, every well-known root that exists is taken.\n"
+	"\n"
+	"  -n                 check, as without a command\n"
+	"  -p, -a, -y         repair\n"
+	"  -f, --full         check everything, whatever is known of the last stop\n"
+	"  -C                 show progress even if standard error is no terminal\n"
+	"      --sysroot DIR  put before every root and before the state directories\n"
+	"      --json FILE    write the report as JSON; - is standard output\n"
+	"      --keep         set damaged blobs aside instead of removing them\n"
+	"      --threads N    workers; the default is one for each processor\n"
+	"      --quiet        say only what is wrong\n"
+	"      --verbose      list every finding, and notes\n"
+	"  -V, --version      print the version\n"
+	"      --help         print this\n"
+	"\n"
+	"Exit status: 0 nothing wrong, 1 repaired, 4 problems left, 8 could not run, 16 usage, 32 interrupted.\n";
+
+static bool verb_of(const char *word, enum verb *verb)
+{
+	static const struct {
+		const char *word;
+		enum verb verb;
+	} verbs[] = {{"check", VERB_CHECK}, {"repair", VERB_REPAIR}, {"show", VERB_SHOW}};
+
+	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
+		if (strcmp(word, verbs[i].word) == 0) {
+			*verb = verbs[i].verb;
+			return true;
+		}
+	return false;
+}
+
+struct parser {
+	struct opts *o;
+	int argc, at;
+	char *const *argv;
+	struct err *e;
+	bool verb_given, mode_given;
+	enum verb mode; /* of -n, -p, -a, -y */
+};
+
+/* "--name value" or "--name=value" */
+static enum rc take_value(struct parser *p, const char *name, const char **value, bool *matched)
+{
+	const char *const arg = p->argv[p->at];
+	const size_t n = strlen(name);
+
+	*matched = strncmp(arg, name, n) == 0 && (arg[n] == 0 || arg[n] == '=');
+	if (!*matched)
+		return RC_OK;
+	if (arg[n] == '=')
+		*value = arg + n + 1;
+	else if (p->at + 1 < p->argc)
+		*value = p->argv[++p->at];
+	else
+		return fail(p->e, RC_CORRUPT, "%s wants a value", name);
+	return **value ? RC_OK : fail(p->e, RC_CORRUPT, "%s wants a value", name);
+}
+
+static enum rc take_long(struct parser *p)
+{
+	const char *const arg = p->argv[p->at];
+	const char *threads = NULL;
+	uint64_t count = 0;
+	bool matched = false;
+	enum rc rc;
+	const struct {
+		const char *name;
+		bool *flag;
+	} flags[] = {{"--keep", &p->o->keep}, {"--full", &p->o->full}, {"--quiet", &p->o->quiet}, {"--verbose", &p->o->verbose}};
+
+	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
+		if (strcmp(arg, flags[i].name) == 0) {
+			*flags[i].flag = true;
+			return RC_OK;
+		}
+	if (strcmp(arg, "--help") == 0 || strcmp(arg, "--version") == 0) {
+		p->o->verb = arg[2] == 'h' ? VERB_HELP : VERB_VERSION;
+		p->verb_given = p->mode_given = true;
+		p->at = p->argc; /* nothing after it matters */
+		return RC_OK;
+	}
+	if ((rc = take_value(p, "--sysroot", &p->o->sysroot, &matched)) || matched)
+		return rc;
+	if ((rc = take_value(p, "--json", &p->o->json, &matched)) || matched)
+		return rc;
+	if ((rc = take_value(p, "--threads", &threads, &matched)))
+		return rc;
+	if (!matched)
+		return fail(p->e, RC_CORRUPT, "unknown option %s", arg);
+	if (parse_decimal(span_of_string(threads), &count) || count < 1 || count > LIMIT_THREADS)
+		return fail(p->e, RC_CORRUPT, "--threads wants a number from 1 to %d", LIMIT_THREADS);
+	p->o->threads = (unsigned)count;
+	return RC_OK;
+}
+
+static enum rc take_short(struct parser *p)
+{
+	for (const char *c = p->argv[p->at] + 1; *c; c++) {
+		switch (*c) {
+		case 'n':
+		case 'p':
+		case 'a':
+		case 'y': {
+			const enum verb mode = *c == 'n' ? VERB_CHECK : VERB_REPAIR;
+			if (p->mode_given && mode != p->mode)
+				return fail(p->e, RC_CORRUPT, "-n and -%c contradict each other", *c == 'n' ? 'p' : *c);
+			p->mode = mode;
+			p->mode_given = true;
+			break;
+		}
+		case 'f':
+			p->o->full = true;
+			break;
+		case 'C':
+			p->o->progress = true;
+			while (c[1] >= '0' && c[1] <= '9') /* fsck(8) names a descriptor for a bar of its own */
+				c++;
+			break;
+		case 'V':
+			p->o->verb = VERB_VERSION;
+			p->verb_given = p->mode_given = true;
+			p->at = p->argc;
+			return RC_OK;
+		case 'h':
+			p->o->verb = VERB_HELP;
+			p->verb_given = p->mode_given = true;
+			p->at = p->argc;
+			return RC_OK;
+		default:
+			return fail(p->e, RC_CORRUPT, "unknown option -%c", *c);
+		}
+	}
+	return RC_OK;
+}
+
+enum rc opts_parse(struct opts *o, int argc, char *const *argv, struct err *e)
+{
+	struct parser p = {.o = o, .argc = argc, .at = 1, .argv = argv, .e = e};
+	bool only_roots = false;
+	enum rc rc = RC_OK;
+
+	*o = (struct opts){.verb = VERB_CHECK, .sysroot = ""};
+	for (; rc == RC_OK && p.at < argc; p.at++) {
+		const char *const arg = argv[p.at];
+		if (!only_roots && strcmp(arg, "--") == 0) {
+			only_roots = true;
+		} else if (!only_roots && arg[0] == '-' && arg[1] == '-') {
+			rc = take_long(&p);
+		} else if (!only_roots && arg[0] == '-' && arg[1]) {
+			rc = take_short(&p);
+		} else if (!only_roots && !p.verb_given && o->root_count == 0 && verb_of(arg, &o->verb)) {
+			p.verb_given = true;
+		} else if (!*arg) {
+			rc = fail(e, RC_CORRUPT, "a root is the empty text");
+		} else if (!only_roots && !p.verb_given && o->root_count == 0 && !strchr(arg, '/')) {
+			/* a relative directory would be taken for a misspelt command, and the other way round */
+			rc = fail(e, RC_CORRUPT, "unknown command %s (a root is given with a slash: ./%s)", arg, arg);
+		} else if (o->root_count == OPTS_ROOTS_MAX) {
+			rc = fail(e, RC_CORRUPT, "more than %d roots", OPTS_ROOTS_MAX);
+		} else {
+			o->roots[o->root_count++] = arg;
+		}
+	}
+	if (rc)
+		return rc;
+	if (p.mode_given && o->verb != VERB_HELP && o->verb != VERB_VERSION) {
+		if (p.verb_given && o->verb != p.mode)
+			return fail(e, RC_CORRUPT, "the command and -n, -p, -a or -y contradict each other");
+		o->verb = p.mode;
+	}
+	if (o->quiet && o->verbose)
+		return fail(e, RC_CORRUPT, "--quiet and --verbose contradict each other");
+	return RC_OK;
+}

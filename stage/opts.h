@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/* The command line, as containerd-fsck and as fsck(8)'s fsck.containerd. */
+#ifndef OPTS_H
+#define OPTS_H
+
+#include "base.h"
+
+enum verb { VERB_CHECK, VERB_REPAIR, VERB_SHOW, VERB_HELP, VERB_VERSION };
+
+#define OPTS_ROOTS_MAX 16
+
+struct opts {
+	enum verb verb;
+	const char *roots[OPTS_ROOTS_MAX]; /* as given; none: the well-known ones */
+	size_t root_count;
+	const char *sysroot; /* "" for none */
+	const char *json;    /* NULL: none; "-": standard output */
+	unsigned threads;    /* 0: one for each processor */
+	bool keep, full, quiet, verbose, progress;
+};
+
+/* RC_CORRUPT: *e says what is wrong with the command line. Borrows argv. */
+CHECKED enum rc opts_parse(struct opts *o, int argc, char *const *argv, struct err *e);
+extern const char opts_help[];
+
+#endif

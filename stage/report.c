@@ -1,0 +1,744 @@
+/* SPDX-License-Identifier: MIT */
+#include "report.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "os.h"
+#include "os_write.h"
+
+#define LISTED_BY_DEFAULT 5 /* findings of one code on the console without --verbose */
+
+/* ---- status ---- */
+
+enum exit_status report_status(const struct outcome *o, bool repair)
+{
+	if (o->survey && (o->survey->interrupted || (o->applied && o->applied->interrupted)))
+		return EXIT_INTERRUPTED;
+	if (o->failure || o->refusal != STORE_OPENED || !o->plan || o->survey->halted)
+		return EXIT_FAILED;
+	if (o->plan->nothing_wrong && !o->plan->something_left)
+		return EXIT_CLEAN;
+	if (!repair || o->plan->something_left)
+		return EXIT_LEFT;
+	return EXIT_REPAIRED;
+}
+
+/* ---- where text goes ---- */
+
+struct sink {
+	FILE *file;   /* or: */
+	int fd;
+	uint64_t off;
+	size_t used;
+	char buf[4096];
+	struct err *e;
+	enum rc rc;
+};
+
+static void sink_flush(struct sink *s)
+{
+	if (s->rc == RC_OK && s->used && !s->file) {
+		s->rc = os_write(s->fd, s->off, s->buf, s->used, s->e);
+		s->off += s->used;
+	} else if (s->rc == RC_OK && s->used && fwrite(s->buf, 1, s->used, s->file) != s->used) {
+		s->rc = fail(s->e, RC_IO, "write the report");
+	}
+	s->used = 0;
+}
+
+static void put(struct sink *s, const char *text, size_t n)
+{
+	while (n) {
+		const size_t room = sizeof(s->buf) - s->used;
+		const size_t step = n < room ? n : room;
+		memcpy(s->buf + s->used, text, step);
+		s->used += step;
+		text += step;
+		n -= step;
+		if (s->used == sizeof(s->buf))
+			sink_flush(s);
+	}
+}
+
+static void puts_to(struct sink *s, const char *text)
+{
+	put(s, text, strlen(text));
+}
+
+static void putf(struct sink *s, const char *format, ...) PRINTF_LIKE(2, 3);
+static void putf(struct sink *s, const char *format, ...)
+{
+	char line[1024];
+	va_list arguments;
+
+	va_start(arguments, format);
+	const int n = vsnprintf(line, sizeof(line), format, arguments);
+	va_end(arguments);
+	if (n > 0)
+		put(s, line, (size_t)n < sizeof(line) ? (size_t)n : sizeof(line) - 1);
+}
+
+/* What came from disk, safe for a console. */
+static void put_escaped(struct sink *s, struct span raw)
+{
+	char text[1024];
+
+	(void)escape(text, sizeof(text), raw); /* a cut name is still a name */
+	puts_to(s, text);
+}
+
+/* JSON wants other escapes than a console: \u00XX, and a byte that is no UTF-8 has no JSON form but U+FFFD; the console's
+ * \xNN inside the string keeps it readable and unambiguous, because a backslash is escaped as well. */
+static void put_json_string(struct sink *s, struct span raw)
+{
+	char text[4096];
+
+	(void)escape(text, sizeof(text), raw); /* a cut name is still a name */
+	put(s, "\"", 1);
+	for (const char *c = text; *c; c++) {
+		if (*c == '\\' || *c == '"')
+			put(s, "\\", 1);
+		put(s, c, 1);
+	}
+	put(s, "\"", 1);
+}
+
+/* ---- words ---- */
+
+struct size_text {
+	char text[24];
+};
+
+static struct size_text size_text(uint64_t bytes)
+{
+	static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+	struct size_text t;
+	unsigned unit = 0;
+	uint64_t rest = 0;
+
+	while (bytes >= 1024 && unit < 6) {
+		rest = bytes % 1024;
+		bytes /= 1024;
+		unit++;
+	}
+	if (unit == 0)
+		(void)snprintf(t.text, sizeof(t.text), "%u bytes", (unsigned)bytes); /* fits */
+	else
+		(void)snprintf(t.text, sizeof(t.text), "%u.%u %s", (unsigned)bytes, (unsigned)(rest * 10 / 1024), units[unit]);
+	return t;
+}
+
+static const char *plural(uint64_t n, const char *one, const char *many)
+{
+	return n == 1 ? one : many;
+}
+
+static const char *fate_word(enum fate f, bool repair)
+{
+	switch (f) {
+	case FATE_NOTHING:
+		return "note";
+	case FATE_REPAIR:
+		return repair ? "repaired" : "repair puts it right";
+	case FATE_REMOVE:
+		return repair ? "removed" : "repair removes it";
+	case FATE_DROP:
+		return repair ? "dropped, a pull heals it" : "repair drops it, a pull heals it";
+	case FATE_LEFT:
+		return "left alone";
+	case FATE_UNCHECKED:
+		return "not checked";
+	case FATE_HALTED:
+	default:
+		return "nothing is written";
+	}
+}
+
+static const char *fate_name(enum fate f)
+{
+	static const char *const names[] = {"none", "repair", "remove", "drop", "left", "unchecked", "halted"};
+	return names[f];
+}
+
+static const char *verdict_name(enum image_verdict v)
+{
+	static const char *const names[] = {"whole", "healed", "pull", "unverified"};
+	return names[v];
+}
+
+/* Whole digests fill a line twice: on the console twelve digits are enough to tell them apart. */
+static void put_message(struct sink *s, const struct finding *f, bool whole)
+{
+	char text[2048];
+	size_t n;
+
+	(void)problem_message(f, text, sizeof(text)); /* a cut message is still a message */
+	for (const char *at = text; *at; at += n) {
+		const char *const digest = whole ? NULL : strstr(at, "sha256:");
+		if (!digest) {
+			puts_to(s, at);
+			break;
+		}
+		n = (size_t)(digest - at) + 7;
+		put(s, at, n);
+		const size_t hex = strspn(digest + 7, "0123456789abcdef");
+		put(s, digest + 7, hex == 64 ? 12 : hex);
+		n += hex;
+	}
+}
+
+/* ---- progress ---- */
+
+void report_progress(void *self, const struct progress *p)
+{
+	struct progress_state *const s = self;
+	const uint64_t now = os_clock_ns();
+	const uint64_t pause = s->terminal ? 200000000u : 5000000000u;
+
+	if (s->options->quiet || (!s->terminal && !s->options->progress))
+		return;
+	if (s->what != p->what) {
+		s->what = p->what;
+		s->began_ns = now;
+		s->last_ns = now;
+		return; /* a pass that ends at once shows nothing */
+	}
+	if (now - s->last_ns < pause)
+		return;
+	s->last_ns = now;
+	const uint64_t total = p->total_bytes > p->done_bytes ? p->total_bytes : p->done_bytes;
+	const uint64_t elapsed = now - s->began_ns;
+	const uint64_t rate = elapsed ? (uint64_t)((double)p->done_bytes * 1e9 / (double)elapsed) : 0;
+	const unsigned percent = total ? (unsigned)((double)p->done_bytes * 100 / (double)total) : 0;
+	(void)fprintf(stderr, "%s%s: %u%%, %s of %s", s->terminal ? "\r\033[K" : "", p->what, percent,
+		size_text(p->done_bytes).text, size_text(total).text);
+	if (rate)
+		(void)fprintf(stderr, ", %s/s, %llu s left", size_text(rate).text,
+			(unsigned long long)((total - p->done_bytes) / rate));
+	(void)fprintf(stderr, s->terminal ? "" : "\n");
+	s->shown = true;
+}
+
+void report_progress_end(struct progress_state *s)
+{
+	if (s->shown && s->terminal)
+		(void)fprintf(stderr, "\r\033[K");
+	s->shown = false;
+}
+
+/* ---- console ---- */
+
+static void put_findings(struct sink *s, const struct outcome *o, const struct report_options *options)
+{
+	const struct plan *const p = o->plan;
+
+	for (size_t i = 0; i < p->finding_count;) {
+		const enum problem_id id = p->findings[i].problem;
+		const bool note = problems[id].harm == HARM_NOTE;
+		size_t shown = 0;
+		for (; i < p->finding_count && p->findings[i].problem == id; i++) {
+			const struct finding *const f = &p->findings[i];
+			if ((note && !options->verbose) || (!options->verbose && shown >= LISTED_BY_DEFAULT))
+				continue;
+			putf(s, "  %04x  ", problems[id].code);
+			put_message(s, f, options->verbose);
+			putf(s, " [%s]\n", fate_word(f->fate, options->repair && !o->failure));
+			if (f->left)
+				putf(s, "        because %s\n", f->left);
+			shown++;
+		}
+		if (shown && p->total[id] > shown)
+			putf(s, "  %04x  ... and %llu more of this kind%s\n", problems[id].code,
+				(unsigned long long)(p->total[id] - shown), options->verbose ? "" : " (--verbose lists them)");
+	}
+}
+
+static void put_images(struct sink *s, const struct outcome *o, const struct report_options *options)
+{
+	static const char *const now[] = {"whole", "damaged", "must be pulled", "not verified"};
+	static const char *const after[] = {"whole", "healed", "must be pulled", "not verified"};
+	const struct store *const st = o->store;
+	size_t counts[4] = {0};
+
+	for (size_t i = 0; i < st->image_count; i++)
+		counts[o->plan->images[i].verdict]++;
+	if (st->image_count == 0)
+		return;
+	putf(s, "images: %zu, %zu whole, %zu %s, %zu must be pulled, %zu not verified\n", st->image_count, counts[0], counts[1],
+		options->repair ? "healed" : "damaged and repairable", counts[2], counts[3]);
+	for (size_t i = 0; i < st->image_count; i++) {
+		const struct image_state *const state = &o->plan->images[i];
+		const struct image *const image = &st->images[i];
+		if (state->verdict == IMAGE_IS_WHOLE && !options->verbose && !state->why)
+			continue;
+		puts_to(s, "  ");
+		put_escaped(s, st->namespaces[image->ns].name);
+		puts_to(s, "  ");
+		put_escaped(s, image->name);
+		putf(s, "  %s", options->repair ? after[state->verdict] : now[state->verdict]);
+		if (state->why)
+			putf(s, ": %s", state->why);
+		puts_to(s, "\n");
+	}
+}
+
+static void put_pulls(struct sink *s, const struct outcome *o, const struct report_options *options)
+{
+	const struct store *const st = o->store;
+	bool kubelet = false;
+
+	for (size_t i = 0; i < st->image_count; i++) {
+		const struct image *const image = &st->images[i];
+		if (o->plan->images[i].verdict != IMAGE_NEEDS_PULL)
+			continue;
+		if (st->namespaces[image->ns].kubernetes) {
+			kubelet = true;
+			continue;
+		}
+		if (!options->repair)
+			continue;
+		puts_to(s, "next, once containerd runs: ctr -n ");
+		put_escaped(s, st->namespaces[image->ns].name);
+		puts_to(s, " images pull ");
+		put_escaped(s, image->name);
+		puts_to(s, "\n");
+	}
+	if (kubelet && options->repair)
+		puts_to(s, "kubelet pulls what is missing in k8s.io by itself\n");
+}
+
+static uint64_t count_harm(const struct plan *p, enum harm h)
+{
+	uint64_t n = 0;
+
+	for (unsigned i = 0; i < P_COUNT; i++)
+		n += problems[i].harm == h ? p->total[i] : 0;
+	return n;
+}
+
+static void put_summary(struct sink *s, const struct outcome *o, const struct report_options *options)
+{
+	const struct plan *const p = o->plan;
+	const uint64_t torn = count_harm(p, HARM_TORN), lost = count_harm(p, HARM_LOST), stale = count_harm(p, HARM_STALE),
+		       unchecked = count_harm(p, HARM_UNCHECKED);
+
+	if (o->survey->halted) {
+		puts_to(s, "the databases cannot be worked with, nothing was written anywhere\n"
+			   "next: keep a copy of the root; a backup of the database named above, made by an earlier repair, may be in " STORE_OWN_DIR
+			   "/backup\n");
+		return;
+	}
+	if (o->survey->interrupted) {
+		puts_to(s, "stopped before everything was looked at, nothing was changed; run again\n");
+		return;
+	}
+	if (p->nothing_wrong && !p->something_left) {
+		if (!options->quiet)
+			putf(s, "clean: %llu blobs and %llu snapshots hold what they must (%s read, %llu entries compared)\n",
+				(unsigned long long)o->survey->blobs_checked, (unsigned long long)o->survey->snapshots_checked,
+				size_text(o->survey->bytes_read).text, (unsigned long long)o->survey->entries_compared);
+		return;
+	}
+	putf(s, "found: %llu damaged %s that local data can put right, %llu lost %s, %llu %s",
+		(unsigned long long)torn, plural(torn, "thing", "things"), (unsigned long long)lost,
+		plural(lost, "thing", "things"), (unsigned long long)stale, plural(stale, "leftover", "leftovers"));
+	if (unchecked)
+		putf(s, ", %llu that could not be read", (unsigned long long)unchecked);
+	puts_to(s, "\n");
+	if (!options->repair) {
+		putf(s, "next: %s\n", options->command);
+		return;
+	}
+	if (!o->applied)
+		return;
+	putf(s, "done: %zu of %zu actions, %zu %s rebuilt\n", o->applied->done, p->action_count, o->applied->rebuilt,
+		plural(o->applied->rebuilt, "snapshot", "snapshots"));
+	if (o->applied->backup)
+		putf(s, "the databases as they were: %s/%s\n", o->root, o->applied->backup);
+	if (o->applied->used_aside)
+		putf(s, "what was set aside: %s/" STORE_OWN_DIR "/aside\n", o->root);
+	if (o->applied->interrupted)
+		puts_to(s, "stopped between two actions; run again for the rest\n");
+	else if (p->something_left)
+		puts_to(s, "some of it is left, see above\n");
+}
+
+static void put_failure(struct sink *s, const struct err *e)
+{
+	puts_to(s, "could not go on: ");
+	put_escaped(s, span_of_string(e->text));
+	if (e->sys_errno)
+		putf(s, ": %s", strerror(e->sys_errno));
+	puts_to(s, "\n");
+}
+
+void report_message(const struct report_options *options, const char *root, const char *text)
+{
+	struct sink s = {.file = options->out ? options->out : stderr};
+
+	put_escaped(&s, span_of_string(root));
+	putf(&s, ": %s\n", text);
+	sink_flush(&s);
+	(void)fflush(s.file); /* a console that is gone cannot be told so */
+}
+
+void report_console(const struct outcome *o, const struct report_options *options)
+{
+	struct err ignored = {0};
+	struct sink s = {.file = options->out, .e = &ignored};
+
+	if (!options->out)
+		return;
+	if (!options->quiet || o->status != EXIT_CLEAN) {
+		put_escaped(&s, span_of_string(o->root));
+		if (o->store && !o->survey->halted)
+			putf(&s, ": %zu %s, %zu %s, %zu blobs, %zu snapshots", o->store->namespace_count,
+				plural(o->store->namespace_count, "namespace", "namespaces"), o->store->image_count,
+				plural(o->store->image_count, "image", "images"), o->store->blob_count, o->store->backend_count);
+		puts_to(&s, "\n");
+	}
+	if (o->plan) {
+		put_findings(&s, o, options);
+		if (!o->survey->halted && !o->survey->interrupted && (!options->quiet || o->status != EXIT_CLEAN))
+			put_images(&s, o, options);
+		if (o->store->lease_count && !o->survey->halted && options->verbose)
+			putf(&s, "leases: %s\n", o->store->boot_evidence);
+		put_summary(&s, o, options);
+		if (!o->failure && !o->survey->halted)
+			put_pulls(&s, o, options);
+	}
+	if (o->failure)
+		put_failure(&s, o->failure);
+	sink_flush(&s);
+	(void)fflush(options->out); /* a console that is gone cannot be told so */
+}
+
+/* ---- JSON ---- */
+
+static void put_json_field(struct sink *s, const char *name, struct span value)
+{
+	if (!value.left)
+		return;
+	putf(s, ",\"%s\":", name);
+	put_json_string(s, value);
+}
+
+static void put_json_finding(struct sink *s, const struct finding *f)
+{
+	char message[2048];
+
+	(void)problem_message(f, message, sizeof(message)); /* a cut message is still a message */
+	putf(s, "{\"code\":\"%04x\",\"problem\":\"%s\",\"harm\":\"%s\",\"fate\":\"%s\"", problems[f->problem].code,
+		problems[f->problem].id, harm_name(problems[f->problem].harm), fate_name(f->fate));
+	put_json_field(s, "namespace", f->ns);
+	put_json_field(s, "name", f->name);
+	put_json_field(s, "digest", f->digest);
+	put_json_field(s, "path", f->path);
+	put_json_field(s, "why", f->why);
+	if (f->left)
+		put_json_field(s, "left_because", span_of_string(f->left));
+	if (f->got || f->want)
+		putf(s, ",\"got\":%llu,\"want\":%llu", (unsigned long long)f->got, (unsigned long long)f->want);
+	put_json_field(s, "message", span_of_string(message));
+	puts_to(s, "}");
+}
+
+static void put_json_body(struct sink *s, const struct outcome *o)
+{
+	putf(s, "{\"version\":1,\"program\":\"containerd-fsck " REPORT_VERSION "\",\"root\":");
+	put_json_string(s, span_of_string(o->root));
+	putf(s, ",\"started\":%llu,\"seconds\":%.3f,\"exit_status\":%d,\"mode\":\"%s\"",
+		(unsigned long long)(o->started_ns / 1000000000u), (double)o->elapsed_ns / 1e9, o->status,
+		o->applied ? "repair" : "check");
+	if (o->failure) {
+		put_json_field(s, "failure", span_of_string(o->failure->text));
+		if (o->failure->sys_errno)
+			put_json_field(s, "errno", span_of_string(strerror(o->failure->sys_errno)));
+	}
+	if (o->store && o->survey) {
+		putf(s,
+			",\"store\":{\"schema\":%llu,\"namespaces\":%zu,\"images\":%zu,\"blobs\":%zu,\"snapshots\":%zu,"
+			"\"ingests\":%zu,\"leases\":%zu,\"new_boot\":%s}",
+			(unsigned long long)o->store->schema, o->store->namespace_count, o->store->image_count,
+			o->store->blob_count, o->store->backend_count, o->store->ingest_count, o->store->lease_count,
+			o->store->boot_proved_new ? "true" : "false");
+		putf(s,
+			",\"work\":{\"bytes_read\":%llu,\"blobs_checked\":%llu,\"snapshots_checked\":%llu,"
+			"\"entries_compared\":%llu,\"peak_bytes\":%zu}",
+			(unsigned long long)o->survey->bytes_read, (unsigned long long)o->survey->blobs_checked,
+			(unsigned long long)o->survey->snapshots_checked, (unsigned long long)o->survey->entries_compared,
+			o->peak_bytes);
+	}
+	if (o->applied)
+		putf(s,
+			",\"repair\":{\"actions\":%zu,\"done\":%zu,\"snapshots_rebuilt\":%zu,\"bytes_written\":%llu,"
+			"\"interrupted\":%s}",
+			o->plan->action_count, o->applied->done, o->applied->rebuilt,
+			(unsigned long long)o->applied->written_bytes, o->applied->interrupted ? "true" : "false");
+	puts_to(s, ",\"totals\":{");
+	bool first = true;
+	for (unsigned i = 0; o->plan && i < P_COUNT; i++)
+		if (o->plan->total[i]) {
+			putf(s, "%s\"%04x\":%llu", first ? "" : ",", problems[i].code, (unsigned long long)o->plan->total[i]);
+			first = false;
+		}
+	puts_to(s, "},\"findings\":[");
+	for (size_t i = 0; o->plan && i < o->plan->finding_count; i++) {
+		puts_to(s, i ? ",\n" : "\n");
+		put_json_finding(s, &o->plan->findings[i]);
+	}
+	puts_to(s, "],\"images\":[");
+	for (size_t i = 0; o->plan && !o->survey->halted && i < o->store->image_count; i++) {
+		const struct image_state *const state = &o->plan->images[i];
+		puts_to(s, i ? ",\n{\"namespace\":" : "\n{\"namespace\":");
+		put_json_string(s, o->store->namespaces[o->store->images[i].ns].name);
+		put_json_field(s, "name", o->store->images[i].name);
+		putf(s, ",\"verdict\":\"%s\",\"damaged\":%s,\"name_dropped\":%s", verdict_name(state->verdict),
+			state->damaged ? "true" : "false", state->name_dropped ? "true" : "false");
+		if (state->why)
+			put_json_field(s, "why", span_of_string(state->why));
+		puts_to(s, "}");
+	}
+	puts_to(s, "]}\n");
+	sink_flush(s);
+}
+
+enum rc report_json(const struct outcome *o, FILE *out, struct err *e)
+{
+	struct sink s = {.file = out, .e = e};
+
+	put_json_body(&s, o);
+	if (s.rc == RC_OK && fflush(out))
+		return fail(e, RC_IO, "write the report");
+	return s.rc;
+}
+
+enum rc report_keep(const struct outcome *o, struct err *e)
+{
+	auto_fd own = -1, fd = -1;
+	enum rc rc = os_open_dir(o->store->dir, STORE_OWN_DIR, &own, e);
+
+	if (rc)
+		return rc == RC_END || rc == RC_CORRUPT ? RC_OK : rc; /* nothing was changed, or it is not ours */
+	if ((rc = os_unlink(own, "report.json.tmp", e)) && rc != RC_END)
+		return rc;
+	if ((rc = os_create(own, "report.json.tmp", 0600, &fd, e)))
+		return rc == RC_END ? fail(e, RC_IO, "report.json.tmp is in the way") : rc;
+	struct sink s = {.fd = fd, .e = e};
+	put_json_body(&s, o);
+	if ((rc = s.rc) || (rc = os_fsync(fd, e)) || (rc = os_rename(own, "report.json.tmp", own, "report.json", e)))
+		return rc;
+	return os_fsync(own, e);
+}
+
+/* ---- show ---- */
+
+static void show_snapshot(struct sink *s, const struct store *st, size_t ns, const struct digest *chain)
+{
+	char text[DIGEST_TEXT_BYTES];
+
+	digest_format(chain, text);
+	const size_t i = store_find_snapshot(st, ns, span_of_string(text));
+	if (i == STORE_NONE) {
+		puts_to(s, "not unpacked");
+		return;
+	}
+	const size_t b = st->snapshots[i].backend;
+	if (b == STORE_NONE)
+		puts_to(s, "snapshot in meta.db only");
+	else
+		putf(s, "snapshot %s%s", st->backends[b].dir, st->backends[b].dir_found ? "" : ", its directory is not there");
+}
+
+static void show_blob(struct sink *s, const struct store *st, size_t ns, const struct oci_descriptor *d)
+{
+	char text[DIGEST_TEXT_BYTES];
+
+	if (!d->digest_known) {
+		puts_to(s, "unknown digest");
+		return;
+	}
+	digest_format(&d->digest, text);
+	const size_t blob = store_find_blob(st, &d->digest);
+	const size_t record = store_find_content(st, ns, &d->digest);
+	putf(s, "%.19s  %s  %s", text, blob == STORE_NONE ? size_text(d->size).text : size_text(st->blob_files[blob].size).text,
+		blob == STORE_NONE && record == STORE_NONE ? "not local"
+		: blob == STORE_NONE			   ? "record, and no file"
+		: record == STORE_NONE			   ? "file, and no record"
+							   : "local");
+}
+
+static const struct oci_doc *doc_of(const struct outcome *o, const struct oci_descriptor *d)
+{
+	const size_t blob = d->digest_known ? store_find_blob(o->store, &d->digest) : STORE_NONE;
+	return blob == STORE_NONE ? NULL : o->survey->blobs[blob].doc;
+}
+
+static void show_manifest(struct sink *s, const struct outcome *o, size_t ns, const struct oci_doc *m, const char *indent)
+{
+	const struct oci_doc *const config = doc_of(o, &m->config);
+	struct digest chain, previous;
+	size_t layer = 0;
+
+	putf(s, "%sconfig    ", indent);
+	show_blob(s, o->store, ns, &m->config);
+	puts_to(s, "\n");
+	for (size_t i = 0; i < m->child_count; i++) {
+		putf(s, "%slayer     ", indent);
+		show_blob(s, o->store, ns, &m->children[i]);
+		if (oci_is_layer_type(m->children[i].media_type) && config && config->kind == OCI_CONFIG &&
+			layer < config->diff_id_count) {
+			oci_chain_id(layer ? &previous : NULL, &config->diff_ids[layer], &chain);
+			previous = chain;
+			layer++;
+			puts_to(s, "  ->  ");
+			show_snapshot(s, o->store, ns, &chain);
+		}
+		puts_to(s, "\n");
+	}
+}
+
+static void show_image(struct sink *s, const struct outcome *o, size_t index)
+{
+	const struct image *const image = &o->store->images[index];
+	const struct oci_descriptor target = {.digest = image->target, .digest_known = image->target_known};
+	const struct oci_doc *const doc = doc_of(o, &target);
+
+	puts_to(s, "  image       ");
+	put_escaped(s, image->name);
+	puts_to(s, "\n    ");
+	puts_to(s, doc && doc->kind == OCI_INDEX ? "index     " : "manifest  ");
+	show_blob(s, o->store, image->ns, &target);
+	puts_to(s, "\n");
+	if (doc && doc->kind == OCI_MANIFEST)
+		show_manifest(s, o, image->ns, doc, "      ");
+	for (size_t i = 0; doc && doc->kind == OCI_INDEX && i < doc->child_count; i++) {
+		const struct oci_doc *const child = doc_of(o, &doc->children[i]);
+		puts_to(s, "      manifest  ");
+		show_blob(s, o->store, image->ns, &doc->children[i]);
+		puts_to(s, doc->children[i].attestation ? "  (attestation)\n" : "\n");
+		if (child && child->kind == OCI_MANIFEST && !doc->children[i].attestation)
+			show_manifest(s, o, image->ns, child, "        ");
+	}
+}
+
+static void show_namespace(struct sink *s, const struct outcome *o, size_t index)
+{
+	static const char *const kinds[] = {"", "view", "active", "committed"};
+	const struct store *const st = o->store;
+	const struct namespace *const ns = &st->namespaces[index];
+
+	puts_to(s, "namespace ");
+	put_escaped(s, ns->name);
+	puts_to(s, "\n");
+	for (size_t i = ns->images.first; i < ns->images.first + ns->images.count; i++)
+		show_image(s, o, i);
+	for (size_t i = ns->snapshots.first; i < ns->snapshots.first + ns->snapshots.count; i++) {
+		const struct snapshot *const snapshot = &st->snapshots[i];
+		const struct backend *const b = snapshot->backend == STORE_NONE ? NULL : &st->backends[snapshot->backend];
+		if (b && b->kind == SNAPSHOT_COMMITTED && span_starts(snapshot->key, "sha256:"))
+			continue; /* with its image */
+		puts_to(s, "  snapshot    ");
+		put_escaped(s, snapshot->key);
+		putf(s, "  %s, directory %s%s\n", b ? kinds[b->kind] : "in meta.db only", b ? b->dir : "-",
+			b && b->dir_found ? "" : " (not there)");
+	}
+	for (size_t i = ns->containers.first; i < ns->containers.first + ns->containers.count; i++) {
+		puts_to(s, "  container   ");
+		put_escaped(s, st->containers[i].id);
+		puts_to(s, "  of image ");
+		put_escaped(s, st->containers[i].image);
+		puts_to(s, "\n");
+	}
+	for (size_t i = ns->leases.first; i < ns->leases.first + ns->leases.count; i++) {
+		const struct span *const expire = labels_get(&st->leases[i].labels, "containerd.io/gc.expire");
+		puts_to(s, "  lease       ");
+		put_escaped(s, st->leases[i].id);
+		puts_to(s, expire ? "  expires " : "  without expiry");
+		if (expire)
+			put_escaped(s, *expire);
+		puts_to(s, lease_is_stale(st, &st->leases[i]) ? "  (of an earlier boot)\n" : "\n");
+	}
+	for (size_t i = ns->ingests.first; i < ns->ingests.first + ns->ingests.count; i++) {
+		const struct ingest_record *const r = &st->ingest_records[i];
+		puts_to(s, "  download    ");
+		put_escaped(s, r->client_ref);
+		if (r->dir == STORE_NONE)
+			puts_to(s, "  no data\n");
+		else if (st->ingests[r->dir].total)
+			putf(s, "  %s of %s\n", size_text(st->ingests[r->dir].data_size).text, size_text(st->ingests[r->dir].total).text);
+		else
+			putf(s, "  %s\n", size_text(st->ingests[r->dir].data_size).text);
+	}
+}
+
+static void show_last_report(struct sink *s, const struct outcome *o)
+{
+	auto_fd own = -1;
+	struct arena scratch = *o->store->keep;
+	struct span text = {0}, status = {0}, started = {0};
+	struct err ignored = {0};
+
+	if (os_open_dir(o->store->dir, STORE_OWN_DIR, &own, &ignored) ||
+		os_read_small(own, "report.json", LIMIT_JSON_BYTES, &scratch, &text, &ignored) ||
+		oci_member(text, "exit_status", &scratch, &status) || oci_member(text, "started", &scratch, &started))
+		return;
+	puts_to(s, "last repair: exit status ");
+	put_escaped(s, status);
+	puts_to(s, ", at ");
+	put_escaped(s, started);
+	puts_to(s, " seconds since 1970 (" STORE_OWN_DIR "/report.json)\n");
+}
+
+static void show_aside(struct sink *s, const struct outcome *o)
+{
+	auto_fd own = -1, aside = -1;
+	struct arena scratch = *o->store->keep;
+	struct os_name *names = NULL;
+	struct err ignored = {0};
+	size_t count = 0;
+
+	if (os_open_dir(o->store->dir, STORE_OWN_DIR, &own, &ignored) || os_open_dir(own, "aside", &aside, &ignored) ||
+		os_list(aside, &scratch, &names, &count, &ignored))
+		return;
+	for (size_t i = 0; i < count; i++) {
+		puts_to(s, "set aside     ");
+		put_escaped(s, span_of_string(names[i].name));
+		puts_to(s, "\n");
+	}
+}
+
+void report_show(const struct outcome *o, const struct report_options *options)
+{
+	struct err ignored = {0};
+	struct sink s = {.file = options->out ? options->out : stdout, .e = &ignored};
+	const struct store *const st = o->store;
+
+	put_escaped(&s, span_of_string(o->root));
+	putf(&s, "  schema %llu, meta.db txid %llu, metadata.db txid %llu, last snapshot id %llu\n",
+		(unsigned long long)st->schema,
+		(unsigned long long)(st->meta.sound ? st->meta.bolt.meta[st->meta.bolt.current].txid : 0),
+		(unsigned long long)(st->overlay.sound ? st->overlay.bolt.meta[st->overlay.bolt.current].txid : 0),
+		(unsigned long long)st->overlay_sequence);
+	for (size_t i = 0; i < st->namespace_count; i++)
+		show_namespace(&s, o, i);
+	for (size_t i = 0; i < st->ingest_count; i++)
+		if (st->ingests[i].record == STORE_NONE) {
+			puts_to(&s, "download without record  ");
+			put_escaped(&s, st->ingests[i].name);
+			putf(&s, "  %s\n", size_text(st->ingests[i].data_size).text);
+		}
+	for (size_t i = 0; i < st->backend_count; i++)
+		if (st->backends[i].snapshot == STORE_NONE) {
+			puts_to(&s, "snapshot in metadata.db only  ");
+			put_escaped(&s, st->backends[i].key);
+			putf(&s, "  directory %s\n", st->backends[i].dir);
+		}
+	show_aside(&s, o);
+	show_last_report(&s, o);
+	sink_flush(&s);
+	(void)fflush(s.file); /* a console that is gone cannot be told so */
+}

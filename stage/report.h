@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/* Everything a person or a program reads: lines on the console, progress, the summary, JSON, the tree of show. Escapes what
+ * came from disk. The only module that prints. */
+#ifndef REPORT_H
+#define REPORT_H
+
+#include <stdio.h>
+
+#include "apply.h"
+#include "plan.h"
+
+#define REPORT_VERSION "0.1.0"
+
+enum exit_status {
+	EXIT_CLEAN = 0,
+	EXIT_REPAIRED = 1,
+	EXIT_LEFT = 4,
+	EXIT_FAILED = 8,
+	EXIT_USAGE = 16,
+	EXIT_INTERRUPTED = 32
+};
+
+struct report_options {
+	bool quiet, verbose, progress, repair;
+	const char *command; /* what to type to repair this root */
+	FILE *out;           /* NULL: the console is not used (--json -) */
+};
+
+/* What one run over one root came to. */
+struct outcome {
+	const char *root;
+	const struct store *store;   /* NULL if it could not be opened */
+	const struct survey *survey; /* NULL if it was not made */
+	const struct plan *plan;     /* NULL if it was not made */
+	const struct apply_result *applied; /* NULL for check */
+	const struct err *failure;   /* NULL, or why the run ended early */
+	enum store_refusal refusal;
+	uint64_t started_ns, elapsed_ns; /* calendar, for labels; duration */
+	size_t peak_bytes;
+	enum exit_status status;
+};
+
+enum exit_status report_status(const struct outcome *o, bool repair);
+
+struct progress_state {
+	const struct report_options *options;
+	uint64_t began_ns, last_ns;
+	const char *what;
+	bool shown, terminal;
+};
+/* For survey_options.progress and apply_options.progress; self is a struct progress_state. */
+void report_progress(void *self, const struct progress *p);
+void report_progress_end(struct progress_state *s);
+
+/* Findings, images, what was done, what to type next. */
+void report_console(const struct outcome *o, const struct report_options *options);
+void report_show(const struct outcome *o, const struct report_options *options);
+/* containerd-fsck(8), JSON REPORT. One object and a newline. */
+CHECKED enum rc report_json(const struct outcome *o, FILE *out, struct err *e);
+/* The same into <root>/containerd-fsck/report.json: all of the old file or all of the new. */
+CHECKED enum rc report_keep(const struct outcome *o, struct err *e);
+
+/* An array of the reports of several roots. */
+void report_message(const struct report_options *options, const char *root, const char *text);
+
+#endif
