@@ -42,9 +42,10 @@ libzstd_FILES := lib/common/debug lib/common/entropy_common lib/common/error_pri
 bearssl_FILES := src/codec/dec32be src/codec/dec64be src/codec/enc32be src/codec/enc64be src/hash/sha2big src/hash/sha2small
 
 SOURCES := $(BUILD)/deps
-LIB_FLAGS := -w -DZ_SOLO -DZSTD_DISABLE_ASM=1 -DZSTD_LEGACY_SUPPORT=0 -DZSTD_STRIP_ERROR_STRINGS -DZSTD_TRACE=0 \
+# Z_SOLO leaves zlib without limits.h, and then without its word-wise CRC
+LIB_FLAGS := -w -DZ_SOLO -DZ_U4=__UINT32_TYPE__ -DZ_U8=__UINT64_TYPE__ -DZSTD_DISABLE_ASM=1 -DZSTD_LEGACY_SUPPORT=0 -DZSTD_TRACE=0 \
 	-DXXH_NAMESPACE=ZSTD_ -DDEBUGLEVEL=0 -I$(SOURCES)/bearssl/inc -I$(SOURCES)/bearssl/src
-OUR_FLAGS := -std=c11 -D_GNU_SOURCE -DPROGRAM_VERSION='"$(VERSION)"' -DZ_SOLO -DZSTD_STATIC_LINKING_ONLY -Istage -isystem $(SOURCES)/zlib \
+OUR_FLAGS := -std=c11 -D_GNU_SOURCE -DPROGRAM_VERSION='"$(VERSION)"' -Istage -isystem $(SOURCES)/zlib \
 	-isystem $(SOURCES)/libzstd/lib -isystem $(SOURCES)/bearssl/inc -isystem $(SOURCES)/jsmn
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wmissing-prototypes -Wswitch-enum -Wvla -Wformat=2 -Werror
 

@@ -1,0 +1,513 @@
+/* SPDX-License-Identifier: MIT */
+/* Formats: gzip (RFC 1952) through zlib, zstd (RFC 8878) through libzstd; detection as containerd 2.3:
+ * pkg/archive/compression/compression.go: DetectCompression. */
+#include "stream.h"
+
+#include <pthread.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define Z_SOLO
+#define ZSTD_STATIC_LINKING_ONLY
+#include <bearssl_hash.h>
+#include <zlib.h>
+#include <zstd.h>
+#include <zstd_errors.h>
+
+/* ---- digests ---- */
+
+static const struct digest_form {
+	const char *name;
+	size_t bytes;
+	const br_hash_class *hash;
+} forms[DIGEST_KINDS] = {
+	[DIGEST_SHA256] = {"sha256", 32, &br_sha256_vtable},
+	[DIGEST_SHA384] = {"sha384", 48, &br_sha384_vtable},
+	[DIGEST_SHA512] = {"sha512", 64, &br_sha512_vtable},
+};
+
+size_t digest_bytes(enum digest_kind kind)
+{
+	return forms[kind].bytes;
+}
+
+const char *digest_name(enum digest_kind kind)
+{
+	return forms[kind].name;
+}
+
+static uint8_t hex_value(uint8_t c)
+{
+	return (uint8_t)(c <= '9' ? c - '0' : c - 'a' + 10);
+}
+
+enum rc digest_parse_hex(enum digest_kind kind, struct span hex, struct digest *d)
+{
+	struct digest found = {.kind = kind};
+
+	if (hex.bad || hex.left != 2 * forms[kind].bytes || !is_lower_hex(hex))
+		return RC_CORRUPT;
+	for (size_t i = 0; i < forms[kind].bytes; i++)
+		found.bytes[i] = (uint8_t)(hex_value(hex.at[2 * i]) << 4 | hex_value(hex.at[2 * i + 1]));
+	*d = found;
+	return RC_OK;
+}
+
+enum rc digest_parse(struct span text, struct digest *d)
+{
+	const uint8_t *const colon = text.left ? memchr(text.at, ':', text.left) : NULL;
+
+	if (text.bad || !colon)
+		return RC_CORRUPT;
+	const struct span name = span_sub(&text, (size_t)(colon - text.at));
+	(void)span_u8(&text); /* the colon */
+	for (unsigned kind = 0; kind < DIGEST_KINDS; kind++)
+		if (span_is(name, forms[kind].name))
+			return digest_parse_hex((enum digest_kind)kind, text, d);
+	/* go-digest: algorithm.go; another algorithm is a digest all the same */
+	for (size_t i = 0; i < name.left; i++)
+		if (!(name.at[i] >= 'a' && name.at[i] <= 'z') && !(name.at[i] >= '0' && name.at[i] <= '9') &&
+			!(i && memchr("+._-", name.at[i], 4)))
+			return RC_CORRUPT;
+	return name.left && text.left ? RC_LIMIT : RC_CORRUPT;
+}
+
+void digest_format(const struct digest *d, char text[DIGEST_TEXT_BYTES])
+{
+	static const char digits[] = "0123456789abcdef";
+	const size_t prefix = strlen(forms[d->kind].name);
+	char *at = text;
+
+	memcpy(at, forms[d->kind].name, prefix);
+	at += prefix;
+	*at++ = ':';
+	for (size_t i = 0; i < forms[d->kind].bytes; i++) {
+		*at++ = digits[d->bytes[i] >> 4];
+		*at++ = digits[d->bytes[i] & 15];
+	}
+	*at = 0;
+}
+
+bool digest_equal(const struct digest *a, const struct digest *b)
+{
+	return digest_compare(a, b) == 0;
+}
+
+int digest_compare(const struct digest *a, const struct digest *b)
+{
+	if (a->kind != b->kind)
+		return a->kind < b->kind ? -1 : 1;
+	return memcmp(a->bytes, b->bytes, forms[a->kind].bytes);
+}
+
+/* ---- hashes ---- */
+
+_Static_assert(sizeof(br_sha256_context) <= sizeof(((struct hash *)0)->state), "a SHA-256 fits");
+_Static_assert(sizeof(br_sha384_context) <= sizeof(((struct hash *)0)->state), "a SHA-384 fits");
+_Static_assert(sizeof(br_sha512_context) <= sizeof(((struct hash *)0)->state), "a SHA-512 fits");
+_Static_assert(_Alignof(br_sha512_context) <= 8, "and lies right");
+
+void hash_begin(struct hash *h, enum digest_kind kind)
+{
+	h->kind = kind;
+	forms[kind].hash->init((const br_hash_class **)(void *)h->state);
+}
+
+void hash_add(struct hash *h, const void *at, size_t n)
+{
+	forms[h->kind].hash->update((const br_hash_class **)(void *)h->state, at, n);
+}
+
+void hash_end(const struct hash *h, struct digest *d)
+{
+	*d = (struct digest){.kind = h->kind};
+	forms[h->kind].hash->out((const br_hash_class *const *)(const void *)h->state, d->bytes);
+}
+
+/* ---- streams ---- */
+
+/* bytes; decompressed at a time: a block of zstd, and a good stretch for zlib */
+#define OUT_BYTES ((size_t)128 << 10)
+
+/* bytes; zlib 1.2.13: sizeof(struct inflate_state) is 7160, the window 32768 */
+#define ZLIB_BYTES ((size_t)64 << 10)
+
+/* bytes; a larger window is mapped on its own (layer-format.md 5: what image builders write) */
+#define ZSTD_ARENA_WINDOW ((size_t)8 << 20)
+
+/* bytes; the longest frame header (RFC 8878: 3.1.1.1, with the magic number) */
+#define PEEK_BYTES 18
+
+struct stream {
+	struct stream_source source;
+	enum stream_kind kind;
+	bool hash_content;
+	enum rc source_rc; /* not RC_OK: the source has no more, or failed */
+	struct err source_err;
+	enum rc ended; /* not RC_OK: what stream_read says from now on */
+	struct err ended_err;
+
+	struct span in;    /* the next bytes, here or in the source's piece */
+	struct span after; /* the rest of the piece while in lies in peeked */
+	uint8_t peeked[PEEK_BYTES];
+	uint8_t *out;
+
+	bool inside; /* a gzip member or zstd frame */
+	z_stream z;
+	uint8_t *zlib_room;
+	size_t zlib_used;
+
+	void *zstd_room;     /* in the arena, for windows up to ZSTD_ARENA_WINDOW */
+	ZSTD_DStream *zstd;  /* in zstd_room or in mapped */
+	void *mapped;        /* holds big_window */
+	size_t mapped_bytes;
+
+	uint64_t blob_bytes, content_bytes;
+	struct hash blob, content;
+};
+
+/* Whoever holds it has the one mapping for a window above ZSTD_ARENA_WINDOW: memory is bounded, whatever the threads. */
+static pthread_mutex_t big_window = PTHREAD_MUTEX_INITIALIZER;
+
+static void window_unmap(struct stream *s)
+{
+	if (!s->mapped)
+		return;
+	(void)munmap(s->mapped, s->mapped_bytes); /* nothing to do about a failed give-back */
+	s->mapped = NULL;
+	s->zstd = NULL;
+	(void)pthread_mutex_unlock(&big_window); /* ours, so it cannot fail */
+}
+
+static enum rc window_map(struct stream *s, size_t bytes, struct err *e)
+{
+	(void)pthread_mutex_lock(&big_window); /* fails only for kinds of mutex that this is none of */
+	void *const at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (at == MAP_FAILED) {
+		(void)pthread_mutex_unlock(&big_window); /* ours, so it cannot fail */
+		return fail(e, RC_NOMEM, "zstd: no memory for a window of %zu bytes", bytes);
+	}
+	s->mapped = at;
+	s->mapped_bytes = bytes;
+	return RC_OK;
+}
+
+/* The source's next piece into *piece, hashed. Errors stay. */
+static enum rc pull(struct stream *s, struct span *piece, struct err *e)
+{
+	if (s->source_rc == RC_OK) {
+		struct span got = {0};
+		s->source_rc = s->source.next(s->source.self, &got, &s->source_err);
+		if (s->source_rc == RC_OK) {
+			hash_add(&s->blob, got.at, got.left);
+			s->blob_bytes += got.left;
+			*piece = got;
+			return RC_OK;
+		}
+	}
+	if (s->source_rc != RC_END && e && e->rc == RC_OK)
+		*e = s->source_err;
+	return s->source_rc;
+}
+
+/* Makes s->in hold something. RC_END: nothing is left. */
+static enum rc refill(struct stream *s, struct err *e)
+{
+	enum rc rc = RC_OK;
+
+	if (!s->in.left) {
+		s->in = s->after;
+		s->after = (struct span){0};
+	}
+	while (!s->in.left && rc == RC_OK)
+		rc = pull(s, &s->in, e);
+	return rc;
+}
+
+/* Makes s->in hold at least want bytes in a row, fewer only where the blob ends. */
+static enum rc peek(struct stream *s, size_t want, struct err *e)
+{
+	enum rc rc = RC_OK;
+
+	if (s->in.left >= want)
+		return RC_OK;
+	const size_t had = s->in.left;
+	if (had)
+		memmove(s->peeked, s->in.at, had);
+	s->in = span_of(s->peeked, had);
+	while (s->in.left < want && rc == RC_OK) {
+		if (!s->after.left && (rc = pull(s, &s->after, e)))
+			break;
+		const size_t n = (size_t)min_u64(want - s->in.left, s->after.left);
+		if (n)
+			memcpy(s->peeked + s->in.left, span_take(&s->after, n), n);
+		s->in.left += n;
+	}
+	return rc == RC_END ? RC_OK : rc;
+}
+
+/* ---- gzip ---- */
+
+/* inflate asks for its window when it first needs it, long after the caller may have set a mark in the arena: so it gets
+ * all of it from a piece taken when the stream was opened. */
+static void *zlib_get(void *self, unsigned n, unsigned size)
+{
+	struct stream *const s = self;
+	const size_t bytes = ((size_t)n * size + 15) & ~(size_t)15;
+
+	if (bytes > ZLIB_BYTES - s->zlib_used)
+		return NULL;
+	s->zlib_used += bytes;
+	return s->zlib_room + s->zlib_used - bytes;
+}
+
+static void zlib_put(void *self, void *at)
+{
+	(void)self;
+	(void)at; /* given back with the arena */
+}
+
+static enum rc gzip_open(struct stream *s, struct arena *a, struct err *e)
+{
+	s->zlib_room = arena_get(a, ZLIB_BYTES);
+	if (!s->zlib_room)
+		return fail(e, RC_NOMEM, "no memory for zlib");
+	s->z.zalloc = zlib_get;
+	s->z.zfree = zlib_put;
+	s->z.opaque = s;
+	s->inside = true;
+	if (inflateInit2(&s->z, 15 + 16) != Z_OK)
+		return fail(e, RC_NOMEM, "zlib asks for more than %zu bytes", ZLIB_BYTES);
+	return RC_OK;
+}
+
+/* After a member: another one, or the end. What else follows is ignored as unpigz and igzip do, and the diff ID judges. */
+static enum rc gzip_next_member(struct stream *s, struct err *e)
+{
+	const enum rc rc = peek(s, 3, e);
+
+	if (rc != RC_OK)
+		return rc;
+	if (s->in.left < 3 || memcmp(s->in.at, "\x1f\x8b\x08", 3) != 0)
+		return RC_END;
+	if (inflateReset(&s->z) != Z_OK)
+		return fail(e, RC_CORRUPT, "gzip: cannot begin another member");
+	s->inside = true;
+	return RC_OK;
+}
+
+static enum rc gzip_read(struct stream *s, size_t *n, struct err *e)
+{
+	enum rc rc = RC_OK;
+
+	while (*n == 0) {
+		if (!s->inside && (rc = gzip_next_member(s, e)))
+			return rc;
+		const unsigned offered = (unsigned)min_u64(s->in.left, 1u << 30);
+		s->z.next_in = (z_const Bytef *)s->in.at;
+		s->z.avail_in = offered;
+		s->z.next_out = s->out;
+		s->z.avail_out = OUT_BYTES;
+		const int got = inflate(&s->z, Z_NO_FLUSH);
+		(void)span_take(&s->in, offered - s->z.avail_in);
+		*n = OUT_BYTES - s->z.avail_out;
+		if (got == Z_STREAM_END)
+			s->inside = false;
+		else if (got != Z_OK && got != Z_BUF_ERROR)
+			return fail(e, got == Z_MEM_ERROR ? RC_NOMEM : RC_CORRUPT, "gzip: %s",
+				s->z.msg ? s->z.msg : "broken");
+		else if (*n == 0 && (rc = refill(s, e)))
+			return rc == RC_END ? fail(e, RC_CORRUPT, "gzip: cut short") : rc;
+	}
+	return RC_OK;
+}
+
+/* ---- zstd ---- */
+
+static enum rc zstd_open(struct stream *s, struct arena *a, struct err *e)
+{
+	s->zstd_room = arena_get(a, ZSTD_estimateDStreamSize(ZSTD_ARENA_WINDOW));
+	return s->zstd_room ? RC_OK : fail(e, RC_NOMEM, "no memory for zstd");
+}
+
+/* A decoder with room for a window. */
+static enum rc zstd_decoder(struct stream *s, uint64_t window_bytes, struct err *e)
+{
+	const bool big = window_bytes > ZSTD_ARENA_WINDOW;
+	const size_t need = ZSTD_estimateDStreamSize(big ? (size_t)window_bytes : ZSTD_ARENA_WINDOW);
+	enum rc rc;
+
+	if (s->zstd && (!big || (s->mapped && s->mapped_bytes >= need)))
+		return RC_OK;
+	window_unmap(s);
+	if (big && (rc = window_map(s, need, e)))
+		return rc;
+	s->zstd = ZSTD_initStaticDStream(big ? s->mapped : s->zstd_room, need);
+	return s->zstd ? RC_OK : fail(e, RC_NOMEM, "zstd asks for more than %zu bytes", need);
+}
+
+static enum rc zstd_next_frame(struct stream *s, struct err *e)
+{
+	ZSTD_frameHeader head;
+	enum rc rc;
+
+	if ((rc = peek(s, PEEK_BYTES, e)))
+		return rc;
+	if (!s->in.left)
+		return RC_END;
+	const size_t got = ZSTD_getFrameHeader(&head, s->in.at, s->in.left);
+	if (ZSTD_isError(got))
+		return fail(e, RC_CORRUPT, "zstd: %s", ZSTD_getErrorName(got));
+	if (got)
+		return fail(e, RC_CORRUPT, "zstd: cut short in a frame header");
+	if (head.frameType == ZSTD_skippableFrame) {
+		s->inside = true;
+		return zstd_decoder(s, 0, e);
+	}
+	if (head.dictID)
+		return fail(e, RC_LIMIT, "zstd: needs dictionary %u", head.dictID);
+	if (head.windowSize > LIMIT_ZSTD_WINDOW_BYTES)
+		return fail(e, RC_LIMIT, "zstd: needs a window of %llu bytes", head.windowSize);
+	s->inside = true;
+	return zstd_decoder(s, head.windowSize, e);
+}
+
+static enum rc zstd_read(struct stream *s, size_t *n, struct err *e)
+{
+	enum rc rc = RC_OK;
+
+	while (*n == 0) {
+		if (!s->inside && (rc = zstd_next_frame(s, e)))
+			return rc;
+		ZSTD_inBuffer in = {s->in.at, s->in.left, 0};
+		ZSTD_outBuffer out = {s->out, OUT_BYTES, 0};
+		const size_t got = ZSTD_decompressStream(s->zstd, &out, &in);
+		(void)span_take(&s->in, in.pos);
+		*n = out.pos;
+		if (ZSTD_isError(got))
+			return fail(e, ZSTD_getErrorCode(got) == ZSTD_error_memory_allocation ? RC_NOMEM : RC_CORRUPT,
+				"zstd: %s", ZSTD_getErrorName(got));
+		if (got == 0)
+			s->inside = false;
+		else if (*n == 0 && !s->in.left && (rc = refill(s, e)))
+			return rc == RC_END ? fail(e, RC_CORRUPT, "zstd: cut short") : rc;
+	}
+	return RC_OK;
+}
+
+/* ---- all kinds ---- */
+
+static enum stream_kind detect(struct span head)
+{
+	if (span_starts(head, "\x1f\x8b\x08"))
+		return STREAM_GZIP;
+	if (span_starts(head, "\x28\xb5\x2f\xfd"))
+		return STREAM_ZSTD;
+	/* a skippable frame, which containerd takes for one only with its size */
+	return head.left >= 8 && (span_u32le(&head) & 0xfffffff0u) == 0x184d2a50u ? STREAM_ZSTD : STREAM_PLAIN;
+}
+
+enum rc stream_open(struct stream **out, struct stream_source source, enum digest_kind blob_kind, bool hash_content,
+	struct arena *a, struct err *e)
+{
+	struct stream *const s = arena_get(a, sizeof(*s));
+	enum rc rc;
+
+	if (!s)
+		return fail(e, RC_NOMEM, "no memory for a stream");
+	s->source = source;
+	s->hash_content = hash_content;
+	hash_begin(&s->blob, blob_kind);
+	hash_begin(&s->content, DIGEST_SHA256);
+	if ((rc = peek(s, 8, e)))
+		return rc;
+	s->kind = detect(s->in);
+	if (s->kind != STREAM_PLAIN && !(s->out = arena_get(a, OUT_BYTES)))
+		return fail(e, RC_NOMEM, "no memory to decompress");
+	if (s->kind == STREAM_GZIP)
+		rc = gzip_open(s, a, e);
+	if (s->kind == STREAM_ZSTD)
+		rc = zstd_open(s, a, e);
+	if (rc == RC_OK)
+		*out = s;
+	return rc;
+}
+
+enum stream_kind stream_kind(const struct stream *s)
+{
+	return s->kind;
+}
+
+static enum rc read_more(struct stream *s, struct span *piece, struct err *e)
+{
+	enum rc rc = RC_OK;
+	size_t n = 0;
+
+	switch (s->kind) {
+	case STREAM_PLAIN:
+		if ((rc = refill(s, e)))
+			return rc;
+		*piece = s->in;
+		s->in = (struct span){0};
+		return RC_OK;
+	case STREAM_GZIP:
+		rc = gzip_read(s, &n, e);
+		break;
+	case STREAM_ZSTD:
+		rc = zstd_read(s, &n, e);
+		break;
+	}
+	*piece = span_of(s->out, n);
+	return rc;
+}
+
+enum rc stream_read(struct stream *s, struct span *piece, struct err *e)
+{
+	struct span got = {0};
+
+	if (s->ended == RC_OK) {
+		s->ended = read_more(s, &got, &s->ended_err);
+		if (s->ended == RC_OK) {
+			if (s->hash_content)
+				hash_add(&s->content, got.at, got.left);
+			s->content_bytes += got.left;
+			*piece = got;
+			return RC_OK;
+		}
+		window_unmap(s);
+	}
+	if (s->ended != RC_END && e && e->rc == RC_OK)
+		*e = s->ended_err;
+	return s->ended;
+}
+
+enum rc stream_drain(struct stream *s, struct err *e)
+{
+	struct span piece;
+	enum rc rc;
+
+	if (s->ended == RC_OK) /* what is drained past cannot be decompressed any more */
+		s->ended = fail(&s->ended_err, RC_CORRUPT, "the rest was not decompressed");
+	window_unmap(s);
+	while ((rc = pull(s, &piece, e)) == RC_OK)
+		;
+	return rc == RC_END ? RC_OK : rc;
+}
+
+void stream_blob_digest(const struct stream *s, struct digest *d, uint64_t *size_bytes)
+{
+	hash_end(&s->blob, d);
+	*size_bytes = s->blob_bytes;
+}
+
+void stream_content_digest(const struct stream *s, struct digest *d, uint64_t *size_bytes)
+{
+	hash_end(&s->content, d);
+	*size_bytes = s->content_bytes;
+}
+
+void stream_close(struct stream *s)
+{
+	if (s)
+		window_unmap(s);
+}
