@@ -30,27 +30,37 @@ enum layer_node_kind {
 #define LAYER_ROOT 0u             /* node 0 is fs itself */
 #define LAYER_NO_NODE UINT32_MAX
 
+enum layer_event {
+	LAYER_MADE,    /* a new node; what was at its path is gone */
+	LAYER_APPLIED, /* a directory entry for a directory that was there */
+	LAYER_LINKED,  /* a new name of an inode, whose metadata te applies again */
+	LAYER_OPAQUED  /* a directory of this layer hides those beneath it (direct mode) */
+};
+
 /* What a replay tells about a node. Valid until the next entry is replayed. */
 struct layer_node {
 	enum layer_node_kind kind;
 	uint32_t parent;  /* LAYER_ROOT for entries of fs */
 	uint32_t inode;   /* first node of its hard-link group; its own number if it is no link */
-	struct span name; /* last component */
+	struct span name; /* last component; a NUL follows it */
 	bool alive;       /* still in the tree (of the replay so far), all ancestors too */
 	bool explicit_entry; /* has an entry of its own; else a directory made on the way */
 	bool opaque;
+	/* in layer_watch.entry only */
+	enum layer_event event;
+	uint32_t target; /* LAYER_LINKED: the name that was linked to */
 };
 
 /* ---- replay: who wants to see the entries go by, resolved ---- */
 
 struct layer_watch {
-	/* A node was made, replaced, re-used (directory over directory) or had its metadata applied again (te is a hard link:
-	 * node is the new name, layer_node.inode the shared one). te is NULL for an implicit directory. */
+	/* te is NULL for a directory made on the way. */
 	enum rc (*entry)(void *self, uint32_t node, const struct layer_node *n, const struct tar_entry *te, struct err *e);
-	/* Content of the regular file just announced, in order; called only if entry returned RC_OK and set *wants_data
-	 * through layer_want_data. */
+	/* Content of the regular file just announced, in order, if entry called layer_want_data. */
 	enum rc (*data)(void *self, uint32_t node, struct span piece, struct err *e);
 	enum rc (*data_end)(void *self, uint32_t node, struct err *e);
+	/* The node leaves the tree, and all beneath it. It is still there when this is called. May be NULL. */
+	enum rc (*removed)(void *self, uint32_t node, struct err *e);
 	void *self;
 };
 
@@ -58,17 +68,43 @@ struct layer;
 
 /* All memory comes from the arena. */
 CHECKED enum rc layer_open(struct layer **l, enum layer_mode mode, struct arena *a, struct err *e);
-/* Replays all entries to the end of the archive. RC_CORRUPT: containerd would have refused the layer too (*e says why);
- * RC_LIMIT: cannot be judged. */
+/* Replays all entries to the end of the archive. w may be NULL. RC_CORRUPT: containerd would have refused the layer too (*e
+ * says why); RC_LIMIT: cannot be judged. */
 CHECKED enum rc layer_replay(struct layer *l, struct tar *t, const struct layer_watch *w, struct err *e);
 /* To be called inside entry: yes, give me this file's content. */
 void layer_want_data(struct layer *l);
 uint32_t layer_node_count(const struct layer *l);
 struct layer_node layer_node_at(const struct layer *l, uint32_t node);
+/* The parts of it that cost nothing. */
+uint32_t layer_parent(const struct layer *l, uint32_t node);
+uint32_t layer_inode(const struct layer *l, uint32_t node);
+const char *layer_name(const struct layer *l, uint32_t node);
+enum layer_node_kind layer_kind(const struct layer *l, uint32_t node);
+bool layer_is_explicit(const struct layer *l, uint32_t node);
+bool layer_is_opaque(const struct layer *l, uint32_t node);
 /* "usr/share/x", relative to fs, "" for the root; RC_LIMIT past LIMIT_PATH_BYTES. */
 CHECKED enum rc layer_node_path(const struct layer *l, uint32_t node, char path[LIMIT_PATH_BYTES], struct err *e);
-/* Distinct inodes the replay made, fs included: what containerd recorded at commit, if this is how it unpacked. */
+/* After a replay: distinct inodes it made, fs included: what containerd recorded at commit, if this is how it unpacked. */
 uint64_t layer_model_inodes(const struct layer *l);
+/* Names of whiteouts alive after a replay. */
+uint64_t layer_whiteouts(const struct layer *l);
+enum layer_mode layer_mode_of(const struct layer *l);
+/* The children a directory has now, dead ones left out: first, then next of each; LAYER_NO_NODE ends. */
+uint32_t layer_first_child(const struct layer *l, uint32_t dir);
+uint32_t layer_next_child(const struct layer *l, uint32_t child);
+uint32_t layer_child(const struct layer *l, uint32_t dir, struct span name);
+/* Target of a NODE_SYMLINK. */
+const char *layer_link_text(const struct layer *l, uint32_t node);
+
+/* Times as containerd sets them: access time the later one; outside 1970 to 2262 exactly 0. */
+struct layer_times {
+	struct timespec access, modified;
+};
+struct layer_times layer_times_of(const struct tar_entry *te);
+/* Times that are set after the last entry, in order: of the directories that had entries, or of what their names lead to by
+ * then (layer-format.md 3.7). For nodes alive after a replay. */
+size_t layer_late_time_count(const struct layer *l);
+void layer_late_time_at(const struct layer *l, size_t i, uint32_t *node, struct layer_times *times);
 
 /* ---- verification ---- */
 
@@ -136,6 +172,8 @@ struct layer_check;
 CHECKED enum rc layer_check_open(struct layer_check **c, struct layer *l, const struct layer_target *targets, unsigned count,
 	struct arena *a, struct err *e);
 struct layer_watch layer_check_watch(struct layer_check *c);
+/* Accepts NULL. */
+void layer_check_close(struct layer_check *c);
 /* After a complete replay, and only after the blob's digest and the diff ID were found right: looks at the rest of the
  * disk (missing, extra), decides as layer-format.md 6.2 to 6.5, calls emit for each difference in the order of paths
  * (damage first, notes after) and fills the verdict of one target. */

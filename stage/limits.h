@@ -13,6 +13,14 @@
 /* components of a path inside a layer: every second byte of LIMIT_PATH_BYTES a slash */
 #define LIMIT_PATH_DEPTH 2048
 
+/* nodes of a layer's tree, removed ones included: twice what layer-format.md 5 asks for. A node takes 28 bytes and its
+ * name. */
+#define LIMIT_LAYER_NODES (1u << 22)
+
+/* steps of looking up names in one layer's tree: a layer of 1,000,000 entries 10 deep takes some 20,000,000. Archives
+ * built to make each entry dear end here after some seconds. */
+#define LIMIT_LAYER_STEPS ((uint64_t)1 << 30)
+
 /* bytes of address space an arena may grow to; only what is touched is memory. 1,000,000 entries of a layer model, or
  * the records of a store with 1,000,000 snapshots, fit. */
 #define LIMIT_ARENA_BYTES ((size_t)1 << 30)

@@ -31,5 +31,9 @@ struct layer_watch rebuild_watch(struct rebuild *r);
 /* After a complete replay, and only after the blob's digest and the diff ID were found right: syncfs, then the renames,
  * parents before children, hard-link groups re-linked, times of touched explicit directories last, syncfs. */
 CHECKED enum rc rebuild_publish(struct rebuild *r, struct err *e);
+/* Closes what is open; accepts NULL. What is staged and was not published stays in staging. */
+void rebuild_close(struct rebuild *r);
+/* Removes everything in a directory of ours: what a run left in staging. RC_LIMIT: deeper than LIMIT_PATH_DEPTH. */
+CHECKED enum rc rebuild_clear(int dir, struct arena scratch, struct err *e);
 
 #endif
