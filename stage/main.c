@@ -185,7 +185,7 @@ int main(int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	if (o.verb == VERB_HELP || o.verb == VERB_VERSION) {
-		(void)fputs(o.verb == VERB_HELP ? opts_help : "containerd-fsck " REPORT_VERSION "\n", stdout);
+		(void)fputs(o.verb == VERB_HELP ? opts_help : "containerd-fsck " PROGRAM_VERSION "\n", stdout);
 		return fflush(stdout) ? EXIT_FAILED : EXIT_CLEAN;
 	}
 	if (o.verb != VERB_REPAIR)

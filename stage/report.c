@@ -448,7 +448,7 @@ static void put_json_finding(struct sink *s, const struct finding *f)
 
 static void put_json_body(struct sink *s, const struct outcome *o)
 {
-	putf(s, "{\"version\":1,\"program\":\"containerd-fsck " REPORT_VERSION "\",\"root\":");
+	putf(s, "{\"version\":1,\"program\":\"containerd-fsck " PROGRAM_VERSION "\",\"root\":");
 	put_json_string(s, span_of_string(o->root));
 	putf(s, ",\"started\":%llu,\"seconds\":%.3f,\"exit_status\":%d,\"mode\":\"%s\"",
 		(unsigned long long)(o->started_ns / 1000000000u), (double)o->elapsed_ns / 1e9, o->status,

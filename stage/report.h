@@ -9,8 +9,6 @@
 #include "apply.h"
 #include "plan.h"
 
-#define REPORT_VERSION "0.1.0"
-
 enum exit_status {
 	EXIT_CLEAN = 0,
 	EXIT_REPAIRED = 1,
