@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: MIT */
+#include "base.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "test.h"
+
+static void spans_shrink_and_go_bad_for_good(void)
+{
+	static const uint8_t bytes[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
+	struct span s = span_of(bytes, sizeof(bytes));
+
+	CHECK(span_u8(&s) == 1);
+	CHECK(span_u16le(&s) == 0x0302);
+	CHECK(span_u32le(&s) == 0x07060504);
+	CHECK(s.left == 5 && !s.bad);
+	struct span inner = span_sub(&s, 2);
+	CHECK(inner.left == 2 && s.left == 3 && span_u16le(&inner) == 0x0908);
+	CHECK(span_u8(&inner) == 0 && inner.bad && !s.bad);
+	CHECK(span_take(&s, 0) && span_take(&s, 4) == NULL && s.bad && s.left == 0);
+	CHECK(span_take(&s, 0) == NULL && span_u64be(&s) == 0 && s.bad);
+
+	s = span_of(bytes, sizeof(bytes));
+	CHECK(span_u32be(&s) == 0x01020304);
+	CHECK(span_u64be(&s) == 0x05060708090a0b0c);
+	s = span_of(bytes, 8);
+	CHECK(span_u64le(&s) == 0x0807060504030201 && s.left == 0 && !s.bad);
+	s = span_of(bytes, 3);
+	inner = span_sub(&s, 4);
+	CHECK(inner.bad && s.bad && inner.left == 0);
+}
+
+static uint64_t uvarint(const char *bytes, size_t n, size_t left, bool bad)
+{
+	struct span s = span_of(bytes, n);
+	const uint64_t value = span_uvarint(&s);
+
+	CHECK(s.bad == bad && s.left == left);
+	return value;
+}
+
+static void varints_are_those_of_go(void)
+{
+	CHECK(uvarint("\x00", 1, 0, false) == 0);
+	CHECK(uvarint("\x7f\x01", 2, 1, false) == 127);
+	CHECK(uvarint("\x80\x01", 2, 0, false) == 128);
+	CHECK(uvarint("\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 10, 0, false) == UINT64_MAX);
+	CHECK(uvarint("\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02", 10, 0, true) == 0);
+	CHECK(uvarint("\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01", 11, 0, true) == 0);
+	CHECK(uvarint("\x80", 1, 0, true) == 0);
+	CHECK(uvarint("", 0, 0, true) == 0);
+
+	struct span s = span_of("\x01\x02\x03\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 13);
+	CHECK(span_varint(&s) == -1 && span_varint(&s) == 1 && span_varint(&s) == -2);
+	CHECK(span_varint(&s) == INT64_MIN && !s.bad);
+}
+
+static void spans_compare_as_bolt_orders_keys(void)
+{
+	CHECK(span_compare(SPAN_LITERAL("a"), SPAN_LITERAL("ab")) < 0);
+	CHECK(span_compare(SPAN_LITERAL("b"), SPAN_LITERAL("ab")) > 0);
+	CHECK(span_compare(SPAN_LITERAL("a\xff"), SPAN_LITERAL("a\x01")) > 0);
+	CHECK(span_compare(SPAN_LITERAL(""), SPAN_LITERAL("")) == 0);
+	CHECK(span_compare((struct span){0}, SPAN_LITERAL("a")) < 0);
+	CHECK(span_equal(SPAN_LITERAL("x\0y"), span_of("x\0y", 3)) && !span_equal(SPAN_LITERAL("x"), SPAN_LITERAL("y")));
+	CHECK(span_is(SPAN_LITERAL("name"), "name") && !span_is(SPAN_LITERAL("names"), "name"));
+	CHECK(span_starts(SPAN_LITERAL("names"), "name") && !span_starts(SPAN_LITERAL("nam"), "name"));
+	CHECK(span_is(span_of_string("text"), "text"));
+}
+
+static void the_first_cause_wins(void)
+{
+	struct err e = {0};
+
+	errno = ENOSPC;
+	CHECK(fail(&e, RC_IO, "write %d", 7) == RC_IO);
+	CHECK(e.rc == RC_IO && e.sys_errno == ENOSPC && strcmp(e.text, "write 7") == 0);
+	CHECK(fail(&e, RC_CORRUPT, "later") == RC_CORRUPT);
+	CHECK(e.rc == RC_IO && strcmp(e.text, "write 7") == 0);
+	CHECK(fail(NULL, RC_LIMIT, "nobody listens") == RC_LIMIT);
+	e = (struct err){0};
+	CHECK(fail(&e, RC_CORRUPT, "%0500d", 1) == RC_CORRUPT && strlen(e.text) == sizeof(e.text) - 1 && !e.sys_errno);
+}
+
+static void a_src_ends_where_it_ends(void)
+{
+	const struct src s = src_of_memory("0123456789", 10);
+	struct err e = {0};
+	char buf[10];
+
+	CHECK(src_read(&s, 7, buf, 3, &e) == RC_OK && memcmp(buf, "789", 3) == 0);
+	CHECK(src_read(&s, 10, buf, 0, &e) == RC_OK && e.rc == RC_OK);
+	CHECK(src_read(&s, 8, buf, 3, NULL) == RC_CORRUPT);
+	CHECK(src_read(&s, 11, buf, 0, NULL) == RC_CORRUPT);
+	CHECK(src_read(&s, UINT64_MAX, buf, 2, &e) == RC_CORRUPT && e.rc == RC_CORRUPT);
+}
+
+static bool all_zero(const uint8_t *at, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (at[i])
+			return false;
+	return true;
+}
+
+static void use_and_return(struct arena scratch)
+{
+	uint8_t *const at = arena_get(&scratch, 1 << 20);
+	CHECK(at && all_zero(at, 1 << 20));
+	memset(at, 0xff, 1 << 20);
+}
+
+static void an_arena_gives_back_by_returning(void)
+{
+	struct arena a = {0};
+	struct err e = {0};
+
+	arena_close(&a); /* a zeroed one */
+	CHECK(arena_peak(&a) == 0);
+	CHECK(arena_open(&a, &e) == RC_OK);
+	uint8_t *const first = arena_get(&a, 5);
+	uint8_t *const second = arena_get(&a, 0);
+	uint8_t *const third = arena_get(&a, 1);
+	CHECK(first && second && third && (uintptr_t)first % 16 == 0 && (uintptr_t)third % 16 == 0);
+	const size_t used = a.used;
+	use_and_return(a);
+	use_and_return(a); /* the same bytes, zeroed again */
+	CHECK(a.used == used && arena_peak(&a) >= used + (1 << 20));
+	arena_trim(&a);
+	use_and_return(a);
+
+	CHECK(arena_array(&a, SIZE_MAX / 2, 4) == NULL);
+	CHECK(arena_array(&a, 3, LIMIT_ARENA_BYTES / 2) == NULL);
+	CHECK(arena_get(&a, LIMIT_ARENA_BYTES) == NULL && arena_get(&a, SIZE_MAX) == NULL);
+	CHECK(a.used == used && arena_get(&a, 16) != NULL);
+	arena_close(&a);
+	CHECK(!a.region);
+	arena_close(&a);
+}
+
+static void the_last_allocation_grows_in_place(void)
+{
+	struct arena a = {0};
+	struct err e = {0};
+
+	CHECK(arena_open(&a, &e) == RC_OK);
+	uint8_t *const one = arena_get(&a, 20);
+	memset(one, 7, 20);
+	uint8_t *const grown = arena_grow(&a, one, 20, 5000);
+	CHECK(grown == one && grown[19] == 7 && all_zero(grown + 20, 4980));
+	CHECK(arena_get(&a, 1) != NULL);
+	uint8_t *const moved = arena_grow(&a, grown, 5000, 6000);
+	CHECK(moved && moved != grown && moved[19] == 7 && all_zero(moved + 20, 5980));
+	CHECK(arena_grow(&a, moved, 6000, LIMIT_ARENA_BYTES) == NULL);
+	CHECK(arena_grow(&a, moved, 6000, SIZE_MAX) == NULL);
+	CHECK(arena_grow(&a, moved, 6000, 7000) == moved); /* a refusal left it as it was */
+	CHECK(arena_grow(&a, NULL, 0, 10) != NULL);
+	arena_close(&a);
+}
+
+static void strings_are_copied_with_an_end(void)
+{
+	struct arena a = {0};
+	struct err e = {0};
+
+	CHECK(arena_open(&a, &e) == RC_OK);
+	CHECK(strcmp(arena_string(&a, SPAN_LITERAL("abc")), "abc") == 0);
+	CHECK(strcmp(arena_string(&a, (struct span){0}), "") == 0);
+	const struct span copy = arena_copy(&a, SPAN_LITERAL("0123456789abcdef"));
+	CHECK(span_is(copy, "0123456789abcdef") && copy.at[copy.left] == 0);
+	CHECK(strcmp(arena_printf(&a, "%s-%d", "x", 12), "x-12") == 0);
+	arena_close(&a);
+}
+
+static void a_name_is_one_component(void)
+{
+	char longest[LIMIT_NAME_BYTES + 1];
+
+	memset(longest, 'n', sizeof(longest));
+	CHECK(name_ok(SPAN_LITERAL("a")) && name_ok(SPAN_LITERAL("...")) && name_ok(SPAN_LITERAL(".a")));
+	CHECK(name_ok(SPAN_LITERAL("\xff\n")));
+	CHECK(!name_ok(SPAN_LITERAL("")) && !name_ok(SPAN_LITERAL(".")) && !name_ok(SPAN_LITERAL("..")));
+	CHECK(!name_ok(SPAN_LITERAL("a/b")) && !name_ok(SPAN_LITERAL("/")) && !name_ok(SPAN_LITERAL("a\0b")));
+	CHECK(name_ok(span_of(longest, LIMIT_NAME_BYTES)) && !name_ok(span_of(longest, LIMIT_NAME_BYTES + 1)));
+	CHECK(!name_ok((struct span){(const uint8_t *)"a", 1, true}));
+}
+
+static void decimals_are_strict(void)
+{
+	static const char *const wrong[] = {"", "-1", "+1", " 1", "1 ", "01", "00", "1a", "18446744073709551616",
+		"99999999999999999999999", "0x1", "1.0"};
+	uint64_t value = 77;
+
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++)
+		CHECK(parse_decimal(span_of_string(wrong[i]), &value) == RC_CORRUPT && value == 77);
+	CHECK(parse_decimal(SPAN_LITERAL("0"), &value) == RC_OK && value == 0);
+	CHECK(parse_decimal(SPAN_LITERAL("18446744073709551615"), &value) == RC_OK && value == UINT64_MAX);
+	CHECK(is_lower_hex(SPAN_LITERAL("0123456789abcdef")));
+	CHECK(!is_lower_hex(SPAN_LITERAL("")) && !is_lower_hex(SPAN_LITERAL("aB")) && !is_lower_hex(SPAN_LITERAL("0g")));
+	CHECK(!is_lower_hex(SPAN_LITERAL("`")) && !is_lower_hex(SPAN_LITERAL(":")) && !is_lower_hex(SPAN_LITERAL("/")));
+}
+
+static bool escapes_to(struct span raw, const char *want)
+{
+	char out[200];
+	return escape(out, sizeof(out), raw) == strlen(want) && strcmp(out, want) == 0;
+}
+
+static void what_is_printed_is_escaped(void)
+{
+	char out[8];
+
+	CHECK(escapes_to(SPAN_LITERAL("plain ~"), "plain ~"));
+	CHECK(escapes_to(SPAN_LITERAL("a\n\x1b[1m\x7f"), "a\\x0a\\x1b[1m\\x7f"));
+	CHECK(escapes_to(SPAN_LITERAL("\"\\"), "\\x22\\x5c"));
+	CHECK(escapes_to(SPAN_LITERAL("gr\xc3\xbc\xc3\x9f \xe4\xb8\xad \xf0\x9f\x90\x8b"), "gr\xc3\xbc\xc3\x9f \xe4\xb8\xad \xf0\x9f\x90\x8b"));
+	CHECK(escapes_to(SPAN_LITERAL("\xc2\x9b"), "\\xc2\\x9b"));             /* a control of Latin-1 */
+	CHECK(escapes_to(SPAN_LITERAL("\xe2\x80\xae"), "\\xe2\\x80\\xae"));     /* turns the line round */
+	CHECK(escapes_to(SPAN_LITERAL("\xed\xa0\x80"), "\\xed\\xa0\\x80"));     /* a surrogate */
+	CHECK(escapes_to(SPAN_LITERAL("\xc0\xaf\xe0\x80\xaf"), "\\xc0\\xaf\\xe0\\x80\\xaf")); /* too long a form */
+	CHECK(escapes_to(SPAN_LITERAL("\xf4\x90\x80\x80"), "\\xf4\\x90\\x80\\x80"));          /* above U+10FFFF */
+	CHECK(escapes_to(SPAN_LITERAL("\xe4\xb8"), "\\xe4\\xb8"));
+	memset(out, '#', sizeof(out));
+	CHECK(escape(out, 7, SPAN_LITERAL("abc\n\n")) == 11 && strcmp(out, "abc") == 0 && out[7] == '#');
+	CHECK(escape(out, 1, SPAN_LITERAL("abc")) == 3 && out[0] == 0);
+	CHECK(escape(NULL, 0, SPAN_LITERAL("abc")) == 3);
+	for (unsigned c = 0; c < 256; c++) {
+		char piece[16];
+		const uint8_t byte = (uint8_t)c;
+		(void)escape(piece, sizeof(piece), span_of(&byte, 1));
+		CHECK(strlen(piece) == (c >= 0x20 && c < 0x7f && c != '"' && c != '\\' ? 1 : 4));
+	}
+}
+
+static void fnv_is_fnv(void)
+{
+	CHECK(fnv1a("", 0) == 0xcbf29ce484222325);
+	CHECK(fnv1a("a", 1) == 0xaf63dc4c8601ec8c);
+	CHECK(fnv1a("foobar", 6) == 0x85944171f73967e8);
+}
+
+int main(void)
+{
+	RUN(spans_shrink_and_go_bad_for_good);
+	RUN(varints_are_those_of_go);
+	RUN(spans_compare_as_bolt_orders_keys);
+	RUN(the_first_cause_wins);
+	RUN(a_src_ends_where_it_ends);
+	RUN(an_arena_gives_back_by_returning);
+	RUN(the_last_allocation_grows_in_place);
+	RUN(strings_are_copied_with_an_end);
+	RUN(a_name_is_one_component);
+	RUN(decimals_are_strict);
+	RUN(what_is_printed_is_escaped);
+	RUN(fnv_is_fnv);
+	return test_failed != 0;
+}
