@@ -191,6 +191,8 @@ int main(int argc, char **argv)
 	if (o.verb != VERB_REPAIR)
 		os_write_forbid();
 	(void)umask(0); /* every mode we make is meant */
+	/* a console that goes away must not end a repair between two writes; it would be safe, but not finished */
+	(void)signal(SIGPIPE, SIG_IGN);
 	(void)sigaction(SIGINT, &action, NULL); /* valid signals: cannot fail */
 	(void)sigaction(SIGTERM, &action, NULL);
 	(void)sigaction(SIGHUP, &action, NULL);

@@ -598,15 +598,14 @@ static struct image_eval eval_manifest(struct planner *w, size_t ns, const struc
 		r.why = "files of it are lost, and a container keeps the rest in place";
 	} else if (top != STORE_NONE && !dropped && in_chain == (paired ? config->diff_id_count : 0)) {
 		r.verdict = healed ? IMAGE_IS_HEALED : unverified ? IMAGE_IS_UNVERIFIED : IMAGE_IS_WHOLE;
-		r.why = healed		? "files were put back from its local layers"
-			: unverified	? "not all of its layers are local to compare with"
-			: lost_layer	? "a layer blob was damaged: it runs, but cannot be pushed or unpacked again"
-					: NULL;
-		if (unverified && healed)
-			r.why = "files were put back; other layers are not local to compare with";
+		r.why = healed && unverified ? "its local layers have the damaged files; others are not local to compare with"
+			: healed	     ? "its local layers have the damaged files"
+			: unverified	     ? "not all of its layers are local to compare with"
+			: lost_layer	     ? "it runs, but a layer blob is lost: it cannot be pushed or unpacked again"
+					     : NULL;
 	} else if (here == layers) {
 		r.verdict = r.damaged || in_chain ? IMAGE_IS_HEALED : IMAGE_IS_WHOLE;
-		r.why = r.damaged ? "it will be unpacked again from its local layers" : NULL;
+		r.why = r.damaged ? "it is unpacked again from its local layers when it is next used" : NULL;
 		if (!r.damaged && in_chain)
 			r.verdict = IMAGE_IS_WHOLE; /* a child of an index that shares its first layers with another */
 	} else if (config && other_snapshotter(w, ns, &m->config.digest)) {

@@ -372,7 +372,7 @@ static void put_failure(struct sink *s, const struct err *e)
 	put_escaped(s, span_of_string(e->text));
 	if (e->sys_errno)
 		putf(s, ": %s", strerror(e->sys_errno));
-	puts_to(s, "\n");
+	puts_to(s, e->sys_errno == EACCES || e->sys_errno == EPERM ? " (run as root)\n" : "\n");
 }
 
 void report_message(const struct report_options *options, const char *root, const char *text)
@@ -394,7 +394,7 @@ void report_console(const struct outcome *o, const struct report_options *option
 		return;
 	if (!options->quiet || o->status != EXIT_CLEAN) {
 		put_escaped(&s, span_of_string(o->root));
-		if (o->store && !o->survey->halted)
+		if (o->store && o->survey && !o->survey->halted)
 			putf(&s, ": %zu %s, %zu %s, %zu blobs, %zu snapshots", o->store->namespace_count,
 				plural(o->store->namespace_count, "namespace", "namespaces"), o->store->image_count,
 				plural(o->store->image_count, "image", "images"), o->store->blob_count, o->store->backend_count);
