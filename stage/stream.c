@@ -357,7 +357,8 @@ static enum rc zstd_next_frame(struct stream *s, struct err *e)
 		return RC_END;
 	const size_t got = ZSTD_getFrameHeader(&head, s->in.at, s->in.left);
 	if (ZSTD_isError(got))
-		return fail(e, RC_CORRUPT, "zstd: %s", ZSTD_getErrorName(got));
+		return fail(e, ZSTD_getErrorCode(got) == ZSTD_error_frameParameter_windowTooLarge ? RC_LIMIT : RC_CORRUPT,
+			"zstd: %s", ZSTD_getErrorName(got));
 	if (got)
 		return fail(e, RC_CORRUPT, "zstd: cut short in a frame header");
 	if (head.frameType == ZSTD_skippableFrame) {
