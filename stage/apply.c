@@ -132,11 +132,13 @@ static enum rc empty_staging(struct applier *w)
 		again = false;
 		if ((rc = os_list(w->staging, &round, &names, &count, w->e)))
 			return rc;
-		for (size_t i = 0; i < count; i++) {
-			struct stat st = {0};
+		for (size_t i = 0; i < count; i++) { /* of a run that was cut off: no name is taken twice */
 			unsigned long long number = 0;
 			if (sscanf(names[i].name, "t%llu", &number) == 1 && number >= w->trash_next)
-				w->trash_next = number + 1; /* of a run that was cut off */
+				w->trash_next = number + 1;
+		}
+		for (size_t i = 0; i < count; i++) {
+			struct stat st = {0};
 			if ((rc = os_stat(w->staging, names[i].name, &st, w->e)))
 				return rc == RC_END ? fail(w->e, RC_IO, "staging changed while it was removed") : rc;
 			if (!S_ISDIR(st.st_mode))
