@@ -802,7 +802,9 @@ static enum fate fate_of(const struct planner *w, const struct finding *f, const
 			return problems[f->problem].harm == HARM_STALE ? FATE_REMOVE : FATE_DROP;
 		if (w->s->snapshots[f->index].verdict == SNAPSHOT_IS_TORN)
 			return FATE_REPAIR;
-		*left = w->left[f->index] ? w->left[f->index] : "nothing safe can be done about it";
+		*left = w->left[f->index]						    ? w->left[f->index]
+			: w->s->snapshots[f->index].verdict == SNAPSHOT_IS_UNREADABLE ? "its layer, or a part of it, could not be read"
+										    : "nothing safe can be done about it";
 		return FATE_LEFT;
 	case SUBJECT_SNAPSHOT:
 		if (w->drop_snapshot[f->index])
