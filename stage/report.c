@@ -157,6 +157,14 @@ static const char *fate_word(enum fate f, bool repair)
 	}
 }
 
+/* The name of an image is dropped only where somebody pulls by itself. */
+static const char *image_word(const struct image_state *state, bool repair)
+{
+	if (!state->name_dropped)
+		return "a pull heals it";
+	return repair ? "name dropped, kubelet pulls it" : "repair drops the name, kubelet pulls it";
+}
+
 static const char *fate_name(enum fate f)
 {
 	static const char *const names[] = {"none", "repair", "remove", "drop", "left", "unchecked", "halted"};
@@ -245,7 +253,10 @@ static void put_findings(struct sink *s, const struct outcome *o, const struct r
 				continue;
 			putf(s, "  %04x  ", problems[id].code);
 			put_message(s, f, options->verbose);
-			putf(s, " [%s]\n", fate_word(f->fate, options->repair && !o->failure));
+			putf(s, " [%s]\n",
+				id == P_IMAGE_INCOMPLETE && f->subject == SUBJECT_IMAGE
+					? image_word(&p->images[f->index], options->repair && !o->failure)
+					: fate_word(f->fate, options->repair && !o->failure));
 			if (f->left)
 				putf(s, "        because %s\n", f->left);
 			shown++;
@@ -567,6 +578,7 @@ static void show_blob(struct sink *s, const struct store *st, size_t ns, const s
 	putf(s, "%.19s  %s  %s", text, blob == STORE_NONE ? size_text(d->size).text : size_text(st->blob_files[blob].size).text,
 		blob == STORE_NONE && record == STORE_NONE ? "not local"
 		: blob == STORE_NONE			   ? "record, and no file"
+		: st->blob_files[blob].ingest != STORE_NONE ? "download not finished"
 		: record == STORE_NONE			   ? "file, and no record"
 							   : "local");
 }
