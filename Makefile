@@ -123,6 +123,16 @@ $(BUILD)/containerd-fsck: $(BUILD)/containerd-fsck.full
 $(BUILD)/containerd-fsck-asan: $(patsubst %,$(BUILD)/host/stage/%.o,$(MODULES)) $(call library_objects,host)
 	$(HOST_CC) $(HOST_CFLAGS) -o $@ $^ -lpthread
 
+# The same objects, each change of the disk through tests/fault/wrap.c.
+WRAPPED := mkdir create open_write write truncate fsync syncfs rename rename_new unlink rmdir link symlink mknod chown chmod \
+	set_times xattr_set xattr_remove
+comma := ,
+$(BUILD)/containerd-fsck-fault: $(MUSL_OBJECTS) tests/fault/wrap.c
+	$(MUSL_CC) $(OUR_FLAGS) $(WARNINGS) $(MUSL_CFLAGS) -c -o $(BUILD)/musl/wrap.o tests/fault/wrap.c
+	$(call said,link $@)
+	$(Q)$(MUSL_CC) $(MUSL_LDFLAGS) $(WRAPPED:%=-Wl$(comma)--wrap=os_%) -o $@ $(MUSL_BEGIN) $(MUSL_OBJECTS) $(BUILD)/musl/wrap.o \
+		-lgcc -lc $(MUSL_END)
+
 HOST_LIB := $(BUILD)/host/stage.a
 $(HOST_LIB): $(call our_objects,host) $(call library_objects,host)
 	@rm -f $@

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT */
+/* Every function of os_write.h, wrapped (-Wl,--wrap): counts the calls that change a disk, and at one of them dies or fails.
+ *
+ *   FAULT=die:N     ends the process in place of call N
+ *   FAULT=after:N   ends it when call N was made
+ *   FAULT=torn:N    call N writes the first half of its bytes, then the process ends
+ *   FAULT=fail:N:E  call N is not made and fails with EIO or ENOSPC
+ *   FAULT_LOG=FILE  a line for each call: its number, its name, and what it was about
+ *
+ * A process that was ended so exits with 99. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "os_write.h"
+
+#define DEAD 99
+
+static struct {
+	enum { FAULT_UNKNOWN, FAULT_NONE, FAULT_DIE, FAULT_AFTER, FAULT_TORN, FAULT_FAIL } kind;
+	unsigned long at, calls;
+	int error;
+	FILE *log;
+} fault;
+
+static void read_environment(void)
+{
+	static const char *const words[] = {[FAULT_DIE] = "die:", [FAULT_AFTER] = "after:", [FAULT_TORN] = "torn:", [FAULT_FAIL] = "fail:"};
+	const char *const spec = getenv("FAULT"), *const log = getenv("FAULT_LOG");
+
+	fault.kind = FAULT_NONE;
+	for (int kind = FAULT_DIE; spec && kind <= FAULT_FAIL; kind++) {
+		if (strncmp(spec, words[kind], strlen(words[kind])) != 0)
+			continue;
+		char *end = NULL;
+		fault.at = strtoul(spec + strlen(words[kind]), &end, 10);
+		fault.kind = kind;
+		fault.error = strcmp(end, ":ENOSPC") == 0 ? ENOSPC : EIO;
+	}
+	fault.log = log ? fopen(log, "we") : NULL;
+}
+
+/* Before a call; true: it must fail. */
+static bool begin(const char *what, const char *about, struct err *e, enum rc *rc)
+{
+	if (fault.kind == FAULT_UNKNOWN)
+		read_environment();
+	fault.calls++;
+	if (fault.log) {
+		(void)fprintf(fault.log, "%lu %s %s\n", fault.calls, what, about);
+		(void)fflush(fault.log);
+	}
+	if (fault.calls != fault.at)
+		return false;
+	if (fault.kind == FAULT_DIE || (fault.kind == FAULT_TORN && strcmp(what, "os_write") != 0))
+		_exit(DEAD);
+	if (fault.kind != FAULT_FAIL)
+		return false;
+	errno = fault.error;
+	*rc = fail(e, RC_IO, "%s %s", what, about);
+	return true;
+}
+
+static enum rc end(enum rc rc)
+{
+	if (fault.calls == fault.at && fault.kind == FAULT_AFTER)
+		_exit(DEAD);
+	return rc;
+}
+
+#define WRAP(name, about, parameters, arguments)                      \
+	enum rc __real_os_##name parameters;                          \
+	enum rc __wrap_os_##name parameters;                          \
+	enum rc __wrap_os_##name parameters                           \
+	{                                                             \
+		enum rc rc = RC_OK;                                   \
+		if (begin("os_" #name, about, e, &rc))                \
+			return rc;                                    \
+		return end(__real_os_##name arguments);               \
+	}
+
+WRAP(mkdir, name, (int dir, const char *name, mode_t mode, struct err *e), (dir, name, mode, e))
+WRAP(create, name, (int dir, const char *name, mode_t mode, int *fd, struct err *e), (dir, name, mode, fd, e))
+WRAP(open_write, name, (int dir, const char *name, int *fd, struct err *e), (dir, name, fd, e))
+WRAP(truncate, "", (int fd, uint64_t size, struct err *e), (fd, size, e))
+WRAP(fsync, "", (int fd, struct err *e), (fd, e))
+WRAP(syncfs, "", (int fd, struct err *e), (fd, e))
+WRAP(rename, new_name, (int dir, const char *name, int new_dir, const char *new_name, struct err *e), (dir, name, new_dir, new_name, e))
+WRAP(rename_new, new_name, (int dir, const char *name, int new_dir, const char *new_name, struct err *e), (dir, name, new_dir, new_name, e))
+WRAP(unlink, name, (int dir, const char *name, struct err *e), (dir, name, e))
+WRAP(rmdir, name, (int dir, const char *name, struct err *e), (dir, name, e))
+WRAP(link, new_name, (int dir, const char *name, int new_dir, const char *new_name, struct err *e), (dir, name, new_dir, new_name, e))
+WRAP(symlink, name, (const char *target, int dir, const char *name, struct err *e), (target, dir, name, e))
+WRAP(mknod, name, (int dir, const char *name, mode_t mode, dev_t rdev, struct err *e), (dir, name, mode, rdev, e))
+WRAP(chown, name, (int dir, const char *name, uid_t uid, gid_t gid, struct err *e), (dir, name, uid, gid, e))
+WRAP(chmod, name, (int dir, const char *name, mode_t mode, struct err *e), (dir, name, mode, e))
+WRAP(set_times, name, (int dir, const char *name, struct timespec atime, struct timespec mtime, struct err *e), (dir, name, atime, mtime, e))
+WRAP(xattr_set, name, (int dir, const char *name, const char *xattr, const void *value, size_t n, struct err *e), (dir, name, xattr, value, n, e))
+WRAP(xattr_remove, name, (int dir, const char *name, const char *xattr, struct err *e), (dir, name, xattr, e))
+
+enum rc __real_os_write(int fd, uint64_t off, const void *buf, size_t n, struct err *e);
+enum rc __wrap_os_write(int fd, uint64_t off, const void *buf, size_t n, struct err *e);
+enum rc __wrap_os_write(int fd, uint64_t off, const void *buf, size_t n, struct err *e)
+{
+	enum rc rc = RC_OK;
+
+	if (begin("os_write", "", e, &rc))
+		return rc;
+	if (fault.calls == fault.at && fault.kind == FAULT_TORN) {
+		(void)__real_os_write(fd, off, buf, n / 2, e); /* dies at once */
+		_exit(DEAD);
+	}
+	return end(__real_os_write(fd, off, buf, n, e));
+}
