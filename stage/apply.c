@@ -116,8 +116,8 @@ static enum rc empty_one(struct applier *w, int trash, const char *name, struct 
 	return RC_OK;
 }
 
-/* Removes everything in staging/. A cut leaves staging/ behind, which is a finding of the next run. */
-static enum rc empty_staging(struct applier *w)
+/* Removes everything in staging/, intents only if told. A cut leaves staging/ behind, which is a finding of the next run. */
+static enum rc empty_staging(struct applier *w, bool intents)
 {
 	struct os_name *names = NULL;
 	struct arena scratch = *w->keep;
@@ -148,6 +148,8 @@ static enum rc empty_staging(struct applier *w)
 		}
 		for (size_t i = 0; i < count; i++) {
 			struct stat st = {0};
+			if (!intents && strncmp(names[i].name, STORE_INTENT, sizeof(STORE_INTENT) - 1) == 0)
+				continue;
 			if ((rc = os_stat(w->staging, names[i].name, &st, w->e)))
 				return rc == RC_END ? fail(w->e, RC_IO, "staging changed while it was removed") : rc;
 			rc = S_ISDIR(st.st_mode) ? os_rmdir(w->staging, names[i].name, w->e)
@@ -184,7 +186,7 @@ static enum rc remove_tree(struct applier *w, int dir, const char *name)
 		return rc == RC_END ? fail(w->e, RC_IO, "staging/%s is in the way", trash) : rc;
 	if ((rc = os_fsync(dir, w->e)))
 		return rc;
-	return empty_staging(w);
+	return empty_staging(w, false);
 }
 
 /* ---- setting aside ---- */
@@ -515,6 +517,31 @@ static enum rc verify_rebuilt(struct applier *w, size_t backend, struct arena sc
 	return RC_OK;
 }
 
+/* From here until drop_intent the snapshot's directories may have times of today: rebuild_publish sets them last. A run that
+ * finds the intent sets them again. */
+static enum rc note_intent(struct applier *w, const char *id)
+{
+	char name[48];
+	auto_fd fd = -1;
+	enum rc rc;
+
+	(void)snprintf(name, sizeof(name), STORE_INTENT "%s", id); /* fits */
+	rc = os_create(w->staging, name, 0600, &fd, w->e);
+	if (rc == RC_END)
+		return RC_OK; /* of the run that was cut off */
+	return rc ? rc : os_fsync(w->staging, w->e);
+}
+
+static enum rc drop_intent(struct applier *w, const char *id)
+{
+	char name[48];
+	enum rc rc;
+
+	(void)snprintf(name, sizeof(name), STORE_INTENT "%s", id); /* fits */
+	rc = os_unlink(w->staging, name, w->e);
+	return rc == RC_END ? RC_OK : rc;
+}
+
 static enum rc rebuild_snapshot(struct applier *w, size_t backend)
 {
 	const struct snapshot_state *const state = &w->s->snapshots[backend];
@@ -528,15 +555,21 @@ static enum rc rebuild_snapshot(struct applier *w, size_t backend)
 	enum rc rc;
 
 	(void)snprintf(aside, sizeof(aside), "snapshot-%s", b->dir); /* fits */
-	if ((rc = empty_staging(w)) || (rc = open_own_dir(w->own, "aside", &w->aside, w->e)) ||
+	if ((rc = empty_staging(w, false)) || (rc = note_intent(w, b->dir)) || (rc = open_own_dir(w->own, "aside", &w->aside, w->e)) ||
 		(rc = open_own_dir(w->aside, aside, &snapshot_aside, w->e)) || (rc = open_lowers(w, backend, &scratch, &lowers)))
 		return rc;
+	const uint8_t *bits = state->layer.damaged_bits;
+	if (!bits && !state->whole_tree) { /* nothing but times */
+		bits = arena_get(&scratch, (size_t)state->layer.node_count / 8 + 1);
+		if (!bits)
+			return fail(w->e, RC_NOMEM, "no memory to rebuild snapshots/%s", b->dir);
+	}
 	const struct rebuild_target target = {.snapshots = w->st->snapshots_dir,
 		.id = b->dir,
 		.mode = state->mode,
 		.lower_fs = lowers.fd,
 		.lower_count = lowers.count,
-		.damaged_bits = state->whole_tree ? NULL : state->layer.damaged_bits,
+		.damaged_bits = state->whole_tree ? NULL : bits,
 		.node_count = state->layer.node_count,
 		.staging = w->staging,
 		.aside = snapshot_aside};
@@ -548,9 +581,10 @@ static enum rc rebuild_snapshot(struct applier *w, size_t backend)
 			rc = rebuild_publish(r, w->e);
 	}
 	close_lowers(&lowers);
+	rebuild_close(r);
 	if (rc)
 		return rc;
-	if ((rc = empty_staging(w)))
+	if ((rc = empty_staging(w, false)))
 		return rc;
 	/* nothing was in the way: the place for it goes again */
 	struct err full = {0};
@@ -558,6 +592,8 @@ static enum rc rebuild_snapshot(struct applier *w, size_t backend)
 		w->result->used_aside = true;
 	struct arena check = *w->keep;
 	if ((rc = verify_rebuilt(w, backend, check)))
+		return rc;
+	if ((rc = drop_intent(w, b->dir)))
 		return rc;
 	w->result->rebuilt++;
 	w->result->written_bytes += state->rewrite_bytes;
@@ -637,7 +673,7 @@ static enum rc write_status(struct applier *w, const struct state_file *f, int d
 
 	if (!json)
 		return fail(w->e, RC_NOMEM, "no memory");
-	if ((rc = empty_staging(w)))
+	if ((rc = empty_staging(w, false)))
 		return rc;
 	if ((rc = os_create(w->staging, "status", 0600, &fd, w->e)))
 		return rc == RC_END ? fail(w->e, RC_IO, "staging/status is in the way") : rc;
@@ -690,7 +726,7 @@ static enum rc carry_out(struct applier *w, const struct action *a)
 {
 	switch (a->kind) {
 	case ACTION_CLEAN_STAGING:
-		return empty_staging(w);
+		return empty_staging(w, true);
 	case ACTION_REBUILD:
 		return rebuild_snapshot(w, a->index);
 	case ACTION_REMOVE_BLOB:

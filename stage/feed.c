@@ -35,10 +35,8 @@ enum rc feed_open(struct feed **out, const struct store *st, size_t blob, const 
 	struct err *e)
 {
 	const struct blob *const b = &st->blob_files[blob];
-	auto_fd dir = -1;
 	struct feed *const f = arena_get(a, sizeof(*f));
 	uint8_t *const room = arena_get(a, OS_READER_BYTES + FEED_ALIGN);
-	char text[DIGEST_TEXT_BYTES];
 	enum rc rc;
 
 	if (!f || !room)
@@ -47,10 +45,8 @@ enum rc feed_open(struct feed **out, const struct store *st, size_t blob, const 
 	f->name = b->digest;
 	f->options = *o;
 	f->arena = a;
-	digest_format(&b->digest, text);
 	uint8_t *const buf = room + (FEED_ALIGN - (uintptr_t)room % FEED_ALIGN);
-	if ((rc = store_open_blob_dir(st, b->digest.kind, &dir, e)) ||
-		(rc = os_open_file(dir, text + (b->text.left - 2 * digest_bytes(b->digest.kind)), &f->fd, e)))
+	if ((rc = store_open_blob(st, blob, &f->fd, e)))
 		return rc;
 	if ((rc = os_reader_open(&f->reader, f->fd, buf, e)) ||
 		(rc = stream_open(&f->stream, (struct stream_source){next_piece, f}, b->digest.kind, o->hash_content, a, e))) {

@@ -260,7 +260,7 @@ static void plan_blobs(struct planner *w)
 	const struct store *const st = w->st;
 
 	for (size_t i = 0; i < st->blob_count; i++)
-		if (w->s->blobs[i].verdict == BLOB_IS_BAD)
+		if (w->s->blobs[i].verdict == BLOB_IS_BAD && st->blob_files[i].ingest == STORE_NONE)
 			add_action(w, ACTION_REMOVE_BLOB, i, w->o->keep || !st->blob_files[i].regular);
 	for (size_t i = 0; i < st->content_count; i++) {
 		const struct content *const c = &st->contents[i];
@@ -480,7 +480,11 @@ static void plan_rebuilds(struct planner *w)
 			for (size_t at = st->backends[i].parent_index; at != STORE_NONE && d <= depth; at = st->backends[at].parent_index)
 				d++;
 			found += d >= depth;
-			if (d != depth || w->s->snapshots[i].verdict != SNAPSHOT_IS_TORN || w->drop[i])
+			const struct snapshot_state *const state = &w->s->snapshots[i];
+			/* a rebuild that was cut off may have all its entries back, and not yet its directories' times */
+			const bool unfinished = st->backends[i].interrupted && state->verdict == SNAPSHOT_IS_WHOLE &&
+						state->proof != STORE_NONE;
+			if (d != depth || (state->verdict != SNAPSHOT_IS_TORN && !unfinished) || w->drop[i])
 				continue;
 			add_action(w, ACTION_REBUILD, i, false);
 			w->p->write_bytes += w->s->snapshots[i].rewrite_bytes;

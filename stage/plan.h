@@ -9,16 +9,16 @@
 
 enum action_kind {
 	/* in this order; each may run twice */
-	ACTION_CLEAN_STAGING,  /* of a repair that was cut off */
-	ACTION_REBUILD,        /* backend: damaged entries, or the whole tree, from its layer */
-	ACTION_REMOVE_BLOB,    /* blob: the file, before its records */
-	ACTION_FINISH_INGEST,  /* ingest: data becomes the blob, before its record */
-	ACTION_EDIT_META,      /* one transaction: plan.meta */
-	ACTION_EDIT_OVERLAY,   /* one transaction: plan.overlay */
-	ACTION_REMOVE_INGEST,  /* ingest: the directory, after its record */
+	ACTION_REMOVE_BLOB,     /* blob: the file, before its records */
+	ACTION_FINISH_INGEST,   /* ingest: data becomes the blob, before its record, and before a layer in it is needed */
+	ACTION_REBUILD,         /* backend: damaged entries, or the whole tree, from its layer */
+	ACTION_EDIT_META,       /* one transaction: plan.meta */
+	ACTION_EDIT_OVERLAY,    /* one transaction: plan.overlay */
+	ACTION_REMOVE_INGEST,   /* ingest: the directory, after its record */
 	ACTION_REMOVE_SNAPSHOT, /* backend: the directory, after its records */
-	ACTION_REMOVE_STRAY,   /* stray */
-	ACTION_STATE_FILE      /* state_file */
+	ACTION_REMOVE_STRAY,    /* stray */
+	ACTION_STATE_FILE,      /* state_file */
+	ACTION_CLEAN_STAGING    /* of a repair that was cut off; last, because it may say what was being rebuilt */
 };
 
 struct action {

@@ -667,7 +667,8 @@ static enum rc read_blobs(struct store *st, struct arena scratch, struct err *e)
 				.size = (uint64_t)found.st_size,
 				.inode = found.st_ino,
 				.mode = found.st_mode & 07777,
-				.regular = S_ISREG(found.st_mode)};
+				.regular = S_ISREG(found.st_mode),
+				.ingest = STORE_NONE};
 			if (b->text.bad)
 				return no_memory(e);
 		}
@@ -752,6 +753,61 @@ static enum rc read_ingests(struct store *st, struct arena scratch, struct err *
 		in->name = span_of_string(name);
 		in->record = STORE_NONE;
 		rc = read_ingest(st, name, in, e);
+	}
+	return rc;
+}
+
+static int compare_blobs(const void *a, const void *b)
+{
+	return span_compare(((const struct blob *)a)->text, ((const struct blob *)b)->text);
+}
+
+/* Downloads with data for a digest that has no file: one for each digest. */
+static enum rc add_downloads(struct store *st, struct err *e)
+{
+	for (size_t i = 0; i < st->ingest_count; i++) {
+		const struct ingest *const in = &st->ingests[i];
+		char text[DIGEST_TEXT_BYTES];
+		if (!in->expected_known || !in->has_data || store_find_blob(st, &in->expected) != STORE_NONE)
+			continue;
+		struct blob *const b = PUSH(st, blob_files, blob_count);
+		if (!b)
+			return no_memory(e);
+		digest_format(&in->expected, text);
+		*b = (struct blob){.digest = in->expected,
+			.text = arena_copy(st->keep, span_of_string(text)),
+			.size = in->data_size,
+			.mode = 0444,
+			.regular = true,
+			.ingest = i};
+		if (b->text.bad)
+			return no_memory(e);
+		qsort(st->blob_files, st->blob_count, sizeof(*b), compare_blobs);
+	}
+	return RC_OK;
+}
+
+/* Rebuilds of ours that were cut off. */
+static enum rc read_intents(struct store *st, struct backend **by_id, struct arena scratch, struct err *e)
+{
+	auto_fd own = -1, staging = -1;
+	struct os_name *names = NULL;
+	size_t count = 0;
+	enum rc rc = os_open_dir(st->dir, STORE_OWN_DIR, &own, e);
+
+	if (rc == RC_OK)
+		rc = os_open_dir(own, "staging", &staging, e);
+	if (rc)
+		return rc == RC_END || rc == RC_CORRUPT ? RC_OK : rc;
+	rc = os_list(staging, &scratch, &names, &count, e);
+	for (size_t i = 0; rc == RC_OK && i < count; i++) {
+		uint64_t id = 0;
+		if (strncmp(names[i].name, STORE_INTENT, sizeof(STORE_INTENT) - 1) != 0 ||
+			parse_decimal(span_of_string(names[i].name + sizeof(STORE_INTENT) - 1), &id))
+			continue;
+		struct backend *const b = backend_by_id(by_id, st->backend_count, id);
+		if (b)
+			b->interrupted = true;
 	}
 	return rc;
 }
@@ -1106,8 +1162,8 @@ static enum rc load(struct store *st, const char *sysroot, struct arena scratch,
 		return RC_OK; /* nothing more can be believed */
 	if ((st->meta.present && (rc = read_meta(&meta))) || (st->overlay.present && (rc = read_overlay(&overlay, &by_id))))
 		return rc == RC_CORRUPT ? fail(e, RC_CORRUPT, "a record of the databases does not decode") : rc;
-	if ((rc = read_blobs(st, scratch, e)) || (rc = read_ingests(st, scratch, e)) ||
-		(rc = read_snapshot_dirs(st, by_id, scratch, e)))
+	if ((rc = read_blobs(st, scratch, e)) || (rc = read_ingests(st, scratch, e)) || (rc = add_downloads(st, e)) ||
+		(rc = read_snapshot_dirs(st, by_id, scratch, e)) || (rc = read_intents(st, by_id, scratch, e)))
 		return rc;
 	if (st->fault_count == 0 && ((rc = judge_missing(st)) || (rc = judge_sequences(st))))
 		return rc;
@@ -1260,6 +1316,24 @@ const char *store_blob_path(const struct digest *d, struct arena *a)
 
 	digest_format(d, text);
 	return arena_printf(a, STORE_CONTENT_DIR "/blobs/%s/%s", digest_name(d->kind), strchr(text, ':') + 1);
+}
+
+enum rc store_open_blob(const struct store *st, size_t blob, int *fd, struct err *e)
+{
+	const struct blob *const b = &st->blob_files[blob];
+	auto_fd dir = -1;
+	char text[DIGEST_TEXT_BYTES];
+	enum rc rc;
+
+	digest_format(&b->digest, text);
+	rc = store_open_blob_dir(st, b->digest.kind, &dir, e);
+	if (rc == RC_OK)
+		rc = os_open_file(dir, strchr(text, ':') + 1, fd, e);
+	if (rc != RC_END || b->ingest == STORE_NONE)
+		return rc;
+	os_close(&dir);
+	rc = os_open_dir(st->ingest_dir, (const char *)st->ingests[b->ingest].name.at, &dir, e);
+	return rc ? rc : os_open_file(dir, "data", fd, e);
 }
 
 enum rc store_open_blob_dir(const struct store *st, enum digest_kind kind, int *fd, struct err *e)

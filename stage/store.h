@@ -105,15 +105,19 @@ struct backend {
 	char dir[24];        /* id as text: the directory's name */
 	bool dir_found, dir_is_directory;
 	bool parents_entry;  /* the parents bucket has its entry */
+	bool interrupted;    /* a rebuild of ours was cut off: its directories' times may be wrong */
 };
 
+/* A file in blobs/, or, with ingest, a download whose bytes could be those of a digest that has no file: the rename of a
+ * finished download may be what the cut undid. */
 struct blob {
-	struct span text; /* "sha256:<hex>" from the file's path */
+	struct span text; /* "sha256:<hex>" */
 	struct digest digest;
 	uint64_t size, inode;
 	uint32_t mode;
 	bool regular;
 	size_t records; /* content records of all namespaces that name it */
+	size_t ingest;  /* index of the download it would be made from, STORE_NONE: it is a file */
 };
 
 struct ingest {
@@ -235,6 +239,11 @@ bool lease_is_stale(const struct store *st, const struct lease *l);
 
 /* "io.containerd.content.v1.content/blobs/sha256/<hex>", in the arena. */
 const char *store_blob_path(const struct digest *d, struct arena *a);
+/* Opens a blob's bytes, wherever they are now. RC_END: not there; RC_CORRUPT: no regular file. */
+CHECKED enum rc store_open_blob(const struct store *st, size_t blob, int *fd, struct err *e);
+/* In containerd-fsck/staging/ as long as a snapshot is being rebuilt; its directory's name follows. */
+#define STORE_INTENT "intent-"
+
 /* Opens blobs/<algorithm>; RC_END: not there. */
 CHECKED enum rc store_open_blob_dir(const struct store *st, enum digest_kind kind, int *fd, struct err *e);
 

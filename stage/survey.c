@@ -268,21 +268,17 @@ static void job_document(struct run *r, struct worker *w, size_t index)
 {
 	const struct blob *const b = &r->st->blob_files[index];
 	struct blob_state *const state = &r->s->blobs[index];
-	auto_fd dir = -1, fd = -1;
+	auto_fd fd = -1;
 	struct err e = {0};
-	struct span json = {0};
 	struct digest d;
 	struct hash h;
-	char text[DIGEST_TEXT_BYTES];
 	uint8_t head[64];
 	size_t got = 0, skip = 0;
 
 	if (!b->regular || b->size > LIMIT_JSON_BYTES)
 		return;
-	digest_format(&b->digest, text);
-	const char *const name = strchr(text, ':') + 1;
-	enum rc rc = store_open_blob_dir(r->st, b->digest.kind, &dir, &e);
-	if (rc || (rc = os_open_file(dir, name, &fd, &e)) || (rc = os_read(fd, 0, head, sizeof(head), &got, &e))) {
+	enum rc rc = store_open_blob(r->st, index, &fd, &e);
+	if (rc || (rc = os_read(fd, 0, head, sizeof(head), &got, &e))) {
 		if (rc == RC_IO)
 			blob_unreadable(r, index, e.sys_errno, e.text);
 		return;
@@ -291,11 +287,12 @@ static void job_document(struct run *r, struct worker *w, size_t index)
 		skip++;
 	if (skip == got || head[skip] != '{')
 		return;
-	rc = os_read_small(dir, name, LIMIT_JSON_BYTES, &w->scratch, &json, &e);
-	if (rc) {
-		blob_unreadable(r, index, e.sys_errno, e.text);
+	uint8_t *const bytes = arena_get(w->keep, (size_t)b->size + 1); /* stays: a document refers to its text */
+	if (!bytes || (rc = os_read(fd, 0, bytes, (size_t)b->size, &got, &e))) {
+		blob_unreadable(r, index, e.sys_errno, bytes ? e.text : "no memory");
 		return;
 	}
+	const struct span json = span_of(bytes, got);
 	hash_begin(&h, b->digest.kind);
 	hash_add(&h, json.at, json.left);
 	hash_end(&h, &d);
@@ -306,14 +303,13 @@ static void job_document(struct run *r, struct worker *w, size_t index)
 	}
 	state->verdict = BLOB_IS_GOOD;
 	struct oci_doc *const doc = arena_get(w->keep, sizeof(*doc));
-	const struct span kept = arena_copy(w->keep, json);
-	if (!doc || kept.bad) {
+	if (!doc) {
 		(void)pthread_mutex_lock(&r->lock);
 		r->failed = RC_NOMEM;
 		(void)pthread_mutex_unlock(&r->lock);
 		return;
 	}
-	if (oci_parse(kept, w->keep, doc) == RC_OK && doc->kind != OCI_OTHER)
+	if (oci_parse(json, w->keep, doc) == RC_OK && doc->kind != OCI_OTHER)
 		state->doc = doc;
 }
 
@@ -785,6 +781,16 @@ static bool judge_ingest(struct run *r, size_t index)
 	if (!in->expected_known)
 		return false;
 	const size_t blob = store_find_blob(r->st, &in->expected);
+	if (blob != STORE_NONE && r->st->blob_files[blob].ingest == index) {
+		/* read already, as a blob that might be */
+		const enum blob_verdict v = r->s->blobs[blob].verdict;
+		state->verdict = v == BLOB_IS_GOOD	    ? INGEST_IS_COMPLETE
+				 : v == BLOB_IS_UNREADABLE ? INGEST_IS_UNREADABLE
+				 : v == BLOB_NOT_CHECKED   ? INGEST_IS_NOT_CHECKED
+				 : in->total && in->data_size >= in->total ? INGEST_IS_POISONED
+									     : INGEST_IS_PARTIAL;
+		return false;
+	}
 	if (blob != STORE_NONE) {
 		const enum blob_verdict v = r->s->blobs[blob].verdict;
 		if (v == BLOB_IS_GOOD)
@@ -872,6 +878,8 @@ static void emit_blob(struct run *r, size_t index)
 	const struct blob *const b = &st->blob_files[index];
 	struct finding f = {.subject = SUBJECT_BLOB, .index = index, .digest = b->text, .got = b->size};
 
+	if (b->ingest != STORE_NONE)
+		return; /* told as a download */
 	for (size_t ns = 0; b->records && ns < st->namespace_count && !f.want; ns++) {
 		const size_t c = store_find_content(st, ns, &b->digest);
 		if (c != STORE_NONE)
@@ -911,7 +919,8 @@ static void emit_missing_blobs(struct run *r)
 	for (size_t i = 0; i < st->content_count; i++) {
 		const struct content *const c = &st->contents[i];
 		bool rescued = false;
-		if (c->blob != STORE_NONE || !c->digest_known)
+		if (!c->digest_known || (c->blob != STORE_NONE && (st->blob_files[c->blob].ingest == STORE_NONE ||
+									  r->s->blobs[c->blob].verdict == BLOB_IS_UNREADABLE)))
 			continue;
 		for (size_t k = 0; k < st->ingest_count; k++)
 			rescued |= r->s->ingests[k].verdict == INGEST_IS_COMPLETE &&
@@ -1176,7 +1185,8 @@ static void pass_content(struct run *r)
 {
 	for (size_t i = 0; i < r->st->blob_count; i++) {
 		emit_blob(r, i);
-		r->s->blobs_checked += r->s->blobs[i].verdict == BLOB_IS_GOOD || r->s->blobs[i].verdict == BLOB_IS_BAD;
+		r->s->blobs_checked += r->st->blob_files[i].ingest == STORE_NONE && (r->s->blobs[i].verdict == BLOB_IS_GOOD ||
+			r->s->blobs[i].verdict == BLOB_IS_BAD);
 	}
 	emit_missing_blobs(r);
 }
