@@ -32,6 +32,7 @@ struct node {
 struct late {
 	uint32_t node;
 	uint32_t name;
+	bool elsewhere;
 	struct layer_times times;
 };
 
@@ -678,6 +679,19 @@ static enum rc apply_whiteout(struct layer *l, const struct place *p, struct err
 	return tell(l, LAYER_MADE, node, LAYER_NO_NODE, p->te, e);
 }
 
+/* lsetxattr refuses these whatever the file system (Linux: include/uapi/linux/limits.h). */
+static enum rc check_xattrs(const struct tar_entry *te, struct err *e)
+{
+	for (size_t i = 0; i < te->xattr_count; i++) {
+		const struct tar_xattr *const x = &te->xattrs[i];
+		if (span_starts(x->name, "trusted."))
+			continue; /* not set */
+		if (!x->name.left || x->name.left > LIMIT_NAME_BYTES || x->value.left > LIMIT_XATTR_BYTES)
+			return fail(e, RC_CORRUPT, "an attribute without a name, or too long");
+	}
+	return RC_OK;
+}
+
 static enum rc apply_link(struct layer *l, const struct place *p, struct err *e)
 {
 	const struct span to = p->te->link_name;
@@ -772,6 +786,8 @@ static enum rc apply_other(struct layer *l, const struct place *p, enum layer_no
 
 static enum rc apply_type(struct layer *l, const struct place *p, uint32_t there, struct err *e)
 {
+	if (p->te->type != TAR_GLOBAL && check_xattrs(p->te, e))
+		return RC_CORRUPT;
 	switch (p->te->type) {
 	case TAR_FILE:
 		return apply_other(l, p, NODE_FILE, e);
@@ -849,6 +865,7 @@ static enum rc settle_times(struct layer *l, struct err *e)
 			return rc;
 		if (node == LAYER_NO_NODE)
 			return fail(e, RC_CORRUPT, "a directory that its own layer removes");
+		late->elsewhere = late->node != node;
 		late->node = node;
 	}
 	return RC_OK;
@@ -915,10 +932,9 @@ size_t layer_late_time_count(const struct layer *l)
 	return l->late_count;
 }
 
-void layer_late_time_at(const struct layer *l, size_t i, uint32_t *node, struct layer_times *times)
+struct layer_late_time layer_late_time_at(const struct layer *l, size_t i)
 {
 	const struct late *const late = &l->lates[i / CHUNK][i % CHUNK];
 
-	*node = late->node;
-	*times = late->times;
+	return (struct layer_late_time){late->node, late->elsewhere, late->times};
 }

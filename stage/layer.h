@@ -103,8 +103,13 @@ struct layer_times {
 struct layer_times layer_times_of(const struct tar_entry *te);
 /* Times that are set after the last entry, in order: of the directories that had entries, or of what their names lead to by
  * then (layer-format.md 3.7). For nodes alive after a replay. */
+struct layer_late_time {
+	uint32_t node;
+	bool elsewhere; /* not the node that the entry was applied to */
+	struct layer_times times;
+};
 size_t layer_late_time_count(const struct layer *l);
-void layer_late_time_at(const struct layer *l, size_t i, uint32_t *node, struct layer_times *times);
+struct layer_late_time layer_late_time_at(const struct layer *l, size_t i);
 
 /* ---- verification ---- */
 

@@ -287,10 +287,12 @@ static unsigned compare_xattrs(struct layer_check *c, struct view *v, int dir, c
 	return bits;
 }
 
-static unsigned compare_metadata(struct layer_check *c, struct view *v, int dir, const char *name,
-	enum layer_node_kind kind, const struct tar_entry *te, const struct stat *st, struct err *why)
+static unsigned compare_metadata(struct layer_check *c, struct view *v, int dir, const struct layer_node *n,
+	const struct tar_entry *te, const struct stat *st, struct err *why)
 {
-	const bool whiteout = kind == NODE_WHITEOUT && te->type != TAR_HARD_LINK;
+	const char *const name = (const char *)n->name.at;
+	const enum layer_node_kind kind = n->kind;
+	const bool whiteout = kind == NODE_WHITEOUT && n->event == LAYER_MADE;
 	const uint32_t mode = whiteout ? 0 : te->mode;
 	unsigned bits = 0;
 
@@ -356,7 +358,7 @@ static enum rc see_new(struct layer_check *c, struct view *v, uint32_t node, con
 	else if (!kind_fits(n->kind, &st))
 		bits = BIT_TYPE;
 	else if (te)
-		bits = compare_metadata(c, v, dir, name, n->kind, te, &st, &why);
+		bits = compare_metadata(c, v, dir, n, te, &st, &why);
 	if (te && !(bits & (BIT_MISSING | BIT_TYPE | BIT_UNREADABLE))) {
 		if (n->kind == NODE_FILE)
 			bits |= begin_file(v, dir, name, te, &st, &why);
@@ -382,7 +384,7 @@ static enum rc see_again(struct layer_check *c, struct view *v, uint32_t node, c
 
 	if (known & (BIT_MISSING | BIT_TYPE | BIT_UNREADABLE) || look(v, node, &dir, &st, &why))
 		return RC_OK;
-	const unsigned bits = compare_metadata(c, v, dir, (const char *)n->name.at, n->kind, te, &st, &why);
+	const unsigned bits = compare_metadata(c, v, dir, n, te, &st, &why);
 	return put_bits(c, v, node, BITS_METADATA, bits, e);
 }
 
@@ -411,7 +413,7 @@ static enum rc see_link(struct layer_check *c, struct view *v, uint32_t node, co
 		return rc;
 	if ((rc = put_bits(c, v, node, ~0u, bits, e)) || bits & (BIT_MISSING | BIT_TYPE | BIT_UNREADABLE))
 		return rc;
-	const unsigned metadata = compare_metadata(c, v, dir, name, n->kind, te, &st, &why);
+	const unsigned metadata = compare_metadata(c, v, dir, n, te, &st, &why);
 	const unsigned replaced = BIT_ATTRIBUTES | BIT_TIME | BIT_CAPABILITY | (te->xattr_count ? BIT_XATTR : 0);
 	return put_bits(c, v, n->inode, replaced, metadata & BITS_METADATA, e);
 }
@@ -851,7 +853,8 @@ enum {
 	MARK_ALIVE = 1,
 	MARK_DAMAGED = 2, /* one of its names or its inode: at the inode's first name */
 	MARK_SHOWN = 4,   /* has something to say, or something beneath it has */
-	MARK_BEHIND = 8   /* the inode's first name is gone, and was compared at a place that is another's by now */
+	MARK_BEHIND = 8,  /* the inode's first name is gone, and was compared at a place that is another's by now */
+	MARK_LATE = 16    /* its time is set by the entry of another path (layer-format.md 3.7) */
 };
 
 /* All that layer_check_finish knows on its way. */
@@ -1119,6 +1122,35 @@ static enum rc judge_links(struct judge *j, struct err *e)
 	return RC_OK;
 }
 
+/* Entries of directories whose names lead elsewhere by the end: times as the last of them has it. */
+static enum rc judge_times(struct judge *j, struct err *e)
+{
+	const struct layer *const l = j->c->layer;
+	const size_t count = layer_late_time_count(l);
+	bool any = false;
+
+	for (size_t i = 0; i < count; i++) {
+		const struct layer_late_time late = layer_late_time_at(l, i);
+		if (late.elsewhere)
+			j->marks[inode_of(j, late.node)] |= MARK_LATE;
+		any = any || late.elsewhere;
+	}
+	for (size_t i = 0; any && i < count; i++) {
+		const struct layer_late_time late = layer_late_time_at(l, i);
+		struct err ignored = {0}; /* its own entry told of trouble */
+		struct stat st = {0};
+		int dir = -1;
+		if (!(j->marks[inode_of(j, late.node)] & MARK_LATE) || late.node == LAYER_ROOT ||
+			look(j->v, late.node, &dir, &st, &ignored))
+			continue;
+		const enum rc rc = put_bits(j->c, j->v, inode_of(j, late.node), BIT_TIME,
+			time_fits(late.times.modified, st.st_mtim) ? 0 : BIT_TIME, e);
+		if (rc)
+			return rc;
+	}
+	return RC_OK;
+}
+
 /* ---- the verdict: deciding ---- */
 
 /* A node's own bits and those of its inode. */
@@ -1214,12 +1246,22 @@ static void judge_counts(struct judge *j)
 		j->verdict.count[DIFF_NOTE_WHITEOUTS] = 1;
 }
 
-/* The closure of what is damaged over the names of inodes; dead names are in it, for a repair writes through them. */
+/* The closure of what is damaged over the names of inodes; dead names are in it, for a repair writes through them. Where
+ * something is damaged, inodes that could not be compared for want of their first name are taken to be so too: they get
+ * what the layer says, and nobody is told. */
 static enum rc settle_damage(struct judge *j, struct arena *keep, struct err *e)
 {
-	for (uint32_t i = 0; i < j->nodes; i++)
-		if (alive(j, i) && damage_bits(j, i))
-			j->marks[inode_of(j, i)] |= MARK_DAMAGED;
+	bool any = false;
+
+	for (uint32_t i = 0; i < j->nodes; i++) {
+		if (!alive(j, i) || !damage_bits(j, i))
+			continue;
+		any = true;
+		j->marks[inode_of(j, i)] |= MARK_DAMAGED;
+	}
+	for (uint32_t i = 0; any && j->verdict.unverified == VERIFIED && i < j->nodes; i++)
+		if (j->marks[i] & MARK_BEHIND)
+			j->marks[i] |= MARK_DAMAGED;
 	uint8_t *set = NULL;
 	for (uint32_t i = 0; i < j->nodes; i++) {
 		if (!(j->marks[inode_of(j, i)] & MARK_DAMAGED))
@@ -1471,7 +1513,8 @@ static enum rc judge(struct judge *j, struct arena *keep, struct err *e)
 		return rc;
 	if (j->v->fs < 0)
 		return judge_nothing(j, keep, e);
-	if ((rc = was_mounted(j->v->target.snapshot, &mounted, e)) || (rc = walk_disk(j, e)) || (rc = judge_links(j, e)))
+	if ((rc = was_mounted(j->v->target.snapshot, &mounted, e)) || (rc = walk_disk(j, e)) ||
+		(rc = judge_links(j, e)) || (rc = judge_times(j, e)))
 		return rc;
 	j->verdict.unverified = mounted ? UNVERIFIED_MOUNTED : VERIFIED;
 	count_missing(j);
