@@ -37,6 +37,7 @@ struct rebuild {
 	struct rebuild_target target;
 	struct arena *arena;
 	bool whole;   /* every node is wanted, and fs is published as one */
+	bool all_times;
 	bool labels;  /* the snapshot's files carry SELinux labels */
 	int snapshot; /* <id>; -1: to be made */
 	int fs;       /* -1: not there */
@@ -531,6 +532,14 @@ static enum rc make_tree(struct rebuild *r, struct err *e)
 	return rc;
 }
 
+static bool is_empty_set(const struct rebuild_target *t)
+{
+	for (uint32_t i = 0; t->damaged_bits && i < t->node_count; i++)
+		if (t->damaged_bits[i / 8] & 1 << i % 8)
+			return false;
+	return t->damaged_bits != NULL;
+}
+
 enum rc rebuild_open(struct rebuild **r, struct layer *l, const struct rebuild_target *t, struct arena *a, struct err *e)
 {
 	struct rebuild *const made = arena_get(a, sizeof(*made));
@@ -551,6 +560,7 @@ enum rc rebuild_open(struct rebuild **r, struct layer *l, const struct rebuild_t
 	if (!rc && made->snapshot >= 0)
 		rc = open_if_there(made->snapshot, "fs", &made->fs, e);
 	made->whole = !t->damaged_bits || made->fs < 0;
+	made->all_times = t->all_times || is_empty_set(t);
 	/* any answer but "no such attribute": a label longer than a byte is RC_LIMIT */
 	made->labels = os_xattr_get(made->fs >= 0 ? made->fs : t->snapshots, ".", LABEL, label, sizeof(label), &n, &ignored) !=
 		       RC_END;
@@ -716,7 +726,6 @@ static enum rc publish_tree(struct rebuild *r, struct err *e)
 
 enum rc rebuild_publish(struct rebuild *r, struct err *e)
 {
-	struct arena scratch = *r->arena;
 	enum rc rc = RC_OK;
 
 	layer_dirs_close(&r->real); /* opened while it was looked at, before anything changed */
@@ -725,10 +734,7 @@ enum rc rebuild_publish(struct rebuild *r, struct err *e)
 	if (rc || (rc = os_syncfs(r->target.staging, e)))
 		return rc;
 	rc = r->whole ? publish_tree(r, e) : publish_nodes(r, e);
-	if (rc || (rc = os_syncfs(r->target.snapshots, e)))
-		return rc;
-	layer_dirs_close(&r->staged);
-	return rebuild_clear(r->target.staging, scratch, e);
+	return rc ? rc : os_syncfs(r->target.snapshots, e);
 }
 
 /* ---- clearing ---- */

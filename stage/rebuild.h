@@ -20,6 +20,9 @@ struct rebuild_target {
 	uint32_t node_count;
 	int staging;          /* empty directory of ours, mode 0700, same file system */
 	int aside;            /* where an entry of the wrong kind is moved to before its place is taken */
+	/* A run before this one was cut off while it published: the times of all directories with entries are set again, not
+	 * only those of directories in which a name is replaced now. An empty damaged set means the same. */
+	bool all_times;
 };
 
 struct rebuild;
@@ -29,7 +32,8 @@ CHECKED enum rc rebuild_open(struct rebuild **r, struct layer *l, const struct r
 /* Pass to layer_replay: stages the damaged nodes. */
 struct layer_watch rebuild_watch(struct rebuild *r);
 /* After a complete replay, and only after the blob's digest and the diff ID were found right: syncfs, then the renames,
- * parents before children, hard-link groups re-linked, times of touched explicit directories last, syncfs. */
+ * parents before children, hard-link groups re-linked, times of touched explicit directories last, syncfs. What stood in
+ * for directories that stay is left in staging. */
 CHECKED enum rc rebuild_publish(struct rebuild *r, struct err *e);
 /* Closes what is open; accepts NULL. What is staged and was not published stays in staging. */
 void rebuild_close(struct rebuild *r);

@@ -7,7 +7,7 @@ import struct
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "corpus"))
-from make_tar import (BLOCK, END, TIME, corpus, directory, entry, gnu_long, hard_link, header, padded, pax,  # noqa: E402
+from make_tar import (END, TIME, corpus, directory, entry, gnu_long, hard_link, header, padded, pax,  # noqa: E402
                       old_gnu_sparse, sparse_0_0, sparse_0_1, sparse_1_0, symlink)
 
 CAPABILITY = struct.pack("<5I", 0x02000001, 0x400, 0, 0, 0)
@@ -195,7 +195,7 @@ def links():
     yield Vector("link-trailing-slash", end(f("a", b"1"), symlink("l", "a"), hard_link("b", "a/"), hard_link("c", "l/")))
     yield Vector("link-device", end(header(b"dev", b"3", dev=(1, 3)), hard_link("dev2", "dev", mode=0o600),
                                     header(b"p", b"6"), hard_link("p2", "p", uid=9)))
-    for name, target in (("forward", "later"), ("missing", "none"), ("empty", ""), ("dot-dot", ".."), ("dot", "."),
+    for name, target in (("forward", "later"), ("missing", "none"), ("empty", ""), ("to-dot-dot", ".."), ("to-dot", "."),
                          ("lower", "lowfile"), ("dir", "e"), ("dir-slash", "e/"), ("below-file", "a/x"),
                          ("self", "b"), ("up-from-missing", "none/../a/..")):
         yield Vector("link-" + name, end(f("a", b"1"), directory("e"), hard_link("b", target), f("later", b"2")), fails=True)
@@ -376,10 +376,16 @@ def shuffled(seed):
 
 
 def vectors(seed, count):
+    seen = set()
+    for v in every(seed, count):
+        assert v.name not in seen, v.name
+        seen.add(v.name)
+        yield v
+
+
+def every(seed, count):
     for group in (paths, order, whiteouts, links, types, metadata, sparse, sizes, streams, realistic):
         yield from group()
     for i in range(count):
         yield Vector("random-%d" % (seed + i), shuffled(seed + i), fails=None)
 
-
-assert BLOCK == 512

@@ -113,6 +113,8 @@ static enum rc rebuild(const struct rebuild_target *target, const char *path, st
 	if (!(rc = layer_replay(l, t, &w, e)))
 		rc = rebuild_publish(r, e);
 	rebuild_close(r);
+	if (!rc)
+		rc = rebuild_clear(target->staging, *a, e);
 	close(f.fd);
 	return rc;
 }
