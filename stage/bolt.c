@@ -771,6 +771,13 @@ static enum rc place_check(struct check *k, const struct frame *f, struct extent
 	if ((rc = element_read(k->b, page, 0, &first, k->fault, k->e)) ||
 		(rc = element_read(k->b, page, page->count - 1, &last, k->fault, k->e)))
 		return rc;
+	if (f->upper.bytes) {
+		if ((rc = extent_compare(k->b, last.key, f->upper, &order, k->e)))
+			return rc;
+		if (order >= 0)
+			return broken(
+				k->fault, BOLT_BAD_TREE, page->id, "its last key belongs to the next page");
+	}
 	if (f->level) {
 		if ((rc = extent_compare(k->b, lower, first.key, &order, k->e)))
 			return rc;
@@ -780,13 +787,6 @@ static enum rc place_check(struct check *k, const struct frame *f, struct extent
 		if (order < 0)
 			return broken(k->fault, BOLT_HAZARD, page->id,
 				"its first key is not the parent's entry (R1)");
-	}
-	if (f->upper.bytes) {
-		if ((rc = extent_compare(k->b, last.key, f->upper, &order, k->e)))
-			return rc;
-		if (order >= 0)
-			return broken(
-				k->fault, BOLT_BAD_TREE, page->id, "its last key belongs to the next page");
 	}
 	if (!page->is_leaf && page->count == 1)
 		return broken(k->fault, BOLT_HAZARD, page->id, "a branch with a single child (R4)");
