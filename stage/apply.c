@@ -161,13 +161,35 @@ static enum rc empty_staging(struct applier *w, bool intents)
 	return RC_OK;
 }
 
-/* Removes staging/ itself, empty by then. */
+/* Places that a rebuild made in aside/ and had no use for, before it was cut off. */
+static enum rc sweep_aside(struct applier *w)
+{
+	struct arena scratch = *w->keep;
+	struct os_name *names = NULL;
+	auto_fd aside = -1;
+	size_t count = 0;
+	enum rc rc = os_open_dir(w->own, "aside", &aside, w->e);
+
+	if (rc == RC_OK)
+		rc = os_list(aside, &scratch, &names, &count, w->e);
+	for (size_t i = 0; rc == RC_OK && i < count; i++) {
+		struct err used = {0};
+		if (strncmp(names[i].name, "snapshot-", 9) == 0 && os_rmdir(aside, names[i].name, &used) == RC_IO &&
+			used.sys_errno != ENOTEMPTY && used.sys_errno != EEXIST && used.sys_errno != ENOTDIR)
+			return fail(w->e, RC_IO, "%s", used.text);
+	}
+	return rc == RC_END || rc == RC_CORRUPT ? RC_OK : rc;
+}
+
+/* Removes staging/ itself, empty by then, last: as long as it is there, the next run comes here again. */
 static enum rc close_staging(struct applier *w)
 {
 	enum rc rc;
 
 	if (w->staging < 0)
 		return RC_OK;
+	if ((rc = sweep_aside(w)))
+		return rc;
 	os_close(&w->staging);
 	rc = os_rmdir(w->own, "staging", w->e);
 	return rc == RC_END ? RC_OK : rc;
@@ -179,7 +201,7 @@ static enum rc remove_tree(struct applier *w, int dir, const char *name)
 	char trash[32];
 	enum rc rc;
 
-	if ((rc = open_staging(w)))
+	if ((rc = empty_staging(w, false))) /* of a run that was cut off: no name is taken twice */
 		return rc;
 	(void)snprintf(trash, sizeof(trash), "t%llu", (unsigned long long)w->trash_next++); /* fits */
 	if ((rc = os_rename_new(dir, name, w->staging, trash, w->e)))
@@ -648,8 +670,10 @@ static enum rc remove_stray(struct applier *w, size_t index, bool aside)
 
 	if ((rc = open_path(w, s->dir, &dir)) || (rc = os_stat(dir, s->name, &st, w->e)))
 		return rc == RC_END ? RC_OK : rc;
-	if (aside)
-		return set_aside(w, dir, s->name, s->name);
+	if (aside) {
+		const char *const what = s->kind == STRAY_SNAPSHOT_DIR ? arena_printf(w->keep, "snapshot-%s", s->name) : s->name;
+		return what ? set_aside(w, dir, s->name, what) : fail(w->e, RC_NOMEM, "no memory");
+	}
 	if (s->kind == STRAY_TMPMOUNT)
 		rc = os_rmdir(dir, s->name, w->e); /* never more: it could be mounted on */
 	else if (S_ISDIR(st.st_mode))
