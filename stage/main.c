@@ -92,6 +92,14 @@ static enum rc write_json(const struct opts *o, const struct outcome *out, bool 
 	return rc;
 }
 
+static void say_failure(const struct run *r, const char *about, const struct err *e)
+{
+	char text[sizeof(e->text) + 100];
+
+	(void)snprintf(text, sizeof(text), "%s%s%s", e->text, e->sys_errno ? ": " : "", e->sys_errno ? strerror(e->sys_errno) : ""); /* fits */
+	report_message(&r->report, about, text);
+}
+
 static enum exit_status one_root(struct run *r, const char *root, bool first)
 {
 	struct outcome out = {.root = root, .started_ns = os_calendar_ns()};
@@ -130,11 +138,11 @@ static enum exit_status one_root(struct run *r, const char *root, bool first)
 		report_console(&out, &r->report);
 	}
 	if (out.applied && out.applied->done && report_keep(&out, &late)) {
-		report_message(&r->report, root, late.text);
+		say_failure(r, root, &late);
 		out.status = EXIT_FAILED;
 	}
 	if (write_json(r->opts, &out, first, &late)) {
-		report_message(&r->report, r->opts->json, late.text);
+		say_failure(r, r->opts->json, &late);
 		out.status = EXIT_FAILED;
 	}
 	survey_close(&s);
