@@ -235,6 +235,12 @@ static void plan_ingests(struct planner *w)
 			if (ns != STORE_NONE && store_find_content(st, ns, &in->expected) == STORE_NONE)
 				w->add_content[i] = true;
 		}
+		/* its data was renamed, and the cut came before the record: as if it were still here */
+		if (v == INGEST_IS_DUPLICATE && in->expected_known && !in->has_data) {
+			const size_t ns = store_find_namespace(st, in->ns_name);
+			if (ns != STORE_NONE && store_find_content(st, ns, &in->expected) == STORE_NONE)
+				w->add_content[i] = true;
+		}
 		if (v == INGEST_IS_COMPLETE || v == INGEST_IS_POISONED || v == INGEST_IS_DUPLICATE || v == INGEST_HAS_NO_REF ||
 			(v == INGEST_IS_PARTIAL && st->boot_proved_new)) {
 			if (in->record != STORE_NONE)
@@ -302,7 +308,9 @@ static void record_finished(struct planner *w)
 		meta_put(w, META_PATH(ns, literal("content"), literal("blob"), digest, literal("createdat")), now);
 		meta_put(w, META_PATH(ns, literal("content"), literal("blob"), digest, literal("updatedat")), now);
 		meta_put(w, META_PATH(ns, literal("content"), literal("blob"), digest, literal("size")),
-			encode_varint(w, st->ingests[i].data_size));
+			encode_varint(w, w->s->ingests[i].verdict == INGEST_IS_COMPLETE
+						 ? st->ingests[i].data_size
+						 : st->blob_files[store_find_blob(st, &st->ingests[i].expected)].size));
 		lease_content(w, ns, digest);
 	}
 }
