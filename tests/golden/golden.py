@@ -616,7 +616,9 @@ def build_boltool():
 def make_base(lab, disk, known):
     """Real containerd fills a disk; runs in a process of its own."""
     laboratory.isolate()
-    laboratory.make_disk(disk, "ext4", megabytes=64)
+    with open(disk, "wb") as f:
+        f.truncate(96 << 20)
+    sh("mkfs.ext4", "-q", "-F", "-O", "^has_journal", "-N", "16384", disk)  # no cut here: syncing costs nothing
     sh("mount", "-o", "loop,noatime", disk, PLACE)
     registry = Registry(lab).start()
     for image in known.values():
