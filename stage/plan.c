@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define OUR_LEASE "containerd-fsck"
+#define SNAPSHOT_LABEL "containerd.io/gc.ref.snapshot.overlayfs" /* on a config: the top of its chain */
 #define LEASE_SECONDS ((uint64_t)24 * 3600) /* as containerd's own pulls */
 
 struct planner {
@@ -190,8 +191,6 @@ static void lease_snapshot(struct planner *w, size_t ns, struct span key)
 /* What a record that goes away referred to stays referred to, as far as it is whole. */
 static void lease_references(struct planner *w, const struct content *c)
 {
-	static const char snapshot_label[] = "containerd.io/gc.ref.snapshot.overlayfs";
-
 	for (size_t i = 0; i < c->labels.count; i++) {
 		const struct label *const l = &c->labels.at[i];
 		struct digest d;
@@ -199,7 +198,7 @@ static void lease_references(struct planner *w, const struct content *c)
 			const size_t other = store_find_content(w->st, c->ns, &d);
 			if (other != STORE_NONE && !w->drop_content[other])
 				lease_content(w, c->ns, l->value);
-		} else if (span_starts(l->key, snapshot_label)) {
+		} else if (span_starts(l->key, SNAPSHOT_LABEL)) {
 			const size_t snapshot = store_find_snapshot(w->st, c->ns, l->value);
 			if (snapshot != STORE_NONE && !w->drop_snapshot[snapshot])
 				lease_snapshot(w, c->ns, l->value);
@@ -506,6 +505,9 @@ static void plan_rebuilds(struct planner *w)
 struct image_eval {
 	enum image_verdict verdict;
 	bool damaged, unpacked; /* unpacked: it has, or had, a chain here */
+	bool chained;           /* it has a complete one: config and top are set */
+	struct digest config;
+	size_t top;             /* meta.db snapshot */
 	const char *why;
 };
 
@@ -542,7 +544,7 @@ static bool other_snapshotter(const struct planner *w, size_t ns, const struct d
 
 	for (size_t i = 0; c != STORE_NONE && i < w->st->contents[c].labels.count; i++) {
 		const struct span key = w->st->contents[c].labels.at[i].key;
-		if (span_starts(key, prefix) && !span_starts(key, "containerd.io/gc.ref.snapshot.overlayfs"))
+		if (span_starts(key, prefix) && !span_starts(key, SNAPSHOT_LABEL))
 			return true;
 	}
 	return false;
@@ -609,6 +611,9 @@ static struct image_eval eval_manifest(struct planner *w, size_t ns, const struc
 		r.verdict = IMAGE_NEEDS_PULL;
 		r.why = "files of it are lost, and a container keeps the rest in place";
 	} else if (top != STORE_NONE && !dropped && in_chain == (paired ? config->diff_id_count : 0)) {
+		r.chained = true;
+		r.config = m->config.digest;
+		r.top = top;
 		r.verdict = healed ? IMAGE_IS_HEALED : unverified ? IMAGE_IS_UNVERIFIED : IMAGE_IS_WHOLE;
 		r.why = healed && unverified ? "its local layers have the damaged files; others are not local to compare with"
 			: healed	     ? "its local layers have the damaged files"
@@ -706,6 +711,23 @@ static bool is_config_name(struct span name)
 	return span_starts(name, "sha256:") && name.left == 7 + 64;
 }
 
+/* The cut came between the last unpacked layer and the label that refers to it (containerd-store.md 5.1, W14): the lease
+ * that goes is all that held the chain. On a store without such a lease a missing label means nothing. */
+static bool is_unreferenced(const struct planner *w, size_t ns, const struct image_eval *r)
+{
+	const struct store *const st = w->st;
+	const struct range leases = st->namespaces[ns].leases;
+	const size_t c = store_find_content(st, ns, &r->config);
+
+	if (c == STORE_NONE || labels_get(&st->contents[c].labels, SNAPSHOT_LABEL))
+		return false;
+	for (size_t i = leases.first; i < leases.first + leases.count; i++)
+		for (size_t k = 0; lease_is_stale(st, &st->leases[i]) && k < st->leases[i].snapshot_count; k++)
+			if (span_equal(st->leases[i].snapshots[k], st->snapshots[r->top].key))
+				return true;
+	return false;
+}
+
 static void plan_images(struct planner *w, struct finding *extra, size_t *extra_count)
 {
 	const struct store *const st = w->st;
@@ -717,6 +739,18 @@ static void plan_images(struct planner *w, struct finding *extra, size_t *extra_
 								: (struct image_eval){.verdict = IMAGE_IS_UNVERIFIED,
 									  .why = "its record names no digest"};
 		*state = (struct image_state){.verdict = r.verdict, .damaged = r.damaged, .why = r.why};
+		if (r.chained && is_unreferenced(w, image->ns, &r)) {
+			const size_t c = store_find_content(st, image->ns, &r.config);
+			meta_put(w, META_PATH(image->ns, literal("content"), literal("blob"), st->contents[c].text,
+					    literal("labels"), literal(SNAPSHOT_LABEL)),
+				st->snapshots[r.top].key);
+			extra[(*extra_count)++] = (struct finding){.problem = P_CHAIN_UNREFERENCED,
+				.subject = SUBJECT_IMAGE,
+				.index = i,
+				.ns = st->namespaces[image->ns].name,
+				.name = image->name};
+			w->p->total[P_CHAIN_UNREFERENCED]++;
+		}
 		if (r.verdict != IMAGE_NEEDS_PULL)
 			continue;
 		if (!r.damaged)
@@ -807,8 +841,9 @@ static enum fate fate_of(const struct planner *w, const struct finding *f, const
 	case SUBJECT_BLOB:
 		return w->rescued[f->index] ? FATE_REPAIR : st->blob_files[f->index].records ? FATE_DROP : FATE_REMOVE;
 	case SUBJECT_CONTENT:
-	case SUBJECT_IMAGE:
 		return FATE_DROP;
+	case SUBJECT_IMAGE:
+		return f->problem == P_CHAIN_UNREFERENCED ? FATE_REPAIR : FATE_DROP;
 	case SUBJECT_BACKEND:
 		if (w->drop[f->index])
 			return problems[f->problem].harm == HARM_STALE ? FATE_REMOVE : FATE_DROP;
@@ -864,10 +899,17 @@ static enum rc finish(struct planner *w, const struct finding *extra, size_t ext
 	p->findings = arena_array(w->keep, s->finding_count + extra_count + 1, sizeof(*p->findings));
 	if (!p->findings || w->no_memory)
 		return fail(e, RC_NOMEM, "no memory for the plan");
-	for (; at < s->finding_count && problems[s->findings[at].problem].code < problems[P_IMAGE_INCOMPLETE].code; at++)
-		p->findings[p->finding_count++] = s->findings[at];
-	for (size_t i = 0; i < extra_count && i < LIMIT_LISTED_PER_CODE; i++)
-		p->findings[p->finding_count++] = extra[i];
+	/* those about images go where their codes belong; each kind is in order already */
+	for (unsigned kind = 0; kind < 2; kind++) {
+		const enum problem_id id = kind ? P_CHAIN_UNREFERENCED : P_IMAGE_INCOMPLETE;
+		for (; at < s->finding_count && problems[s->findings[at].problem].code < problems[id].code; at++)
+			p->findings[p->finding_count++] = s->findings[at];
+		for (size_t i = 0, listed = 0; i < extra_count && listed < LIMIT_LISTED_PER_CODE; i++)
+			if (extra[i].problem == id) {
+				p->findings[p->finding_count++] = extra[i];
+				listed++;
+			}
+	}
 	for (; at < s->finding_count; at++)
 		p->findings[p->finding_count++] = s->findings[at];
 	p->nothing_wrong = true;
@@ -900,7 +942,7 @@ enum rc plan_make(struct plan *p, const struct store *st, const struct survey *s
 
 	*p = (struct plan){0};
 	memcpy(p->total, s->total, sizeof(p->total));
-	struct finding *const extra = arena_array(keep, st->image_count + 1, sizeof(*extra));
+	struct finding *const extra = arena_array(keep, 2 * st->image_count + 1, sizeof(*extra));
 	p->images = arena_array(keep, st->image_count + 1, sizeof(*p->images));
 	w->drop = arena_array(keep, st->backend_count + 1, sizeof(bool));
 	w->pinned = arena_array(keep, st->backend_count + 1, sizeof(bool));

@@ -262,10 +262,22 @@ static bool is_rfc3339(struct span s)
 	return last == 'Z' || (last >= '0' && last <= '9');
 }
 
+static enum rc add_leased_snapshot(struct loader *l, const struct bolt_item *item, void *context)
+{
+	struct lease *const lease = context;
+	struct span *const key =
+		push(l->st->keep, (void **)&lease->snapshots, &lease->snapshot_count, sizeof(*lease->snapshots));
+
+	if (!key)
+		return no_memory(l->e);
+	*key = arena_copy(l->st->keep, item->key);
+	return key->bad ? no_memory(l->e) : RC_OK;
+}
+
 static enum rc add_lease(struct loader *l, const struct bolt_item *item, void *context)
 {
 	const struct in_namespace *const in = context;
-	struct bolt_bucket b = {0};
+	struct bolt_bucket b = {0}, snapshots = {0};
 	enum rc rc;
 
 	if (!item->is_bucket)
@@ -279,7 +291,8 @@ static enum rc add_lease(struct loader *l, const struct bolt_item *item, void *c
 		return rc;
 	const struct span *const expire = labels_get(&lease->labels, "containerd.io/gc.expire");
 	lease->expires = expire && is_rfc3339(*expire);
-	return RC_OK;
+	rc = get_bucket(l, &b, "snapshots", &snapshots);
+	return rc ? optional(rc) : each_in(l, &snapshots, "overlayfs", add_leased_snapshot, lease);
 }
 
 static enum rc add_container(struct loader *l, const struct bolt_item *item, void *context)

@@ -71,6 +71,8 @@ struct lease {
 	struct span id;
 	struct labels labels;
 	bool expires; /* has a containerd.io/gc.expire that parses */
+	struct span *snapshots; /* keys it holds, of the overlayfs snapshotter */
+	size_t snapshot_count;
 };
 
 struct container {
