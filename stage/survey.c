@@ -252,15 +252,23 @@ static void pass_databases(struct run *r)
 
 static void blob_unreadable(struct run *r, size_t blob, int error, const char *why)
 {
+	const struct blob *const b = &r->st->blob_files[blob];
 	char text[160];
 
 	r->s->blobs[blob].verdict = BLOB_IS_UNREADABLE;
 	(void)snprintf(text, sizeof(text), "%s", error ? strerror(error) : why); /* a cut text is still a text */
-	emit(r, (struct finding){.problem = P_BLOB_UNCHECKED,
-			.subject = SUBJECT_BLOB,
-			.index = blob,
-			.digest = r->st->blob_files[blob].text,
-			.why = span_of_string(text)});
+	if (b->ingest != STORE_NONE)
+		emit(r, (struct finding){.problem = P_INGEST_UNCHECKED,
+				.subject = SUBJECT_INGEST,
+				.index = b->ingest,
+				.name = r->st->ingests[b->ingest].name,
+				.why = span_of_string(text)});
+	else
+		emit(r, (struct finding){.problem = P_BLOB_UNCHECKED,
+				.subject = SUBJECT_BLOB,
+				.index = blob,
+				.digest = b->text,
+				.why = span_of_string(text)});
 }
 
 /* A blob that begins like JSON is read whole, hashed and parsed; the rest waits for pass_layers. */
