@@ -1033,6 +1033,8 @@ static void judge_without_layer(struct run *r, size_t index)
 		why = c->why ? c->why : c->pairing_failed ? "its layer unpacks to something else" : "its layer is damaged";
 		unreadable |= r->s->blobs[c->blob].verdict == BLOB_IS_UNREADABLE;
 	}
+	if (unreadable)
+		why = "its layer could not be read";
 	if (!f.digest.left && b->user_key.left && span_starts(b->user_key, "sha256:"))
 		why = "its layer is not local";
 	if (!b->dir_found || !b->dir_is_directory) {
