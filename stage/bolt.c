@@ -401,7 +401,7 @@ static enum rc page_open(
 	return table_fits(page, fault);
 }
 
-/* value: that of a bucket element with root 0. */
+/* value: that of a bucket element with root 0, at least the bucket header. */
 static enum rc inline_open(const struct bolt *b, struct extent value, uint64_t inside, struct page *page,
 	struct bolt_fault *fault, struct err *e)
 {
@@ -409,9 +409,6 @@ static enum rc inline_open(const struct bolt *b, struct extent value, uint64_t i
 	uint16_t flags;
 	enum rc rc;
 
-	if (value.bytes < BUCKET_BYTES + HEADER_BYTES)
-		return broken(fault, BOLT_BAD_TREE, inside,
-			"an inline bucket of %llu bytes has no page header", (unsigned long long)value.bytes);
 	const struct extent bytes = extent_part(value, BUCKET_BYTES, value.bytes - BUCKET_BYTES);
 	if ((rc = header_read(b, bytes, inside, &self, &flags, page, fault, e)))
 		return rc;

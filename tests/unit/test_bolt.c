@@ -251,15 +251,27 @@ static void meta_damage(void)
 	CHECK(kind_of(&s.f) == BOLT_NO_META);
 	file_free(&s.f);
 
-	for (unsigned both = 0; both < 2; both++) {
+	for (unsigned which = 1; which < 4; which++) {
 		s = sample(512);
-		for (unsigned slot = 0; slot <= both; slot++) {
-			le(page_at(&s.f, slot) + 20, 3, 4);
-			seal(&s.f, slot);
+		for (unsigned slot = 0; slot < 2; slot++) {
+			if (which & 1u << slot) {
+				le(page_at(&s.f, slot) + 20, 3, 4);
+				seal(&s.f, slot);
+			}
 		}
 		CHECK(kind_of(&s.f) == BOLT_FOREIGN);
 		file_free(&s.f);
 	}
+	s = sample(512); /* another version may have another checksum */
+	le(page_at(&s.f, 0) + 20, 3, 4);
+	le(page_at(&s.f, 1) + 20, 3, 4);
+	CHECK(kind_of(&s.f) == BOLT_FOREIGN);
+	file_free(&s.f);
+	s = sample(1024); /* room for half a meta page, though nothing more is promised */
+	set_meta(&s.f, 0, s.root, s.freelist, 1, 8);
+	s.f.n = 1536;
+	CHECK(kind_of(&s.f) == BOLT_SHORT_FILE);
+	file_free(&s.f);
 	static const uint32_t odd_sizes[] = {0, 1, 256, 4095, 4097, 5000, 33554432, 0xffffffff};
 	for (size_t i = 0; i < sizeof(odd_sizes) / sizeof(odd_sizes[0]); i++) {
 		s = sample(512);
@@ -563,6 +575,18 @@ static void hurt(struct sample *s, unsigned which)
 	case 66:
 		s->f.n--;
 		break;
+	case 67: /* the last page of all runs past the end */
+		set_current(s, 48, BOLT_NO_FREELIST);
+		set_current(s, 56, s->f.used - 1);
+		le(root + 12, 1, 4);
+		break;
+	case 68:
+		branch[8] |= 16;
+		break;
+	case 69: /* an inline bucket that is an empty branch */
+		le(value + 24, 1, 4);
+		set_inline(s, value, 32);
+		break;
 	default:
 		break;
 	}
@@ -638,6 +662,9 @@ static void damage(void)
 		BOLT_BAD_TREE,
 		BOLT_EMPTY_FILE,
 		BOLT_SHORT_FILE,
+		[67] = BOLT_BAD_TREE,
+		BOLT_BAD_TREE,
+		BOLT_BAD_TREE,
 		BOLT_SOUND,
 	};
 
@@ -692,6 +719,71 @@ static void legal(void)
 	set_meta(&f, 0, id, BOLT_NO_FREELIST, f.used + 1, 2);
 	CHECK(look(f.at, f.n, &scratch, &b, &stats, &kind) == RC_OK && stats.pages_odd == 1);
 	file_free(&f);
+}
+
+/* A page can count 65535 elements; bbolt takes that for too many. */
+static void most_elements(void)
+{
+	static char names[65535][6];
+	static struct kv kv[65535];
+
+	for (unsigned i = 0; i < 65535; i++) {
+		(void)snprintf(names[i], sizeof(names[i]), "%05u", i);
+		kv[i] = (struct kv){.key = names[i], .ksize = 5};
+	}
+	for (size_t n = 65534; n <= 65535; n++) {
+		struct file f = file_new(32768);
+		const uint64_t id = add_page(&f, 2, kv, n);
+		set_meta(&f, 0, id, BOLT_NO_FREELIST, f.used, 2);
+		f.n = f.used * f.page_size;
+		CHECK(kind_of(&f) == (n == 65534 ? BOLT_SOUND : BOLT_BAD_TREE));
+		file_free(&f);
+	}
+}
+
+/* bbolt bounds keys, and not the names of buckets. */
+static void longest_keys(void)
+{
+	static char name[32769];
+
+	memset(name, 'n', sizeof(name));
+	for (size_t n = 32768; n <= 32769; n++) {
+		for (unsigned is_bucket = 0; is_bucket < 2; is_bucket++) {
+			struct file f = file_new(4096);
+			const struct kv kv[] = {
+				{name, n, inline_example, sizeof(inline_example), is_bucket, 0}};
+			const uint64_t id = add_page(&f, 2, kv, 1);
+			set_meta(&f, 0, id, BOLT_NO_FREELIST, f.used, 2);
+			f.n = f.used * f.page_size;
+			CHECK(kind_of(&f) == (n == 32768 || is_bucket ? BOLT_SOUND : BOLT_BAD_TREE));
+			file_free(&f);
+		}
+	}
+}
+
+/* Without the check, too, nothing goes round for ever. */
+static void cycle(void)
+{
+	struct arena scratch = arena;
+	struct sample s = sample(512);
+	struct bolt_bucket tree = {.root = s.branch};
+	struct bolt_cursor *c;
+	struct bolt_item item;
+	struct bolt_fault fault;
+	struct err e = {0};
+	struct bolt b;
+	enum rc rc;
+
+	hurt(&s, 12);
+	const struct src src = src_of_memory(s.f.at, s.f.n);
+	CHECK(bolt_open(&b, &src, &scratch, &fault, &e) == RC_OK);
+	CHECK(bolt_get(&b, &tree, SPAN_LITERAL("grape"), &scratch, &item, &e) == RC_CORRUPT &&
+		e.rc == RC_CORRUPT);
+	CHECK(bolt_cursor_open(&b, &tree, &scratch, &c, &e) == RC_OK);
+	while (!(rc = bolt_cursor_next(c, &item, &e)))
+		continue;
+	CHECK(rc == RC_CORRUPT);
+	file_free(&s.f);
 }
 
 /* A chain of branches with a single child each, deeper than any tree; and buckets in buckets beyond the
@@ -913,6 +1005,9 @@ int main(void)
 	RUN(page_sizes);
 	RUN(damage);
 	RUN(legal);
+	RUN(most_elements);
+	RUN(longest_keys);
+	RUN(cycle);
 	RUN(deep);
 	RUN(every_truncation);
 	RUN(every_byte);
