@@ -290,7 +290,7 @@ def listing(found, known):
     for name, (line, _) in found.items():
         if " " in name and name.split(" ", 1)[0] in (META, OVERLAY):
             out.append(masked([name])[0])
-        elif name.startswith((OWN + "/backup/", OWN + "/report.json")) or name == UUID:
+        elif name.startswith((OWN + "/backup/", OWN + "/report.json", "io.containerd.grpc.v1.cri/")) or name == UUID:
             out.append("%s  %s" % (name, re.sub(r" \d+ [0-9a-f]{64}", "", line)))
         else:
             out.append("%s  %s" % (name, re.sub(r"([0-9a-f]{16})[0-9a-f]{48}", r"\1", line)))
