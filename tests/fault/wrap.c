@@ -5,10 +5,12 @@
  *   FAULT=after:N   ends it when call N was made
  *   FAULT=torn:N    call N writes the first half of its bytes, then the process ends
  *   FAULT=fail:N:E  call N is not made and fails with EIO or ENOSPC
- *   FAULT_LOG=FILE  a line for each call: its number, its name, and what it was about
+ *   FAULT_LOG=FILE  a line for each call: its number, its name, the inodes of the directory, of the file and of the new
+ *                   directory (0: none), and what it was about
  *
  * A process that was ended so exits with 99. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,14 +44,24 @@ static void read_environment(void)
 	fault.log = log ? fopen(log, "we") : NULL;
 }
 
-/* Before a call; true: it must fail. */
-static bool begin(const char *what, const char *about, struct err *e, enum rc *rc)
+static unsigned long long inode_of(int dir, const char *name)
+{
+	struct stat st;
+
+	if (dir < 0 || (name ? fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) : fstat(dir, &st)))
+		return 0;
+	return st.st_ino;
+}
+
+/* Before a call; true: it must fail. A call on an open file has it in dir, and no name. */
+static bool begin(const char *what, int dir, const char *name, int new_dir, const char *about, struct err *e, enum rc *rc)
 {
 	if (fault.kind == FAULT_UNKNOWN)
 		read_environment();
 	fault.calls++;
 	if (fault.log) {
-		(void)fprintf(fault.log, "%lu %s %s\n", fault.calls, what, about);
+		(void)fprintf(fault.log, "%lu %s %llu %llu %llu %s\n", fault.calls, what, name ? inode_of(dir, NULL) : 0,
+			inode_of(dir, name), inode_of(new_dir, NULL), about);
 		(void)fflush(fault.log);
 	}
 	if (fault.calls != fault.at)
@@ -70,35 +82,35 @@ static enum rc end(enum rc rc)
 	return rc;
 }
 
-#define WRAP(name, about, parameters, arguments)                      \
-	enum rc __real_os_##name parameters;                          \
-	enum rc __wrap_os_##name parameters;                          \
-	enum rc __wrap_os_##name parameters                           \
+#define WRAP(call, in, file, to, about, parameters, arguments)         \
+	enum rc __real_os_##call parameters;                          \
+	enum rc __wrap_os_##call parameters;                          \
+	enum rc __wrap_os_##call parameters                           \
 	{                                                             \
 		enum rc rc = RC_OK;                                   \
-		if (begin("os_" #name, about, e, &rc))                \
+		if (begin("os_" #call, in, file, to, about, e, &rc)) \
 			return rc;                                    \
-		return end(__real_os_##name arguments);               \
+		return end(__real_os_##call arguments);               \
 	}
 
-WRAP(mkdir, name, (int dir, const char *name, mode_t mode, struct err *e), (dir, name, mode, e))
-WRAP(create, name, (int dir, const char *name, mode_t mode, int *fd, struct err *e), (dir, name, mode, fd, e))
-WRAP(open_write, name, (int dir, const char *name, int *fd, struct err *e), (dir, name, fd, e))
-WRAP(truncate, "", (int fd, uint64_t size, struct err *e), (fd, size, e))
-WRAP(fsync, "", (int fd, struct err *e), (fd, e))
-WRAP(syncfs, "", (int fd, struct err *e), (fd, e))
-WRAP(rename, new_name, (int dir, const char *name, int new_dir, const char *new_name, struct err *e), (dir, name, new_dir, new_name, e))
-WRAP(rename_new, new_name, (int dir, const char *name, int new_dir, const char *new_name, struct err *e), (dir, name, new_dir, new_name, e))
-WRAP(unlink, name, (int dir, const char *name, struct err *e), (dir, name, e))
-WRAP(rmdir, name, (int dir, const char *name, struct err *e), (dir, name, e))
-WRAP(link, new_name, (int dir, const char *name, int new_dir, const char *new_name, struct err *e), (dir, name, new_dir, new_name, e))
-WRAP(symlink, name, (const char *target, int dir, const char *name, struct err *e), (target, dir, name, e))
-WRAP(mknod, name, (int dir, const char *name, mode_t mode, dev_t rdev, struct err *e), (dir, name, mode, rdev, e))
-WRAP(chown, name, (int dir, const char *name, uid_t uid, gid_t gid, struct err *e), (dir, name, uid, gid, e))
-WRAP(chmod, name, (int dir, const char *name, mode_t mode, struct err *e), (dir, name, mode, e))
-WRAP(set_times, name, (int dir, const char *name, struct timespec atime, struct timespec mtime, struct err *e), (dir, name, atime, mtime, e))
-WRAP(xattr_set, name, (int dir, const char *name, const char *xattr, const void *value, size_t n, struct err *e), (dir, name, xattr, value, n, e))
-WRAP(xattr_remove, name, (int dir, const char *name, const char *xattr, struct err *e), (dir, name, xattr, e))
+WRAP(mkdir, dir, name, -1, name, (int dir, const char *name, mode_t mode, struct err *e), (dir, name, mode, e))
+WRAP(create, dir, name, -1, name, (int dir, const char *name, mode_t mode, int *fd, struct err *e), (dir, name, mode, fd, e))
+WRAP(open_write, dir, name, -1, name, (int dir, const char *name, int *fd, struct err *e), (dir, name, fd, e))
+WRAP(truncate, fd, NULL, -1, "", (int fd, uint64_t size, struct err *e), (fd, size, e))
+WRAP(fsync, fd, NULL, -1, "", (int fd, struct err *e), (fd, e))
+WRAP(syncfs, fd, NULL, -1, "", (int fd, struct err *e), (fd, e))
+WRAP(rename, dir, name, new_dir, new_name, (int dir, const char *name, int new_dir, const char *new_name, struct err *e), (dir, name, new_dir, new_name, e))
+WRAP(rename_new, dir, name, new_dir, new_name, (int dir, const char *name, int new_dir, const char *new_name, struct err *e), (dir, name, new_dir, new_name, e))
+WRAP(unlink, dir, name, -1, name, (int dir, const char *name, struct err *e), (dir, name, e))
+WRAP(rmdir, dir, name, -1, name, (int dir, const char *name, struct err *e), (dir, name, e))
+WRAP(link, dir, name, new_dir, new_name, (int dir, const char *name, int new_dir, const char *new_name, struct err *e), (dir, name, new_dir, new_name, e))
+WRAP(symlink, dir, name, -1, name, (const char *target, int dir, const char *name, struct err *e), (target, dir, name, e))
+WRAP(mknod, dir, name, -1, name, (int dir, const char *name, mode_t mode, dev_t rdev, struct err *e), (dir, name, mode, rdev, e))
+WRAP(chown, dir, name, -1, name, (int dir, const char *name, uid_t uid, gid_t gid, struct err *e), (dir, name, uid, gid, e))
+WRAP(chmod, dir, name, -1, name, (int dir, const char *name, mode_t mode, struct err *e), (dir, name, mode, e))
+WRAP(set_times, dir, name, -1, name, (int dir, const char *name, struct timespec atime, struct timespec mtime, struct err *e), (dir, name, atime, mtime, e))
+WRAP(xattr_set, dir, name, -1, name, (int dir, const char *name, const char *xattr, const void *value, size_t n, struct err *e), (dir, name, xattr, value, n, e))
+WRAP(xattr_remove, dir, name, -1, name, (int dir, const char *name, const char *xattr, struct err *e), (dir, name, xattr, e))
 
 enum rc __real_os_write(int fd, uint64_t off, const void *buf, size_t n, struct err *e);
 enum rc __wrap_os_write(int fd, uint64_t off, const void *buf, size_t n, struct err *e);
@@ -106,7 +118,7 @@ enum rc __wrap_os_write(int fd, uint64_t off, const void *buf, size_t n, struct 
 {
 	enum rc rc = RC_OK;
 
-	if (begin("os_write", "", e, &rc))
+	if (begin("os_write", fd, NULL, -1, "", e, &rc))
 		return rc;
 	if (fault.calls == fault.at && fault.kind == FAULT_TORN) {
 		(void)__real_os_write(fd, off, buf, n / 2, e); /* dies at once */
