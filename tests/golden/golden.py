@@ -503,7 +503,7 @@ class Store:
 
     def lease(self, ns, name, expires=True, **holds):
         at = ["v1", ns, "leases", name]
-        more = [put(at + ["labels", "containerd.io/gc.expire"], "2099-01-01T00:00:00Z")] if expires else []
+        more = [put(at + ["labels", "containerd.io/gc.expire"], EXPIRES)] if expires else []
         for what, keys in holds.items():
             for key in keys:
                 more.append(put(at + (["snapshots", "overlayfs"] if what == "snapshots" else [what]) + [key], ""))
@@ -566,7 +566,8 @@ class Store:
         return p.returncode, p.stdout.decode(errors="replace"), parsed
 
 
-TIME = "010000000ee296614400000000ffff"
+TIME = "010000000ee296614400000000ffff"  # 2026-11-23T16:31:00Z
+EXPIRES = "2026-11-24T16:31:00Z"
 
 
 def put(path, text):
