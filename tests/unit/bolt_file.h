@@ -9,7 +9,7 @@
 
 #include "bolt.h"
 
-#define FILE_PAGES_MAX 64
+#define FILE_PAGES_MAX 160
 
 struct file {
 	uint8_t *at;

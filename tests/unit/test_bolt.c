@@ -587,6 +587,13 @@ static void hurt(struct sample *s, unsigned which)
 		le(value + 24, 1, 4);
 		set_inline(s, value, 32);
 		break;
+	case 70: { /* the freelist inside a value */
+		uint8_t *const inside = page_at(&s->f, s->large + 1);
+		le(inside, s->large + 1, 8);
+		le(inside + 8, 16, 8);
+		set_current(s, 48, s->large + 1);
+		break;
+	}
 	default:
 		break;
 	}
@@ -665,6 +672,7 @@ static void damage(void)
 		[67] = BOLT_BAD_TREE,
 		BOLT_BAD_TREE,
 		BOLT_BAD_TREE,
+		[70] = BOLT_BAD_FREELIST,
 		BOLT_SOUND,
 	};
 
@@ -697,6 +705,17 @@ static void legal(void)
 	le(list + 32, s.free_page, 8);
 	CHECK(kind_of(&s.f) == BOLT_SOUND);
 	file_free(&s.f);
+
+	for (unsigned n = 62; n <= 63; n++) { /* a page of 512 bytes holds 62 */
+		s = sample(512);
+		for (unsigned i = 0; i < n; i++)
+			le(page_at(&s.f, s.freelist) + 16 + 8 * i, s.f.used + i, 8);
+		le(page_at(&s.f, s.freelist) + 10, n, 2);
+		s.f.n += 64 * 512;
+		set_current(&s, 56, s.f.used + 64);
+		CHECK(kind_of(&s.f) == (n == 62 ? BOLT_SOUND : BOLT_BAD_FREELIST));
+		file_free(&s.f);
+	}
 
 	/* an inline bucket longer than a page, in a root of several pages */
 	struct file f = file_new(512);
@@ -800,6 +819,18 @@ static void deep(void)
 	uint64_t id = add_page(&f, 2, (const struct kv[]){KV("k", "v")}, 1);
 	for (unsigned i = 0; i < 55; i++)
 		id = add_page(&f, 1, (const struct kv[]){CHILD("k", id)}, 1);
+	set_meta(&f, 0, id, BOLT_NO_FREELIST, f.used, 2);
+	CHECK(kind_of(&f) == BOLT_HAZARD);
+	file_free(&f);
+
+	/* two children each, the deeper one first: no leaf is met on the way down */
+	f = file_new(512);
+	id = add_page(&f, 2, (const struct kv[]){KV("\1", "v")}, 1);
+	for (unsigned i = 0; i < 70; i++) {
+		const char key = (char)(16 + i);
+		const uint64_t leaf = add_page(&f, 2, (const struct kv[]){{&key, 1, "v", 1, 0, 0}}, 1);
+		id = add_page(&f, 1, (const struct kv[]){CHILD("\1", id), {&key, 1, NULL, 0, 0, leaf}}, 2);
+	}
 	set_meta(&f, 0, id, BOLT_NO_FREELIST, f.used, 2);
 	CHECK(kind_of(&f) == BOLT_HAZARD);
 	file_free(&f);
