@@ -26,13 +26,13 @@
 #include "rebuild.h"
 
 #define COPY_BYTES ((size_t)1 << 20)
-#define ASIDE_KEPT 64 /* entries in aside/; the oldest go */
+#define ASIDE_KEPT 64 /* entries of earlier runs in aside/ when one is added; the oldest go */
 
 /* What a run of ours may need beside the content it writes: directories, journal of the file system. */
 #define SPACE_MARGIN_BYTES ((uint64_t)4 << 20)
 
 struct applier {
-	const struct plan *p;
+	struct plan *p;
 	struct store *st;
 	const struct survey *s;
 	const struct apply_options *o;
@@ -40,7 +40,8 @@ struct applier {
 	struct apply_result *result;
 	struct err *e;
 	int own, staging, aside, backup; /* -1 until needed */
-	uint64_t aside_next;
+	uint64_t aside_first, aside_next; /* numbers: first of this run, next */
+	bool aside_listed;
 	uint64_t trash_next;
 	struct bolt_image meta, overlay;
 };
@@ -213,7 +214,7 @@ static enum rc remove_tree(struct applier *w, int dir, const char *name)
 
 /* ---- setting aside ---- */
 
-/* aside/<number>-<what>; the oldest go when there are too many. */
+/* aside/<number>-<what>; of those that earlier runs left the oldest go when there are too many. */
 static enum rc set_aside(struct applier *w, int dir, const char *name, const char *what)
 {
 	struct arena scratch = *w->keep;
@@ -226,19 +227,22 @@ static enum rc set_aside(struct applier *w, int dir, const char *name, const cha
 		(rc = os_list(w->aside, &scratch, &names, &count, w->e)))
 		return rc;
 	unsigned long long low = 0;
-	const char *oldest = NULL;
+	char oldest[LIMIT_NAME_BYTES + 1] = ""; /* the list does not outlive a removal */
 	for (size_t i = 0; i < count; i++) {
 		unsigned long long number = 0;
 		if (sscanf(names[i].name, "%llu-", &number) != 1)
 			continue;
 		if (number >= w->aside_next)
 			w->aside_next = number + 1;
-		if (!oldest || number < low) {
+		if ((!w->aside_listed || number < w->aside_first) && (!*oldest || number < low)) {
 			low = number;
-			oldest = names[i].name;
+			(void)snprintf(oldest, sizeof(oldest), "%s", names[i].name); /* as long as a name can be */
 		}
 	}
-	if (count >= ASIDE_KEPT && oldest && (rc = remove_tree(w, w->aside, oldest)))
+	if (!w->aside_listed)
+		w->aside_first = w->aside_next;
+	w->aside_listed = true;
+	if (count >= ASIDE_KEPT && *oldest && (rc = remove_tree(w, w->aside, oldest)))
 		return rc;
 	(void)snprintf(to, sizeof(to), "%llu-%s", (unsigned long long)w->aside_next++, what); /* a cut name is still one */
 	if ((rc = os_rename_new(dir, name, w->aside, to, w->e)))
@@ -344,8 +348,7 @@ static enum rc compare_written(struct applier *w, int fd, uint64_t at, struct sp
 
 /* Before the meta page is durable: the old database, perhaps with pages behind it that nothing refers to. After: the new.
  * A torn meta page fails its checksum, and the other one still shows the old. */
-static enum rc write_database(struct applier *w, const struct database *d, const char *file, const char *backup,
-	const struct bolt_image *image)
+static enum rc write_database(struct applier *w, const struct database *d, const char *file, const struct bolt_image *image)
 {
 	auto_fd fd = -1;
 	struct stat st = {0};
@@ -353,8 +356,6 @@ static enum rc write_database(struct applier *w, const struct database *d, const
 
 	if (!image->changed)
 		return RC_OK;
-	if ((rc = copy_database(w, d, backup)))
-		return rc;
 	if ((rc = os_open_write(d->dir, file, &fd, w->e)))
 		return rc == RC_END ? fail(w->e, RC_IO, "%s is gone", d->path) : rc;
 	if ((rc = os_stat_fd(fd, &st, w->e)))
@@ -473,13 +474,12 @@ static enum rc open_lowers(struct applier *w, size_t backend, struct arena *a, s
 		enum rc rc = os_open_dir(st->snapshots_dir, st->backends[at].dir, &dir, w->e);
 		if (rc == RC_OK)
 			rc = os_open_dir(dir, "fs", &fs, w->e);
-		if (rc) {
+		if (rc == RC_IO) {
 			close_lowers(l);
-			return rc == RC_END || rc == RC_CORRUPT
-				       ? fail(w->e, RC_IO, "snapshots/%s/fs, a layer below, is not there", st->backends[at].dir)
-				       : rc;
+			return rc;
 		}
-		l->fd[l->count++] = fs;
+		if (rc == RC_OK) /* one that is lost has nothing to copy an attribute from */
+			l->fd[l->count++] = fs;
 	}
 	return RC_OK;
 }
@@ -529,8 +529,10 @@ static enum rc verify_rebuilt(struct applier *w, size_t backend, struct arena sc
 		(rc = layer_check_open(&check, l, &target, 1, &scratch, w->e)))
 		return rc;
 	const struct layer_watch watch = layer_check_watch(check);
-	if ((rc = replay(w, backend, l, &watch, &scratch)) ||
-		(rc = layer_check_finish(check, 0, &scratch, ignore_difference, NULL, &v, w->e)))
+	if ((rc = replay(w, backend, l, &watch, &scratch)) == RC_OK)
+		rc = layer_check_finish(check, 0, &scratch, ignore_difference, NULL, &v, w->e);
+	layer_check_close(check);
+	if (rc)
 		return rc;
 	if (v.damaged || v.count[DIFF_UNREADABLE]) {
 		errno = EIO;
@@ -594,7 +596,8 @@ static enum rc rebuild_snapshot(struct applier *w, size_t backend)
 		.damaged_bits = state->whole_tree ? NULL : bits,
 		.node_count = state->layer.node_count,
 		.staging = w->staging,
-		.aside = snapshot_aside};
+		.aside = snapshot_aside,
+		.all_times = true}; /* the cut took those of directories that lost nothing else */
 	if ((rc = layer_open(&l, state->mode, &scratch, w->e)) == RC_OK &&
 		(rc = rebuild_open(&r, l, &target, &scratch, w->e)) == RC_OK) {
 		const struct layer_watch watch = rebuild_watch(r);
@@ -610,8 +613,11 @@ static enum rc rebuild_snapshot(struct applier *w, size_t backend)
 		return rc;
 	/* nothing was in the way: the place for it goes again */
 	struct err full = {0};
-	if (os_rmdir(w->aside, aside, &full) == RC_IO)
-		w->result->used_aside = true;
+	if (os_rmdir(w->aside, aside, &full) == RC_IO) {
+		os_close(&snapshot_aside);
+		if ((rc = set_aside(w, w->aside, aside, aside)))
+			return rc;
+	}
 	struct arena check = *w->keep;
 	if ((rc = verify_rebuilt(w, backend, check)))
 		return rc;
@@ -758,9 +764,9 @@ static enum rc carry_out(struct applier *w, const struct action *a)
 	case ACTION_FINISH_INGEST:
 		return finish_ingest(w, a->index);
 	case ACTION_EDIT_META:
-		return write_database(w, &w->st->meta, "meta.db", "meta.db", &w->meta);
+		return write_database(w, &w->st->meta, "meta.db", &w->meta);
 	case ACTION_EDIT_OVERLAY:
-		return write_database(w, &w->st->overlay, "metadata.db", "overlayfs-metadata.db", &w->overlay);
+		return write_database(w, &w->st->overlay, "metadata.db", &w->overlay);
 	case ACTION_REMOVE_INGEST:
 		return remove_ingest(w, a->index);
 	case ACTION_REMOVE_SNAPSHOT:
@@ -795,7 +801,36 @@ static const char *phrase(enum action_kind k)
 	}
 }
 
-enum rc apply_plan(const struct plan *p, struct store *st, const struct survey *s, const struct apply_options *o,
+/* What could not be read stays; told at each of its findings. */
+static void leave_snapshot(struct applier *w, size_t backend, struct err *why)
+{
+	const char *const text = arena_printf(w->keep, "%s%s%s", why->text, why->sys_errno ? ": " : "",
+		why->sys_errno ? strerror(why->sys_errno) : "");
+
+	for (size_t i = 0; i < w->p->finding_count; i++) {
+		struct finding *const f = &w->p->findings[i];
+		if (f->subject == SUBJECT_BACKEND && f->index == backend && f->fate == FATE_REPAIR) {
+			f->fate = FATE_LEFT;
+			f->left = text ? text : "it could not be rebuilt";
+		}
+	}
+	w->p->something_left = true;
+	*why = (struct err){0};
+}
+
+/* Before the first change: a database whose copy cannot be made must not lose what refers to blobs removed by then. */
+static enum rc back_up(struct applier *w)
+{
+	enum rc rc = RC_OK;
+
+	if (w->meta.changed)
+		rc = copy_database(w, &w->st->meta, "meta.db");
+	if (rc == RC_OK && w->overlay.changed)
+		rc = copy_database(w, &w->st->overlay, "overlayfs-metadata.db");
+	return rc;
+}
+
+enum rc apply_plan(struct plan *p, struct store *st, const struct survey *s, const struct apply_options *o,
 	struct arena *keep, struct apply_result *result, struct err *e)
 {
 	struct applier applier = {.p = p,
@@ -817,7 +852,8 @@ enum rc apply_plan(const struct plan *p, struct store *st, const struct survey *
 	if (p->action_count == 0)
 		return RC_OK;
 	if ((rc = prepare_edit(w, &st->meta, &p->meta, &w->meta)) ||
-		(rc = prepare_edit(w, &st->overlay, &p->overlay, &w->overlay)) || (rc = check_room(w)))
+		(rc = prepare_edit(w, &st->overlay, &p->overlay, &w->overlay)) || (rc = check_room(w)) ||
+		(rc = back_up(w)))
 		return rc;
 	for (size_t i = 0; rc == RC_OK && i < p->action_count; i++) {
 		const struct arena mark = *keep;
@@ -830,9 +866,13 @@ enum rc apply_plan(const struct plan *p, struct store *st, const struct survey *
 		if (o->progress)
 			o->progress(o->self, &progress);
 		rc = carry_out(w, &p->actions[i]);
-		if (rc == RC_OK)
-			result->done++;
 		*keep = mark;
+		if (rc == RC_OK) {
+			result->done++;
+		} else if (p->actions[i].kind == ACTION_REBUILD && !os_write_failed()) {
+			leave_snapshot(w, p->actions[i].index, e);
+			rc = RC_OK;
+		}
 	}
 	if (rc == RC_OK)
 		rc = close_staging(w);

@@ -20,9 +20,11 @@ struct apply_result {
 	bool used_aside;  /* something was set aside */
 };
 
-/* RC_IO with ENOSPC: there is no room, and nothing was written. Any other failure: *result says how far it got; everything
+/* A snapshot that cannot be rebuilt because something cannot be read stays as it is: its findings become FATE_LEFT with the
+ * reason, plan.something_left is set, and the rest goes on.
+ * RC_IO with ENOSPC: there is no room, and nothing was written. Any other failure: *result says how far it got; everything
  * before it holds, nothing is worse than before, and the same run may be made again. */
-CHECKED enum rc apply_plan(const struct plan *p, struct store *st, const struct survey *s, const struct apply_options *o,
+CHECKED enum rc apply_plan(struct plan *p, struct store *st, const struct survey *s, const struct apply_options *o,
 	struct arena *keep, struct apply_result *result, struct err *e);
 
 #endif

@@ -102,7 +102,7 @@ static void say_failure(const struct run *r, const char *about, const struct err
 
 static enum exit_status one_root(struct run *r, const char *root, bool first)
 {
-	struct outcome out = {.root = root, .started_ns = os_calendar_ns()};
+	struct outcome out = {.root = root, .repair = r->opts->verb == VERB_REPAIR, .started_ns = os_calendar_ns()};
 	struct progress_state progress = {.options = &r->report, .terminal = isatty(2) == 1};
 	struct apply_result applied = {0};
 	struct survey s = {0};
@@ -118,8 +118,10 @@ static enum exit_status one_root(struct run *r, const char *root, bool first)
 	const struct arena mark = r->keep;
 	char command[4300];
 
-	(void)snprintf(command, sizeof(command), "containerd-fsck repair %s%s%s%s", *r->opts->sysroot ? "--sysroot " : "",
-		r->opts->sysroot, *r->opts->sysroot ? " " : "", root); /* only told */
+	/* only told; the sysroot is in root already, and must not be put before it again */
+	const size_t before = strlen(r->opts->sysroot);
+	(void)snprintf(command, sizeof(command), "containerd-fsck repair %s%s%s'%s'", before ? "--sysroot '" : "",
+		r->opts->sysroot, before ? "' " : "", root + before);
 	r->report.command = command;
 	const enum rc rc = run_root(r, &out, &st, &s, &p, &applied, &progress, &e);
 	report_progress_end(&progress);
@@ -162,7 +164,9 @@ static enum exit_status all_roots(struct run *r)
 	if (count) {
 		roots = arena_array(&r->keep, count + 1, sizeof(*roots));
 		for (size_t i = 0; roots && i < count; i++)
-			roots[i] = *o->sysroot ? arena_printf(&r->keep, "%s/%s", o->sysroot, o->roots[i]) : o->roots[i];
+			roots[i] = *o->sysroot ? arena_printf(&r->keep, "%s%s%s", o->sysroot, *o->roots[i] == '/' ? "" : "/",
+							 o->roots[i])
+					       : o->roots[i];
 	} else if (store_well_known(o->sysroot, &r->keep, &roots, &e) == RC_OK) {
 		while (roots[count])
 			count++;

@@ -171,11 +171,11 @@ static enum rc read_config(const struct json *j, int rootfs, struct arena *a, st
 	return RC_OK;
 }
 
-enum rc oci_parse(struct span json, struct arena *a, struct oci_doc *out)
+enum rc oci_parse(struct span json, struct arena *a, struct arena scratch, struct oci_doc *out)
 {
 	struct json j = {0};
 	struct oci_doc d = {0};
-	enum rc rc = json_read(json, a, &j);
+	enum rc rc = json_read(json, &scratch, &j);
 
 	if (rc)
 		return rc;

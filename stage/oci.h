@@ -34,7 +34,7 @@ struct oci_doc {
 };
 
 /* RC_CORRUPT: no JSON object; RC_LIMIT: larger or deeper than limits.h allows; RC_NOMEM. */
-CHECKED enum rc oci_parse(struct span json, struct arena *a, struct oci_doc *d);
+CHECKED enum rc oci_parse(struct span json, struct arena *a, struct arena scratch, struct oci_doc *d);
 
 bool oci_is_index_type(struct span media_type);
 bool oci_is_manifest_type(struct span media_type);

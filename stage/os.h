@@ -37,6 +37,10 @@ CHECKED enum rc os_src(int fd, struct src *s, struct err *e);
  * cap bytes. */
 CHECKED enum rc os_read_small(
 	int dir, const char *name, size_t cap, struct arena *a, struct span *bytes, struct err *e);
+/* A file of /proc, which says size 0, whole; NUL after the last byte. RC_LIMIT: above 16 MiB. */
+CHECKED enum rc os_read_proc(const char *path, struct arena *a, struct span *bytes, struct err *e);
+/* Raises the limit of open descriptors as far as allowed and returns it. */
+unsigned os_descriptor_limit(void);
 /* Target of a symbolic link, at most LIMIT_PATH_BYTES; buf holds one more for the NUL. RC_END: no link is there. */
 CHECKED enum rc os_read_link(int dir, const char *name, char *buf, size_t *n, struct err *e);
 

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/xattr.h>
@@ -191,6 +192,51 @@ enum rc os_read_small(int dir, const char *name, size_t cap, struct arena *a, st
 		return rc;
 	*bytes = span_of(at, got);
 	return RC_OK;
+}
+
+enum rc os_read_proc(const char *path, struct arena *a, struct span *bytes, struct err *e)
+{
+	static const size_t most = (size_t)16 << 20;
+	auto_fd fd = open(path, O_RDONLY | O_CLOEXEC);
+	size_t used = 0, cap = 0;
+	uint8_t *at = NULL;
+
+	if (fd < 0)
+		return errno == ENOENT ? RC_END : fail(e, RC_IO, "open %s", path);
+	for (;;) {
+		if (cap - used < 4096) {
+			const size_t more = cap ? cap * 2 : (size_t)64 << 10;
+			if (more > most)
+				return fail(e, RC_LIMIT, "%s is too long", path);
+			at = arena_grow(a, at, cap, more);
+			if (!at)
+				return fail(e, RC_NOMEM, "no memory to read %s", path);
+			cap = more;
+		}
+		const ssize_t step = read(fd, at + used, cap - used - 1);
+		if (step < 0 && errno == EINTR)
+			continue;
+		if (step < 0)
+			return fail(e, RC_IO, "read %s", path);
+		if (step == 0)
+			break;
+		used += (size_t)step;
+	}
+	at[used] = 0;
+	*bytes = span_of(at, used);
+	return RC_OK;
+}
+
+unsigned os_descriptor_limit(void)
+{
+	struct rlimit limit = {.rlim_cur = 256, .rlim_max = 256};
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+		limit.rlim_cur = limit.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &limit); /* what is in force is asked again */
+		(void)getrlimit(RLIMIT_NOFILE, &limit);
+	}
+	return limit.rlim_cur > 1u << 20 ? 1u << 20 : (unsigned)limit.rlim_cur;
 }
 
 enum rc os_read_link(int dir, const char *name, char *buf, size_t *n, struct err *e)
@@ -422,7 +468,22 @@ enum rc os_boot_id(char id[37], struct err *e)
 
 /* ---- change ---- */
 
-static atomic_bool forbidden;
+static atomic_bool forbidden, any_failed;
+
+bool os_write_failed(void)
+{
+	return any_failed;
+}
+
+/* The disk itself refused: not a directory that is in use, not an attribute that a file system has none of. */
+static bool note_failure(void)
+{
+	if (errno == EIO || errno == ENOSPC || errno == EDQUOT || errno == EROFS)
+		any_failed = true;
+	return true;
+}
+
+#define change_failed(e, ...) (note_failure() ? fail((e), RC_IO, __VA_ARGS__) : RC_IO)
 
 void os_write_forbid(void)
 {
@@ -439,7 +500,7 @@ static bool refused(void)
 enum rc os_mkdir(int dir, const char *name, mode_t mode, struct err *e)
 {
 	if (refused() || mkdirat(dir, name, mode))
-		return errno == EEXIST ? RC_END : fail(e, RC_IO, "make directory %s", name);
+		return errno == EEXIST ? RC_END : change_failed(e, "make directory %s", name);
 	return RC_OK;
 }
 
@@ -449,7 +510,7 @@ enum rc os_create(int dir, const char *name, mode_t mode, int *fd, struct err *e
 		refused() ? -1 : openat(dir, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
 
 	if (got < 0)
-		return errno == EEXIST ? RC_END : fail(e, RC_IO, "create %s", name);
+		return errno == EEXIST ? RC_END : change_failed(e, "create %s", name);
 	*fd = got;
 	return RC_OK;
 }
@@ -459,7 +520,7 @@ enum rc os_open_write(int dir, const char *name, int *fd, struct err *e)
 	const int got = refused() ? -1 : open_beneath(dir, name, O_RDWR | O_NONBLOCK);
 
 	if (got < 0)
-		return errno == ENOENT ? RC_END : fail(e, RC_IO, "open %s for writing", name);
+		return errno == ENOENT ? RC_END : change_failed(e, "open %s for writing", name);
 	*fd = got;
 	return RC_OK;
 }
@@ -469,7 +530,7 @@ enum rc os_write(int fd, uint64_t off, const void *buf, size_t n, struct err *e)
 	size_t done = 0;
 
 	if (refused())
-		return fail(e, RC_IO, "write");
+		return change_failed(e, "write");
 	while (done < n) {
 		const ssize_t step = pwrite(fd, (const uint8_t *)buf + done, n - done, (off_t)(off + done));
 		if (step < 0 && errno == EINTR)
@@ -477,7 +538,7 @@ enum rc os_write(int fd, uint64_t off, const void *buf, size_t n, struct err *e)
 		if (step <= 0) {
 			if (step == 0)
 				errno = ENOSPC;
-			return fail(e, RC_IO, "write at byte %llu", (unsigned long long)(off + done));
+			return change_failed(e, "write at byte %llu", (unsigned long long)(off + done));
 		}
 		done += (size_t)step;
 	}
@@ -487,28 +548,28 @@ enum rc os_write(int fd, uint64_t off, const void *buf, size_t n, struct err *e)
 enum rc os_truncate(int fd, uint64_t size, struct err *e)
 {
 	if (refused() || ftruncate(fd, (off_t)size))
-		return fail(e, RC_IO, "set the size to %llu bytes", (unsigned long long)size);
+		return change_failed(e, "set the size to %llu bytes", (unsigned long long)size);
 	return RC_OK;
 }
 
 enum rc os_fsync(int fd, struct err *e)
 {
 	if (refused() || fsync(fd))
-		return fail(e, RC_IO, "sync");
+		return change_failed(e, "sync");
 	return RC_OK;
 }
 
 enum rc os_syncfs(int fd, struct err *e)
 {
 	if (refused() || syncfs(fd))
-		return fail(e, RC_IO, "sync the file system");
+		return change_failed(e, "sync the file system");
 	return RC_OK;
 }
 
 enum rc os_rename(int dir, const char *name, int new_dir, const char *new_name, struct err *e)
 {
 	if (refused() || renameat(dir, name, new_dir, new_name))
-		return fail(e, RC_IO, "rename %s to %s", name, new_name);
+		return change_failed(e, "rename %s to %s", name, new_name);
 	return RC_OK;
 }
 
@@ -517,13 +578,13 @@ enum rc os_rename_new(int dir, const char *name, int new_dir, const char *new_na
 	struct stat st = {0};
 
 	if (refused())
-		return fail(e, RC_IO, "rename %s to %s", name, new_name);
+		return change_failed(e, "rename %s to %s", name, new_name);
 	if (syscall(SYS_renameat2, dir, name, new_dir, new_name, 1u /* RENAME_NOREPLACE */) == 0)
 		return RC_OK;
 	if (errno == EEXIST)
 		return RC_END;
 	if (errno != EINVAL && errno != ENOSYS)
-		return fail(e, RC_IO, "rename %s to %s", name, new_name);
+		return change_failed(e, "rename %s to %s", name, new_name);
 	/* a file system without the flag: nobody else writes here, we hold the lock */
 	if (fstatat(new_dir, new_name, &st, AT_SYMLINK_NOFOLLOW) == 0)
 		return RC_END;
@@ -533,42 +594,42 @@ enum rc os_rename_new(int dir, const char *name, int new_dir, const char *new_na
 enum rc os_unlink(int dir, const char *name, struct err *e)
 {
 	if (refused() || unlinkat(dir, name, 0))
-		return errno == ENOENT ? RC_END : fail(e, RC_IO, "remove %s", name);
+		return errno == ENOENT ? RC_END : change_failed(e, "remove %s", name);
 	return RC_OK;
 }
 
 enum rc os_rmdir(int dir, const char *name, struct err *e)
 {
 	if (refused() || unlinkat(dir, name, AT_REMOVEDIR))
-		return errno == ENOENT ? RC_END : fail(e, RC_IO, "remove directory %s", name);
+		return errno == ENOENT ? RC_END : change_failed(e, "remove directory %s", name);
 	return RC_OK;
 }
 
 enum rc os_link(int dir, const char *name, int new_dir, const char *new_name, struct err *e)
 {
 	if (refused() || linkat(dir, name, new_dir, new_name, 0))
-		return errno == EEXIST ? RC_END : fail(e, RC_IO, "link %s to %s", new_name, name);
+		return errno == EEXIST ? RC_END : change_failed(e, "link %s to %s", new_name, name);
 	return RC_OK;
 }
 
 enum rc os_symlink(const char *target, int dir, const char *name, struct err *e)
 {
 	if (refused() || symlinkat(target, dir, name))
-		return errno == EEXIST ? RC_END : fail(e, RC_IO, "make symbolic link %s", name);
+		return errno == EEXIST ? RC_END : change_failed(e, "make symbolic link %s", name);
 	return RC_OK;
 }
 
 enum rc os_mknod(int dir, const char *name, mode_t mode, dev_t rdev, struct err *e)
 {
 	if (refused() || mknodat(dir, name, mode, rdev))
-		return errno == EEXIST ? RC_END : fail(e, RC_IO, "make node %s", name);
+		return errno == EEXIST ? RC_END : change_failed(e, "make node %s", name);
 	return RC_OK;
 }
 
 enum rc os_chown(int dir, const char *name, uid_t uid, gid_t gid, struct err *e)
 {
 	if (refused() || fchownat(dir, name, uid, gid, AT_SYMLINK_NOFOLLOW))
-		return fail(e, RC_IO, "change the owner of %s", name);
+		return change_failed(e, "change the owner of %s", name);
 	return RC_OK;
 }
 
@@ -578,11 +639,11 @@ enum rc os_chmod(int dir, const char *name, mode_t mode, struct err *e)
 	struct stat st = {0};
 
 	if (refused() || fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW))
-		return fail(e, RC_IO, "change the mode of %s", name);
+		return change_failed(e, "change the mode of %s", name);
 	if (S_ISLNK(st.st_mode))
 		errno = ELOOP;
 	if (S_ISLNK(st.st_mode) || fchmodat(dir, name, mode, 0))
-		return fail(e, RC_IO, "change the mode of %s", name);
+		return change_failed(e, "change the mode of %s", name);
 	return RC_OK;
 }
 
@@ -591,7 +652,7 @@ enum rc os_set_times(int dir, const char *name, struct timespec atime, struct ti
 	const struct timespec times[2] = {atime, mtime};
 
 	if (refused() || utimensat(dir, name, times, AT_SYMLINK_NOFOLLOW))
-		return fail(e, RC_IO, "set the times of %s", name);
+		return change_failed(e, "set the times of %s", name);
 	return RC_OK;
 }
 
@@ -602,7 +663,7 @@ enum rc os_xattr_set(int dir, const char *name, const char *xattr, const void *v
 	if (!through_proc(path, sizeof(path), dir, name))
 		return fail(e, RC_LIMIT, "name too long");
 	if (refused() || lsetxattr(path, xattr, value, n, 0))
-		return fail(e, RC_IO, "set attribute %s of %s", xattr, name);
+		return change_failed(e, "set attribute %s of %s", xattr, name);
 	return RC_OK;
 }
 
@@ -613,6 +674,6 @@ enum rc os_xattr_remove(int dir, const char *name, const char *xattr, struct err
 	if (!through_proc(path, sizeof(path), dir, name))
 		return fail(e, RC_LIMIT, "name too long");
 	if (refused() || lremovexattr(path, xattr))
-		return errno == ENODATA && !forbidden ? RC_END : fail(e, RC_IO, "remove attribute %s of %s", xattr, name);
+		return errno == ENODATA && !forbidden ? RC_END : change_failed(e, "remove attribute %s of %s", xattr, name);
 	return RC_OK;
 }

@@ -12,6 +12,9 @@
 /* For the life of the process: check and show cannot change a disk even by mistake. */
 void os_write_forbid(void);
 
+/* Whether the disk refused a change (EIO, ENOSPC, EDQUOT, EROFS): then no other should be tried. */
+bool os_write_failed(void);
+
 /* RC_END: there already. */
 CHECKED enum rc os_mkdir(int dir, const char *name, mode_t mode, struct err *e);
 /* O_CREAT | O_EXCL, for writing; RC_END: there already. */

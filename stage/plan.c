@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define OUR_LEASE "containerd-fsck"
+#define OUR_LEASE STORE_OWN_LEASE
 #define SNAPSHOT_LABEL "containerd.io/gc.ref.snapshot.overlayfs" /* on a config: the top of its chain */
 #define LEASE_SECONDS ((uint64_t)24 * 3600) /* as containerd's own pulls */
 
@@ -169,9 +169,6 @@ static void need_lease(struct planner *w, size_t ns)
 	meta_put(w, META_PATH(ns, literal("leases"), id, literal("createdat")), encode_time(w, w->o->now_ns));
 	meta_put(w, META_PATH(ns, literal("leases"), id, literal("labels"), literal("containerd.io/gc.expire")),
 		literal(encode_rfc3339(w, w->o->now_ns / 1000000000u + LEASE_SECONDS)));
-	if (w->st->boot_id[0])
-		meta_put(w, META_PATH(ns, literal("leases"), id, literal("labels"), literal(STORE_LEASE_BOOT_LABEL)),
-			literal(w->st->boot_id));
 }
 
 static void lease_content(struct planner *w, size_t ns, struct span digest)
@@ -316,9 +313,16 @@ static void record_finished(struct planner *w)
 
 /* ---- snapshots ---- */
 
-static bool is_extract(struct span key)
+/* An unpacking under way, and no container's layer that happens to be called so. */
+static bool is_extract(const struct store *st, size_t ns, struct span key)
 {
-	return span_starts(key, "extract-");
+	if (!store_is_extract(key))
+		return false;
+	const struct range r = ns == STORE_NONE ? (struct range){0} : st->namespaces[ns].containers;
+	for (size_t i = r.first; i < r.first + r.count; i++)
+		if (span_equal(st->containers[i].snapshot_key, key))
+			return false;
+	return true;
 }
 
 /* Something of a user that must not lose what is under it. */
@@ -326,7 +330,7 @@ static bool is_users(const struct store *st, const struct backend *b)
 {
 	const size_t ns = store_find_namespace(st, b->ns_name);
 
-	if (b->kind == SNAPSHOT_COMMITTED || is_extract(b->user_key))
+	if (b->kind == SNAPSHOT_COMMITTED || is_extract(st, ns, b->user_key))
 		return false;
 	return !(ns != STORE_NONE && st->namespaces[ns].kubernetes && st->boot_proved_new);
 }
@@ -345,7 +349,11 @@ static bool is_seed(const struct planner *w, size_t i)
 		return !is_users(st, b);
 	if (w->s->snapshots[i].verdict == SNAPSHOT_IS_LOST)
 		return true;
-	return b->kind == SNAPSHOT_ACTIVE && is_extract(b->user_key) && st->boot_proved_new;
+	if (b->kind != SNAPSHOT_COMMITTED && (!b->dir_found || !b->dir_is_directory) &&
+		!is_extract(st, store_find_namespace(st, b->ns_name), b->user_key))
+		return !is_users(st, b);
+	return b->kind == SNAPSHOT_ACTIVE && is_extract(st, store_find_namespace(st, b->ns_name), b->user_key) &&
+	       st->boot_proved_new;
 }
 
 /* Marks everything that stands on a marked snapshot. */
@@ -370,9 +378,9 @@ static void seed_meta_only(struct planner *w)
 
 	for (size_t i = 0; i < st->snapshot_count; i++) {
 		const struct snapshot *const s = &st->snapshots[i];
-		if (s->backend != STORE_NONE)
+		if (s->backend != STORE_NONE || st->overlay_elsewhere)
 			continue;
-		const bool disposable = is_extract(s->key) || span_starts(s->key, "sha256:") ||
+		const bool disposable = is_extract(st, s->ns, s->key) || span_starts(s->key, "sha256:") ||
 					(st->namespaces[s->ns].kubernetes && st->boot_proved_new);
 		bool users_child = false;
 		for (size_t k = st->namespaces[s->ns].snapshots.first;
@@ -460,7 +468,8 @@ static void edit_drops(struct planner *w)
 		}
 		if (b->dir_found)
 			add_action(w, ACTION_REMOVE_SNAPSHOT, i,
-				b->kind != SNAPSHOT_COMMITTED && !is_extract(b->user_key)); /* a container's data: aside */
+				b->kind != SNAPSHOT_COMMITTED && /* a container's data: aside */
+					!is_extract(st, store_find_namespace(st, b->ns_name), b->user_key));
 	}
 	for (size_t i = 0; i < st->snapshot_count; i++) {
 		const struct snapshot *const s = &st->snapshots[i];
@@ -480,7 +489,7 @@ static void plan_rebuilds(struct planner *w)
 
 	/* parents before children: implicit directories copy from the layers below. A snapshot's id is younger than its
 	 * parent's but for layers unpacked in parallel, so depth decides, not order. */
-	for (size_t depth = 0, found = 1; found; depth++) {
+	for (size_t depth = 0, found = 1; found && depth <= st->backend_count; depth++) {
 		found = 0;
 		for (size_t i = 0; i < st->backend_count; i++) {
 			size_t d = 0;
@@ -493,6 +502,10 @@ static void plan_rebuilds(struct planner *w)
 						state->proof != STORE_NONE;
 			if (d != depth || (state->verdict != SNAPSHOT_IS_TORN && !unfinished) || w->drop[i])
 				continue;
+			if (st->mounted) {
+				w->left[i] = "containers run on this store: stop them, or repair at the next boot";
+				continue;
+			}
 			add_action(w, ACTION_REBUILD, i, false);
 			w->p->write_bytes += w->s->snapshots[i].rewrite_bytes;
 			w->p->write_inodes += w->s->snapshots[i].rewrite_inodes;
@@ -505,6 +518,7 @@ static void plan_rebuilds(struct planner *w)
 struct image_eval {
 	enum image_verdict verdict;
 	bool damaged, unpacked; /* unpacked: it has, or had, a chain here */
+	bool pinned;            /* its files are lost, and something keeps their records: a pull would say "done" */
 	bool chained;           /* it has a complete one: config and top are set */
 	struct digest config;
 	size_t top;             /* meta.db snapshot */
@@ -592,13 +606,16 @@ static struct image_eval eval_manifest(struct planner *w, size_t ns, const struc
 		if (s == STORE_NONE)
 			continue;
 		in_chain++;
-		r.unpacked = true;
+		/* a manifest for another platform may share the first layers: what was unpacked has its top */
+		r.unpacked = i + 1 == config->diff_id_count;
 		if (w->drop_snapshot[s]) {
 			r.damaged = dropped = true;
 			continue;
 		}
 		const size_t b = w->st->snapshots[s].backend;
-		const enum snapshot_verdict v = b == STORE_NONE ? SNAPSHOT_IS_LOST : w->s->snapshots[b].verdict;
+		const enum snapshot_verdict v = b != STORE_NONE		   ? w->s->snapshots[b].verdict
+						: w->st->overlay_elsewhere ? SNAPSHOT_IS_UNVERIFIED
+									   : SNAPSHOT_IS_LOST;
 		healed |= v == SNAPSHOT_IS_TORN;
 		lost |= v == SNAPSHOT_IS_LOST;
 		unverified |= v == SNAPSHOT_IS_UNVERIFIED || v == SNAPSHOT_IS_UNREADABLE || v == SNAPSHOT_NOT_CHECKED;
@@ -609,7 +626,8 @@ static struct image_eval eval_manifest(struct planner *w, size_t ns, const struc
 		r.why = "a part of it could not be read";
 	} else if (lost) {
 		r.verdict = IMAGE_NEEDS_PULL;
-		r.why = "files of it are lost, and a container keeps the rest in place";
+		r.pinned = true;
+		r.why = "files of it are lost, and a container stands on the rest: remove the container, then run repair again";
 	} else if (top != STORE_NONE && !dropped && in_chain == (paired ? config->diff_id_count : 0)) {
 		r.chained = true;
 		r.config = m->config.digest;
@@ -686,6 +704,10 @@ static struct image_eval eval_image(struct planner *w, size_t ns, const struct d
 			continue;
 		}
 		const struct oci_doc *const doc = doc_of(w, &d->digest);
+		if (!any && (!doc || doc->kind == OCI_CONFIG)) { /* a checkpoint: an index of other things */
+			best = (struct image_eval){.verdict = IMAGE_IS_UNVERIFIED, .why = "it is no image this program knows"};
+			any = true;
+		}
 		if (doc && doc->kind == OCI_INDEX && depth < LIMIT_INDEX_DEPTH) {
 			stack[depth].doc = doc;
 			stack[depth++].next = 0;
@@ -738,7 +760,10 @@ static void plan_images(struct planner *w, struct finding *extra, size_t *extra_
 		const struct image_eval r = image->target_known ? eval_image(w, image->ns, &image->target)
 								: (struct image_eval){.verdict = IMAGE_IS_UNVERIFIED,
 									  .why = "its record names no digest"};
-		*state = (struct image_state){.verdict = r.verdict, .damaged = r.damaged, .why = r.why};
+		*state = (struct image_state){.verdict = r.verdict,
+			.damaged = r.damaged,
+			.pinned = r.pinned,
+			.why = r.why ? r.why : r.verdict == IMAGE_NEEDS_PULL ? "parts of it are not local" : NULL};
 		if (r.chained && is_unreferenced(w, image->ns, &r)) {
 			const size_t c = store_find_content(st, image->ns, &r.config);
 			meta_put(w, META_PATH(image->ns, literal("content"), literal("blob"), st->contents[c].text,
@@ -755,14 +780,14 @@ static void plan_images(struct planner *w, struct finding *extra, size_t *extra_
 			continue;
 		if (!r.damaged)
 			continue; /* nothing of it was lost in this run: the list of images tells what it lacks */
-		const bool droppable = st->namespaces[image->ns].kubernetes && !is_config_name(image->name);
+		const bool droppable = st->namespaces[image->ns].kubernetes && !is_config_name(image->name) && !r.pinned;
 		struct finding *const f = &extra[(*extra_count)++];
 		*f = (struct finding){.problem = P_IMAGE_INCOMPLETE,
 			.subject = SUBJECT_IMAGE,
 			.index = i,
 			.ns = st->namespaces[image->ns].name,
 			.name = image->name,
-			.why = literal(r.why)};
+			.why = literal(state->why)};
 		w->p->total[P_IMAGE_INCOMPLETE]++;
 		if (droppable) {
 			meta_remove(w, META_PATH(image->ns, literal("images"), image->name));
@@ -812,11 +837,15 @@ static void plan_small(struct planner *w)
 			add_action(w, ACTION_REMOVE_STRAY, i, true);
 		else if (s->kind == STRAY_SNAPSHOT_DIR || s->kind == STRAY_SNAPSHOT_NEW || s->kind == STRAY_PROBE ||
 			 (s->kind == STRAY_TMPMOUNT && s->empty && s->is_directory))
-			/* an unknown directory with files in it is not provably nobody's: aside, not gone */
-			add_action(w, ACTION_REMOVE_STRAY, i, s->kind == STRAY_SNAPSHOT_DIR && !s->empty);
+			/* a number the counter has passed and no record has: containerd removed the record, the directory is
+			 * what it would remove next. One the counter has not reached is empty, or the run was halted. */
+			add_action(w, ACTION_REMOVE_STRAY, i, false);
 	}
+	/* in the same boot the container may still run, and its task would tell how it is */
 	for (size_t i = 0; i < st->state_file_count; i++)
-		add_action(w, ACTION_STATE_FILE, i, false);
+		if (st->state_files[i].kind == STATE_UUID ||
+			(st->state_files[i].kind == STATE_CRI_STATUS && st->boot_proved_new))
+			add_action(w, ACTION_STATE_FILE, i, false);
 }
 
 static enum fate fate_of(const struct planner *w, const struct finding *f, const char **left)
@@ -847,7 +876,7 @@ static enum fate fate_of(const struct planner *w, const struct finding *f, const
 	case SUBJECT_BACKEND:
 		if (w->drop[f->index])
 			return problems[f->problem].harm == HARM_STALE ? FATE_REMOVE : FATE_DROP;
-		if (w->s->snapshots[f->index].verdict == SNAPSHOT_IS_TORN)
+		if (w->s->snapshots[f->index].verdict == SNAPSHOT_IS_TORN && !st->mounted)
 			return FATE_REPAIR;
 		*left = w->left[f->index]						    ? w->left[f->index]
 			: w->s->snapshots[f->index].verdict == SNAPSHOT_IS_UNREADABLE ? "its layer, or a part of it, could not be read"
@@ -861,7 +890,10 @@ static enum fate fate_of(const struct planner *w, const struct finding *f, const
 	case SUBJECT_INGEST:
 		return w->s->ingests[f->index].verdict == INGEST_IS_COMPLETE ? FATE_REPAIR : FATE_REMOVE;
 	case SUBJECT_STATE_FILE:
-		return FATE_REPAIR;
+		if (st->state_files[f->index].kind == STATE_UUID || st->boot_proved_new)
+			return FATE_REPAIR;
+		*left = "containerd may have run since the machine started, and know better";
+		return FATE_LEFT;
 	case SUBJECT_INGEST_RECORD:
 	case SUBJECT_LEASE:
 	case SUBJECT_STRAY:

@@ -47,6 +47,7 @@ struct image_state {
 	bool damaged;               /* something of it was found wrong in this run */
 	const char *why;            /* a phrase; NULL for a whole image */
 	bool name_dropped;
+	bool pinned;                /* a pull cannot heal it: see why */
 };
 
 struct plan {
@@ -58,7 +59,6 @@ struct plan {
 	size_t finding_count;
 	uint64_t total[P_COUNT];
 	uint64_t write_bytes, write_inodes; /* what the actions put on the disk, without the databases */
-	/* by subject, for the counts of the summary: every finding, listed or not, has one of these fates */
 	bool nothing_wrong; /* no finding but notes */
 	bool something_left; /* after the plan: a finding that stays, or could not be checked */
 };

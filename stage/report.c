@@ -177,6 +177,12 @@ static const char *verdict_name(enum image_verdict v)
 	return names[v];
 }
 
+/* Every action of the plan was carried out. */
+static bool was_done(const struct outcome *o)
+{
+	return o->applied && !o->failure && !o->applied->interrupted;
+}
+
 /* Whole digests fill a line twice: on the console twelve digits are enough to tell them apart. */
 static void put_message(struct sink *s, const struct finding *f, bool whole)
 {
@@ -255,8 +261,8 @@ static void put_findings(struct sink *s, const struct outcome *o, const struct r
 			put_message(s, f, options->verbose);
 			putf(s, " [%s]\n",
 				id == P_IMAGE_INCOMPLETE && f->subject == SUBJECT_IMAGE
-					? image_word(&p->images[f->index], options->repair && !o->failure)
-					: fate_word(f->fate, options->repair && !o->failure));
+					? image_word(&p->images[f->index], was_done(o))
+					: fate_word(f->fate, was_done(o)));
 			if (f->left)
 				putf(s, "        because %s\n", f->left);
 			shown++;
@@ -303,7 +309,7 @@ static void put_pulls(struct sink *s, const struct outcome *o, const struct repo
 
 	for (size_t i = 0; i < st->image_count; i++) {
 		const struct image *const image = &st->images[i];
-		if (o->plan->images[i].verdict != IMAGE_NEEDS_PULL)
+		if (o->plan->images[i].verdict != IMAGE_NEEDS_PULL || o->plan->images[i].pinned)
 			continue;
 		if (st->namespaces[image->ns].kubernetes) {
 			kubelet = true;
@@ -353,9 +359,9 @@ static void put_summary(struct sink *s, const struct outcome *o, const struct re
 				size_text(o->survey->bytes_read).text, (unsigned long long)o->survey->entries_compared);
 		return;
 	}
-	putf(s, "found: %llu damaged %s that local data can put right, %llu lost %s, %llu %s",
-		(unsigned long long)torn, plural(torn, "thing", "things"), (unsigned long long)lost,
-		plural(lost, "thing", "things"), (unsigned long long)stale, plural(stale, "leftover", "leftovers"));
+	putf(s, "found: %llu damaged %s, %llu lost %s, %llu %s", (unsigned long long)torn, plural(torn, "thing", "things"),
+		(unsigned long long)lost, plural(lost, "thing", "things"), (unsigned long long)stale,
+		plural(stale, "leftover", "leftovers"));
 	if (unchecked)
 		putf(s, ", %llu that could not be read", (unsigned long long)unchecked);
 	puts_to(s, "\n");
@@ -371,7 +377,7 @@ static void put_summary(struct sink *s, const struct outcome *o, const struct re
 		putf(s, "the databases as they were: %s/%s\n", o->root, o->applied->backup);
 	if (o->applied->used_aside)
 		putf(s, "what was set aside: %s/" STORE_OWN_DIR "/aside\n", o->root);
-	if (o->applied->interrupted)
+	if (o->applied->interrupted || o->failure)
 		puts_to(s, "stopped between two actions; run again for the rest\n");
 	else if (p->something_left)
 		puts_to(s, "some of it is left, see above\n");
@@ -463,7 +469,12 @@ static void put_json_body(struct sink *s, const struct outcome *o)
 	put_json_string(s, span_of_string(o->root));
 	putf(s, ",\"started\":%llu,\"seconds\":%.3f,\"exit_status\":%d,\"mode\":\"%s\"",
 		(unsigned long long)(o->started_ns / 1000000000u), (double)o->elapsed_ns / 1e9, o->status,
-		o->applied ? "repair" : "check");
+		o->repair ? "repair" : "check");
+	if (o->refusal != STORE_OPENED)
+		putf(s, ",\"refusal\":\"%s\"",
+			o->refusal == STORE_RUNNING	   ? "containerd is running"
+			: o->refusal == STORE_NOT_A_ROOT ? "not a containerd root"
+							   : "no such directory");
 	if (o->failure) {
 		put_json_field(s, "failure", span_of_string(o->failure->text));
 		if (o->failure->sys_errno)

@@ -32,6 +32,7 @@ struct outcome {
 	const struct plan *plan;     /* NULL if it was not made */
 	const struct apply_result *applied; /* NULL for check */
 	const struct err *failure;   /* NULL, or why the run ended early */
+	bool repair;                 /* asked for, whether or not it came to it */
 	enum store_refusal refusal;
 	uint64_t started_ns, elapsed_ns; /* calendar, for labels; duration */
 	size_t peak_bytes;

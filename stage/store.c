@@ -2,6 +2,8 @@
 #include "store.h"
 
 #include <dirent.h>
+#include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +13,9 @@
 
 /* bytes; a file that holds one short text: an ingest's ref or total, the uuid, a CRI status, our boot record */
 #define SMALL_FILE_BYTES ((size_t)64 << 10)
+
+/* seconds; containerd's own clients lease for at most a day, and a zone may differ by one */
+#define LEASE_SECONDS_MAX ((int64_t)49 * 3600)
 
 /* schema numbers, minor part: containerd 1.3-1.7 write 3, 2.x writes 4 (containerd 2.3: core/metadata/migrations.go) */
 #define SCHEMA_OLDEST 3
@@ -206,7 +211,7 @@ static enum rc add_content(struct loader *l, const struct bolt_item *item, void 
 {
 	const struct in_namespace *const in = context;
 	struct bolt_bucket b = {0};
-	struct span size = {0};
+	struct span size = {0}, created = {0};
 	enum rc rc;
 
 	struct content *const c = PUSH(l->st, contents, content_count);
@@ -226,6 +231,9 @@ static enum rc add_content(struct loader *l, const struct bolt_item *item, void 
 	c->size = (uint64_t)span_varint(&size);
 	if (size.bad)
 		return bad_record(l, META_PATH, "content", item->key);
+	if ((rc = optional(get_value(l, &b, "createdat", &created))))
+		return rc;
+	c->created_ns = decode_time_ns(created);
 	return get_labels(l, &b, &c->labels);
 }
 
@@ -248,18 +256,37 @@ static enum rc add_ingest_record(struct loader *l, const struct bolt_item *item,
 	return optional(get_value(l, &b, "expected", &r->expected));
 }
 
-/* RFC 3339 as Go writes it: enough to tell a time from anything else, since the time itself is never compared. */
-static bool is_rfc3339(struct span s)
+static bool take_digits(struct span *s, unsigned count, int64_t *value)
 {
-	static const char shape[] = "dddd-dd-ddTdd:dd:dd";
-
-	if (s.left < sizeof(shape))
-		return false;
-	for (size_t i = 0; i + 1 < sizeof(shape); i++)
-		if (shape[i] == 'd' ? s.at[i] < '0' || s.at[i] > '9' : s.at[i] != (uint8_t)shape[i])
+	*value = 0;
+	for (unsigned i = 0; i < count; i++) {
+		const uint8_t c = span_u8(s);
+		if (s->bad || c < '0' || c > '9')
 			return false;
-	const uint8_t last = s.at[s.left - 1];
-	return last == 'Z' || (last >= '0' && last <= '9');
+		*value = *value * 10 + (c - '0');
+	}
+	return true;
+}
+
+static bool take_char(struct span *s, uint8_t want)
+{
+	return span_u8(s) == want && !s->bad;
+}
+
+/* RFC 3339 as Go writes it; seconds since 1970, the zone of at most a day left out of account. */
+static bool parse_rfc3339(struct span s, int64_t *unix_s)
+{
+	int64_t year, month, day, hour, minute, second;
+
+	if (!take_digits(&s, 4, &year) || !take_char(&s, '-') || !take_digits(&s, 2, &month) || !take_char(&s, '-') ||
+		!take_digits(&s, 2, &day) || !take_char(&s, 'T') || !take_digits(&s, 2, &hour) || !take_char(&s, ':') ||
+		!take_digits(&s, 2, &minute) || !take_char(&s, ':') || !take_digits(&s, 2, &second) || s.left == 0)
+		return false;
+	/* days of the civil calendar, in years that begin in March */
+	const int64_t y = month <= 2 ? year - 1 : year, m = month <= 2 ? month + 9 : month - 3;
+	const int64_t days = y * 365 + y / 4 - y / 100 + y / 400 + (m * 153 + 2) / 5 + day - 1 - 719468;
+	*unix_s = days * 86400 + hour * 3600 + minute * 60 + second;
+	return true;
 }
 
 static enum rc add_leased_snapshot(struct loader *l, const struct bolt_item *item, void *context)
@@ -278,6 +305,7 @@ static enum rc add_lease(struct loader *l, const struct bolt_item *item, void *c
 {
 	const struct in_namespace *const in = context;
 	struct bolt_bucket b = {0}, snapshots = {0};
+	struct span created = {0};
 	enum rc rc;
 
 	if (!item->is_bucket)
@@ -290,7 +318,11 @@ static enum rc add_lease(struct loader *l, const struct bolt_item *item, void *c
 	if ((rc = bolt_bucket_of(item, &b)) || (rc = get_labels(l, &b, &lease->labels)))
 		return rc;
 	const struct span *const expire = labels_get(&lease->labels, "containerd.io/gc.expire");
-	lease->expires = expire && is_rfc3339(*expire);
+	int64_t until = 0;
+	/* both stamps are in the record, so no clock is asked. A lease for longer than any client's operation is a person's
+	 * pin, and a creation time that does not decode proves nothing. */
+	lease->expires = expire && parse_rfc3339(*expire, &until) && optional(get_value(l, &b, "createdat", &created)) == RC_OK &&
+			 decode_time_ns(created) > 0 && until - decode_time_ns(created) / 1000000000 <= LEASE_SECONDS_MAX;
 	rc = get_bucket(l, &b, "snapshots", &snapshots);
 	return rc ? optional(rc) : each_in(l, &snapshots, "overlayfs", add_leased_snapshot, lease);
 }
@@ -448,7 +480,7 @@ static void split_backend_key(struct backend *b)
 static enum rc add_backend(struct loader *l, const struct bolt_item *item, void *context)
 {
 	struct bolt_bucket bucket = {0};
-	struct span id = {0}, kind = {0}, inodes = {0};
+	struct span id = {0}, kind = {0}, inodes = {0}, created = {0};
 	enum rc rc;
 
 	(void)context;
@@ -463,6 +495,7 @@ static enum rc add_backend(struct loader *l, const struct bolt_item *item, void 
 		(rc = optional(get_value(l, &bucket, "kind", &kind))) ||
 		(rc = optional(get_value(l, &bucket, "parent", &b->parent))) ||
 		(rc = optional(get_value(l, &bucket, "inodes", &inodes))) ||
+		(rc = optional(get_value(l, &bucket, "createdat", &created))) ||
 		(rc = get_labels(l, &bucket, &b->labels)))
 		return rc;
 	b->id = span_uvarint(&id);
@@ -470,6 +503,7 @@ static enum rc add_backend(struct loader *l, const struct bolt_item *item, void 
 	if (id.bad || kind.bad || kind_byte < SNAPSHOT_VIEW || kind_byte > SNAPSHOT_COMMITTED || b->id == 0)
 		return bad_record(l, OVERLAY_PATH, "snapshot", item->key);
 	b->kind = (enum snapshot_kind)kind_byte;
+	b->created_ns = decode_time_ns(created);
 	if (b->kind == SNAPSHOT_COMMITTED && inodes.left) {
 		const int64_t count = span_varint(&inodes);
 		b->inodes = inodes.bad || count < 0 ? 0 : (uint64_t)count;
@@ -549,6 +583,14 @@ static enum rc read_overlay(struct loader *l, struct backend ***by_id_out)
 			b->parent_index = store_find_backend(st, b->parent);
 		if (b->parent_index != STORE_NONE)
 			st->backends[b->parent_index].children++;
+	}
+	for (size_t i = 0; i < st->backend_count; i++) {
+		size_t steps = 0;
+		for (size_t at = i; at != STORE_NONE; at = st->backends[at].parent_index)
+			if (++steps > LIMIT_LAYERS || steps > st->backend_count)
+				return add_fault(st, OVERLAY_PATH, STORE_DB_RECORD,
+					"the parents of snapshot %llu go round in a circle, or are more than %d",
+					(unsigned long long)st->backends[i].id, LIMIT_LAYERS);
 	}
 	struct parents_context in = {by_id};
 	*by_id_out = by_id;
@@ -660,11 +702,10 @@ static enum rc read_blobs(struct store *st, struct arena scratch, struct err *e)
 			struct digest d;
 			struct stat found = {0};
 			char text[DIGEST_TEXT_BYTES];
-			rc = os_stat(dir, names[i].name, &found, e);
+			struct err why = {0};
+			rc = os_stat(dir, names[i].name, &found, &why);
 			if (rc == RC_END)
 				continue;
-			if (rc)
-				return rc;
 			if (digest_parse_hex((enum digest_kind)kind, span_of_string(names[i].name), &d)) {
 				rc = add_stray(st, path, names[i].name, STRAY_BLOB_NAME, S_ISDIR(found.st_mode), false, e);
 				if (rc)
@@ -681,6 +722,7 @@ static enum rc read_blobs(struct store *st, struct arena scratch, struct err *e)
 				.inode = found.st_ino,
 				.mode = found.st_mode & 07777,
 				.regular = S_ISREG(found.st_mode),
+				.unreadable = rc ? why.sys_errno : S_ISLNK(found.st_mode) ? ELOOP : 0,
 				.ingest = STORE_NONE};
 			if (b->text.bad)
 				return no_memory(e);
@@ -765,7 +807,14 @@ static enum rc read_ingests(struct store *st, struct arena scratch, struct err *
 			return no_memory(e);
 		in->name = span_of_string(name);
 		in->record = STORE_NONE;
-		rc = read_ingest(st, name, in, e);
+		struct err why = {0};
+		rc = read_ingest(st, name, in, &why);
+		if (rc == RC_IO) {
+			in->unreadable = why.sys_errno ? why.sys_errno : EIO;
+			rc = RC_OK;
+		} else if (rc) {
+			*e = why;
+		}
 	}
 	return rc;
 }
@@ -836,13 +885,13 @@ static enum rc read_snapshot_dirs(struct store *st, struct backend **by_id, stru
 		const char *const name = names[i].name;
 		struct stat found = {0};
 		uint64_t id = 0;
-		rc = os_stat(st->snapshots_dir, name, &found, e);
-		if (rc == RC_END) {
-			rc = RC_OK;
+		struct err why = {0};
+		rc = os_stat(st->snapshots_dir, name, &found, &why);
+		if (rc == RC_IO) /* it is there, and whoever opens it will be told what is wrong with it */
+			found.st_mode = S_IFDIR;
+		else if (rc)
 			continue;
-		}
-		if (rc)
-			break;
+		rc = RC_OK;
 		const bool is_directory = S_ISDIR(found.st_mode);
 		const bool number = parse_decimal(span_of_string(name), &id) == RC_OK;
 		struct backend *const b = number ? backend_by_id(by_id, st->backend_count, id) : NULL;
@@ -876,23 +925,23 @@ static enum rc find_prefixed(struct store *st, const char *dir_name, const char 
 	struct os_name *names = NULL;
 	struct stat here = {0};
 	size_t count = 0;
-	enum rc rc = os_open_dir(st->dir, dir_name, &dir, e);
+	struct err why = {0};
+	enum rc rc = os_open_dir(st->dir, dir_name, &dir, &why);
 
-	if (rc == RC_END || rc == RC_CORRUPT)
-		return RC_OK;
-	if (rc || (rc = os_list(dir, &scratch, &names, &count, e)) || (rc = os_stat_fd(dir, &here, e)))
-		return rc;
+	if (rc == RC_OK && (rc = os_list(dir, &scratch, &names, &count, &why)) == RC_OK)
+		rc = os_stat_fd(dir, &here, &why);
+	if (rc) /* leftovers that cannot be seen are left */
+		return rc == RC_NOMEM ? no_memory(e) : RC_OK;
 	for (size_t i = 0; rc == RC_OK && i < count; i++) {
 		struct stat found = {0};
 		if (strncmp(names[i].name, prefix, strlen(prefix)) != 0)
 			continue;
-		rc = os_stat(dir, names[i].name, &found, e);
-		if (rc == RC_END || (rc == RC_OK && found.st_dev != here.st_dev)) { /* a mount point is in use */
+		rc = os_stat(dir, names[i].name, &found, &why);
+		if (rc || found.st_dev != here.st_dev) { /* a mount point is in use */
 			rc = RC_OK;
 			continue;
 		}
-		if (rc == RC_OK)
-			rc = add_stray(st, dir_name, names[i].name, kind, S_ISDIR(found.st_mode),
+		rc = add_stray(st, dir_name, names[i].name, kind, S_ISDIR(found.st_mode),
 				S_ISDIR(found.st_mode) && is_empty_dir(dir, names[i].name, scratch), e);
 	}
 	return rc;
@@ -903,20 +952,6 @@ static bool all_zero(struct span s)
 	for (size_t i = 0; i < s.left; i++)
 		if (s.at[i])
 			return false;
-	return true;
-}
-
-static bool is_uuid(struct span s)
-{
-	static const char shape[] = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
-
-	if (s.left != sizeof(shape) - 1)
-		return false;
-	for (size_t i = 0; i < s.left; i++) {
-		const uint8_t c = s.at[i] | 0x20; /* lower case, and '-' stays */
-		if (shape[i] == '-' ? s.at[i] != '-' : !((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f')))
-			return false;
-	}
 	return true;
 }
 
@@ -938,15 +973,17 @@ static enum rc read_state_files(struct store *st, struct arena scratch, struct e
 	enum rc rc = os_open_dir(st->dir, STORE_INTROSPECTION_DIR, &introspection, e);
 
 	if (rc == RC_OK) {
-		rc = os_read_small(introspection, "uuid", SMALL_FILE_BYTES, &scratch, &text, e);
-		if (rc == RC_OK && !is_uuid(text))
+		struct err why = {0};
+		rc = os_read_small(introspection, "uuid", SMALL_FILE_BYTES, &scratch, &text, &why);
+		/* any other text may be a form of UUID that Go reads */
+		if (rc == RC_OK && (text.left == 0 || memchr(text.at, 0, text.left)))
 			rc = add_state_file(st, STORE_INTROSPECTION_DIR, "uuid", STATE_UUID, STORE_NONE,
-				text.left == 0	 ? "is empty"
-				: all_zero(text) ? "holds only zero bytes"
-						 : "holds no UUID",
-				e);
+				text.left ? "holds zero bytes" : "is empty", e);
+		else if (rc == RC_IO)
+			rc = add_state_file(st, STORE_INTROSPECTION_DIR, "uuid", STATE_UNREADABLE, STORE_NONE,
+				strerror(why.sys_errno), e);
 	}
-	if (rc == RC_IO || rc == RC_NOMEM)
+	if (rc == RC_NOMEM)
 		return rc;
 	const size_t ns = store_find_namespace(st, span_of_string(STORE_KUBERNETES));
 	if (ns == STORE_NONE || os_open_dir(st->dir, STORE_CRI_DIR, &cri, e) ||
@@ -961,21 +998,24 @@ static enum rc read_state_files(struct store *st, struct arena scratch, struct e
 		const char *const id = arena_string(st->keep, st->containers[i].id);
 		if (!id)
 			return no_memory(e);
-		rc = os_open_dir(containers, id, &dir, e);
-		if (rc == RC_END || rc == RC_CORRUPT)
+		struct err ignored = {0};
+		if (os_open_dir(containers, id, &dir, &ignored))
 			continue; /* a sandbox, or a container that CRI does not know: not ours to make up */
-		if (rc)
-			return rc;
 		text = (struct span){0};
-		rc = os_read_small(dir, "status", SMALL_FILE_BYTES, &local, &text, e);
-		if (rc == RC_IO || rc == RC_NOMEM)
-			return rc;
-		if (rc == RC_END || (rc == RC_OK && all_zero(text))) {
+		struct err why = {0};
+		rc = os_read_small(dir, "status", SMALL_FILE_BYTES, &local, &text, &why);
+		if (rc == RC_NOMEM)
+			return no_memory(e);
+		if (rc == RC_IO || rc == RC_END || (rc == RC_OK && all_zero(text))) {
 			const char *const path = arena_printf(st->keep, STORE_CRI_DIR "/containers/%s", id);
 			if (!path)
 				return no_memory(e);
-			rc = add_state_file(st, path, "status", STATE_CRI_STATUS, i,
-				rc == RC_END ? "is missing" : text.left ? "holds only zero bytes" : "is empty", e);
+			rc = add_state_file(st, path, "status", rc == RC_IO ? STATE_UNREADABLE : STATE_CRI_STATUS, i,
+				rc == RC_IO    ? strerror(why.sys_errno)
+				: rc == RC_END ? "is missing"
+				: text.left    ? "holds only zero bytes"
+					       : "is empty",
+				e);
 			if (rc)
 				return rc;
 		}
@@ -1023,30 +1063,70 @@ enum rc store_well_known(const char *sysroot, struct arena *a, const char ***roo
 	return RC_OK;
 }
 
+/* Whether an overlay mount has this store's snapshots in it. containerd shortens long options to names relative to
+ * snapshots/ (containerd 2.3: core/mount/mount_linux.go): those could be anybody's, and are taken for ours. */
+static bool is_mounted(const char *real_path, struct arena scratch)
+{
+	struct span all = {0};
+	struct err ignored = {0};
+	const char *const ours = arena_printf(&scratch, "=%s/" STORE_OVERLAY_DIR "/snapshots/", real_path);
+	const char *const more = arena_printf(&scratch, ":%s/" STORE_OVERLAY_DIR "/snapshots/", real_path);
+
+	if (!ours || !more || os_read_proc("/proc/self/mountinfo", &scratch, &all, &ignored))
+		return false; /* no /proc: nothing can be said, and containerd could not have run either */
+	for (char *line = (char *)(uintptr_t)all.at; line && *line;) {
+		char *const end = strchr(line, '\n');
+		if (end)
+			*end = 0;
+		const char *const options = strstr(line, " - overlay ");
+		const char *const lower = options ? strstr(options, "lowerdir=") : NULL;
+		if (options && (strstr(options, ours) || strstr(options, more) || (lower && lower[9] != '/')))
+			return true;
+		line = end ? end + 1 : NULL;
+	}
+	return false;
+}
+
 /* Leases and half-done work may be dropped only if containerd has not run since this boot. The proof is a state directory
- * that does not exist yet: it is on a tmpfs and containerd makes it when it starts. A clock is never asked. */
+ * that does not exist yet: it is on a tmpfs and containerd makes it when it starts. For a root that is none of the known,
+ * no known state directory may exist. A clock is never asked. */
 static enum rc judge_boot(struct store *st, const char *sysroot, struct arena scratch, struct err *e)
 {
-	auto_fd state = -1;
-	struct err ignored = {0};
-	const char *state_path = "/run/containerd";
+	char real[PATH_MAX];
 	const enum rc rc = os_boot_id(st->boot_id, e);
+	const char *found = NULL, *looked = NULL;
+	bool known = false;
 
 	if (rc == RC_IO)
 		return rc;
-	const size_t length = strlen(st->path);
-	for (size_t i = 0; i < sizeof(known_roots) / sizeof(known_roots[0]); i++) {
-		const size_t n = strlen(known_roots[i].root);
-		if (length >= n && strcmp(st->path + length - n, known_roots[i].root) == 0)
-			state_path = known_roots[i].state;
+	if (!realpath(st->path, real))
+		return fail(e, RC_IO, "resolve %s", st->path);
+	st->mounted = is_mounted(real, scratch);
+	const size_t length = strlen(real);
+	for (unsigned pass = 0; pass < 2 && !found && (pass == 0 || !known); pass++) {
+		for (size_t i = 0; i < sizeof(known_roots) / sizeof(known_roots[0]); i++) {
+			const size_t n = strlen(known_roots[i].root);
+			auto_fd state = -1;
+			struct err ignored = {0};
+			if (pass == 0 && !(length >= n && strcmp(real + length - n, known_roots[i].root) == 0))
+				continue;
+			known |= pass == 0;
+			const char *const path = arena_printf(st->keep, "%s%s", sysroot, known_roots[i].state);
+			if (!path)
+				return no_memory(e);
+			looked = path;
+			if (os_open_root(path, &state, &ignored) != RC_END) {
+				found = path;
+				break;
+			}
+		}
 	}
-	const char *const path = arena_printf(&scratch, "%s%s", sysroot, state_path);
-	if (!path)
-		return no_memory(e);
-	st->boot_proved_new = os_open_root(path, &state, &ignored) == RC_END;
-	st->boot_evidence = arena_printf(st->keep, "%s %s", path,
-		st->boot_proved_new ? "does not exist: containerd has not run since the machine started"
-				    : "exists: containerd may have run since the machine started");
+	st->boot_proved_new = !found && !st->mounted;
+	st->boot_evidence = st->mounted ? "containers run on this store"
+			    : found	    ? arena_printf(st->keep, "%s exists: containerd may have run since the machine started", found)
+			    : known	    ? arena_printf(st->keep,
+					       "%s does not exist: containerd has not run since the machine started", looked)
+					    : "no state directory exists: containerd has not run since the machine started";
 	return st->boot_evidence ? RC_OK : no_memory(e);
 }
 
@@ -1106,11 +1186,16 @@ static enum rc judge_sequences(struct store *st)
 	if (rc == RC_OK && st->backend_count == 0 && st->overlay_sequence == 0 && st->snapshot_count)
 		rc = add_fault(st, OVERLAY_PATH, STORE_DB_ROLLED_BACK, "is empty, and meta.db has %zu snapshots in it",
 			st->snapshot_count);
+	/* a namespace that meta.db does not know may have been deleted, its snapshots not collected yet: only if meta.db knows
+	 * none of them at all is that a sign of its age */
+	size_t known = 0;
+	for (size_t i = 0; i < st->namespace_count; i++)
+		known += st->namespaces[i].overlay_sequence > 0;
 	for (size_t i = 0; rc == RC_OK && i < st->backend_count; i++) {
 		const struct backend *const b = &st->backends[i];
 		const size_t ns = b->user_key.left ? store_find_namespace(st, b->ns_name) : STORE_NONE;
 		const uint64_t sequence = ns == STORE_NONE ? 0 : st->namespaces[ns].overlay_sequence;
-		if (b->user_key.left && b->number > sequence + 1) {
+		if (b->user_key.left && b->number > sequence + 1 && (ns != STORE_NONE || !known)) {
 			char shown[100];
 			(void)escape(shown, sizeof(shown), b->key); /* a cut name is still a name */
 			return add_fault(st, META_PATH, STORE_DB_ROLLED_BACK,
@@ -1121,6 +1206,7 @@ static enum rc judge_sequences(struct store *st)
 	return rc;
 }
 
+/* fd stays -1 for what is not there, or is a link. */
 static enum rc open_optional_dir(int dir, const char *name, int *fd, struct err *e)
 {
 	const enum rc rc = os_open_dir(dir, name, fd, e);
@@ -1156,10 +1242,78 @@ static enum rc judge_missing(struct store *st)
 	if (st->meta.present && st->schema == 0 && holds && st->fault_count == 0)
 		return add_fault(st, META_PATH, STORE_DB_ROLLED_BACK,
 			"is empty, and the store holds %zu blobs and %zu snapshots", st->blob_count, st->backend_count);
-	if (!st->overlay.present && st->snapshot_count)
+	if (st->overlay.dir < 0 && st->snapshot_count)
+		st->overlay_elsewhere = true;
+	else if (!st->overlay.present && st->snapshot_count)
 		return add_fault(st, OVERLAY_PATH, STORE_DB_MISSING, "is not there, and meta.db has %zu snapshots in it",
 			st->snapshot_count);
 	return RC_OK;
+}
+
+/* seconds; a power cut takes what was written within the last minute or two, never what is older */
+#define CUT_REACH_S ((int64_t)600)
+
+/* Whether things were made over a longer time than a power cut can undo. Differences of one machine's stamps, no clock. */
+struct span_of_time {
+	int64_t first_ns, last_ns;
+};
+
+static void include_time(struct span_of_time *t, int64_t ns)
+{
+	if (ns && (!t->first_ns || ns < t->first_ns))
+		t->first_ns = ns;
+	if (ns > t->last_ns)
+		t->last_ns = ns;
+}
+
+static bool outlasts_a_cut(const struct span_of_time *t)
+{
+	return (t->last_ns - t->first_ns) / 1000000000 > CUT_REACH_S;
+}
+
+/* A link that we do not follow, or all gone that was made over a long time: a disk that is not mounted yet. */
+static enum rc judge_dir(struct store *st, int parent, const char *name, const char *path, size_t found,
+	const struct span_of_time *made, const char *what, size_t count)
+{
+	struct stat seen = {0};
+	struct err ignored = {0};
+	const bool there = parent >= 0 && os_stat(parent, name, &seen, &ignored) == RC_OK;
+
+	if (!count || (!(there && S_ISLNK(seen.st_mode)) && (found || !outlasts_a_cut(made))))
+		return RC_OK;
+	return add_fault(st, path, STORE_DIR_UNUSABLE, "%s, and the database has %zu %s: %s",
+		!there			? "is not there"
+		: S_ISLNK(seen.st_mode) ? "is a symbolic link"
+					: "is empty",
+		count, what,
+		there && S_ISLNK(seen.st_mode) ? "bind-mount what it leads to in its place" : "mount what belongs there");
+}
+
+static enum rc judge_dirs(struct store *st)
+{
+	struct span_of_time contents = {0}, snapshots = {0};
+	size_t files = 0, dirs = 0;
+	auto_fd content = -1;
+	enum rc rc;
+
+	for (size_t i = 0; i < st->blob_count; i++)
+		files += st->blob_files[i].ingest == STORE_NONE;
+	for (size_t i = 0; i < st->content_count; i++)
+		include_time(&contents, st->contents[i].created_ns);
+	for (size_t i = 0; i < st->backend_count; i++) {
+		dirs += st->backends[i].dir_found;
+		include_time(&snapshots, st->backends[i].created_ns);
+	}
+	struct err ignored = {0};
+	if (os_open_dir(st->dir, STORE_CONTENT_DIR, &content, &ignored))
+		content = -1; /* an answer too */
+	if ((rc = judge_dir(st, st->dir, STORE_CONTENT_DIR, STORE_CONTENT_DIR, files, &contents, "blobs", st->content_count)) ||
+		st->fault_count ||
+		(rc = judge_dir(st, content, "blobs", STORE_CONTENT_DIR "/blobs", files, &contents, "blobs",
+			 st->content_count)))
+		return rc;
+	return judge_dir(st, st->overlay.dir, "snapshots", STORE_OVERLAY_DIR "/snapshots", dirs, &snapshots, "snapshots",
+		st->backend_count);
 }
 
 static enum rc load(struct store *st, const char *sysroot, struct arena scratch, struct err *e)
@@ -1178,7 +1332,11 @@ static enum rc load(struct store *st, const char *sysroot, struct arena scratch,
 	if ((rc = read_blobs(st, scratch, e)) || (rc = read_ingests(st, scratch, e)) || (rc = add_downloads(st, e)) ||
 		(rc = read_snapshot_dirs(st, by_id, scratch, e)) || (rc = read_intents(st, by_id, scratch, e)))
 		return rc;
-	if (st->fault_count == 0 && ((rc = judge_missing(st)) || (rc = judge_sequences(st))))
+	if (st->fault_count == 0 && (rc = judge_missing(st)))
+		return rc;
+	if (st->fault_count == 0 && (rc = judge_dirs(st)))
+		return rc;
+	if (st->fault_count == 0 && !st->overlay_elsewhere && (rc = judge_sequences(st)))
 		return rc;
 	if (st->fault_count)
 		return RC_OK;
@@ -1319,8 +1477,16 @@ size_t store_find_namespace(const struct store *st, struct span key)
 
 bool lease_is_stale(const struct store *st, const struct lease *l)
 {
-	const struct span *const ours = labels_get(&l->labels, STORE_LEASE_BOOT_LABEL);
-	return l->expires && st->boot_proved_new && !(ours && st->boot_id[0] && span_is(*ours, st->boot_id));
+	return l->expires && st->boot_proved_new && !span_is(l->id, STORE_OWN_LEASE);
+}
+
+bool store_is_extract(struct span key)
+{
+	const uint8_t *const space = key.left ? memchr(key.at, ' ', key.left) : NULL;
+	struct digest d;
+
+	return span_starts(key, "extract-") && space &&
+	       digest_parse(span_of(space + 1, key.left - (size_t)(space + 1 - key.at)), &d) == RC_OK;
 }
 
 const char *store_blob_path(const struct digest *d, struct arena *a)

@@ -54,6 +54,7 @@ struct content {
 	struct digest digest;
 	bool digest_known;
 	uint64_t size;
+	int64_t created_ns; /* Unix time, 0 unknown */
 	struct labels labels;
 	size_t blob; /* index into blobs, SIZE_MAX: no such file */
 };
@@ -70,7 +71,7 @@ struct lease {
 	size_t ns;
 	struct span id;
 	struct labels labels;
-	bool expires; /* has a containerd.io/gc.expire that parses */
+	bool expires; /* has a containerd.io/gc.expire at most LEASE_SECONDS_MAX after its creation */
 	struct span *snapshots; /* keys it holds, of the overlayfs snapshotter */
 	size_t snapshot_count;
 };
@@ -100,6 +101,7 @@ struct backend {
 	uint64_t number, id;
 	enum snapshot_kind kind;
 	uint64_t inodes;
+	int64_t created_ns;       /* Unix time, 0 unknown */
 	struct labels labels;
 	size_t parent_index; /* STORE_NONE: none, or not in the database */
 	size_t snapshot;     /* index, STORE_NONE: meta.db does not know it */
@@ -118,6 +120,7 @@ struct blob {
 	uint64_t size, inode;
 	uint32_t mode;
 	bool regular;
+	int unreadable; /* errno of a failed stat, ELOOP for a symbolic link; 0: none */
 	size_t records; /* content records of all namespaces that name it */
 	size_t ingest;  /* index of the download it would be made from, STORE_NONE: it is a file */
 };
@@ -129,6 +132,7 @@ struct ingest {
 	struct digest expected; /* from the tail of the client ref */
 	bool expected_known, is_directory, ref_fits; /* ref_fits: sha256(ref) is the name */
 	bool has_data;
+	int unreadable;       /* errno of a failed read of its small files; 0: none */
 	uint64_t data_size, total; /* total 0: unknown */
 	size_t record;        /* index, STORE_NONE */
 };
@@ -158,7 +162,8 @@ struct store_fault {
 		STORE_DB_MISSING,
 		STORE_DB_SCHEMA,  /* a version we do not know */
 		STORE_DB_RECORD,  /* a record that does not decode */
-		STORE_DB_ROLLED_BACK
+		STORE_DB_ROLLED_BACK,
+	STORE_DIR_UNUSABLE /* what the databases describe is not there at all */
 	} kind;
 	struct bolt_fault fault; /* page and text; for the other kinds only the text */
 };
@@ -175,7 +180,7 @@ struct database {
 struct state_file {
 	const char *dir; /* relative to the root */
 	const char *name;
-	enum state_kind { STATE_UUID, STATE_CRI_STATUS } kind;
+	enum state_kind { STATE_UUID, STATE_CRI_STATUS, STATE_UNREADABLE } kind;
 	size_t container; /* STATE_CRI_STATUS: index, STORE_NONE */
 	const char *why;
 };
@@ -190,6 +195,8 @@ struct store {
 	struct database meta, overlay;
 	uint64_t overlay_sequence; /* last id handed out */
 	bool other_snapshotters;   /* records of snapshotters we leave alone */
+	bool overlay_elsewhere;    /* meta.db has snapshots and the root has no overlayfs directory: configured with root_path */
+	bool mounted;              /* an overlay mount uses snapshots of this store: containers run on it */
 	bool boot_proved_new;      /* containerd has not run since this boot: leases and half-done work are of an earlier one */
 	const char *boot_evidence; /* a sentence: why, or why not */
 	char boot_id[37];
@@ -225,6 +232,9 @@ CHECKED enum rc store_open(struct store *st, const char *path, const char *sysro
 	struct arena scratch, enum store_refusal *refusal, struct err *e);
 void store_close(struct store *st);
 
+/* "extract-<nanoseconds>-<random> <chain ID>": an unpacking under way (containerd 2.3: core/unpack/unpacker.go). */
+bool store_is_extract(struct span key);
+
 /* Look-ups; STORE_NONE: not there. */
 size_t store_find_blob(const struct store *st, const struct digest *d);
 size_t store_find_content(const struct store *st, size_t ns, const struct digest *d);
@@ -233,11 +243,11 @@ size_t store_find_backend(const struct store *st, struct span key);
 size_t store_find_namespace(const struct store *st, struct span name);
 size_t store_find_image(const struct store *st, size_t ns, struct span name);
 
-/* Of an earlier boot, with an expiry, and not made by us in this boot (containerd-store.md 6.5). */
+/* Of an earlier boot, with a short expiry, and not our own, whose expiry containerd may honour (containerd-store.md 6.5). */
 bool lease_is_stale(const struct store *st, const struct lease *l);
 
-/* The label of our own leases: the boot they were made in. */
-#define STORE_LEASE_BOOT_LABEL "containerd-fsck/boot-id"
+/* Our own lease's id. */
+#define STORE_OWN_LEASE "containerd-fsck"
 
 /* "io.containerd.content.v1.content/blobs/sha256/<hex>", in the arena. */
 const char *store_blob_path(const struct digest *d, struct arena *a);

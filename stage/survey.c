@@ -18,7 +18,7 @@ struct candidate {
 	struct digest diff_id;
 	enum layer_mode mode;
 	bool chosen; /* for this round */
-	bool tried, pairing_failed;
+	bool tried, pairing_failed, too_big; /* too_big: a limit or no memory: nothing is known */
 	const char *why; /* after a try that could not judge */
 };
 
@@ -164,6 +164,10 @@ static enum rc run_pool(struct run *r, const char *what, void (*job)(struct run 
 		return RC_OK;
 	if (wanted > count)
 		wanted = (unsigned)count;
+	/* each may hold directories of all its targets open */
+	const unsigned affordable = os_descriptor_limit() / (LAYER_TARGETS_MAX * 24);
+	if (wanted > affordable)
+		wanted = affordable ? affordable : 1;
 	r->what = what;
 	r->job = job;
 	r->order = order;
@@ -233,7 +237,8 @@ static void pass_databases(struct run *r)
 	static const enum problem_id of_kind[] = {[STORE_DB_MISSING] = P_DB_MISSING,
 		[STORE_DB_SCHEMA] = P_DB_SCHEMA,
 		[STORE_DB_RECORD] = P_DB_RECORD,
-		[STORE_DB_ROLLED_BACK] = P_DB_ROLLED_BACK};
+		[STORE_DB_ROLLED_BACK] = P_DB_ROLLED_BACK,
+		[STORE_DIR_UNUSABLE] = P_DIR_UNUSABLE};
 
 	for (size_t i = 0; i < r->st->fault_count; i++) {
 		const struct store_fault *const f = &r->st->faults[i];
@@ -295,7 +300,8 @@ static void job_document(struct run *r, struct worker *w, size_t index)
 		skip++;
 	if (skip == got || head[skip] != '{')
 		return;
-	uint8_t *const bytes = arena_get(w->keep, (size_t)b->size + 1); /* stays: a document refers to its text */
+	const struct arena mark = *w->keep;
+	uint8_t *const bytes = arena_get(w->keep, (size_t)b->size + 1); /* stays, if it is a document: it refers to its text */
 	if (!bytes || (rc = os_read(fd, 0, bytes, (size_t)b->size, &got, &e))) {
 		blob_unreadable(r, index, e.sys_errno, bytes ? e.text : "no memory");
 		return;
@@ -305,11 +311,11 @@ static void job_document(struct run *r, struct worker *w, size_t index)
 	hash_add(&h, json.at, json.left);
 	hash_end(&h, &d);
 	r->bytes += json.left;
-	if (!digest_equal(&d, &b->digest)) {
-		state->verdict = BLOB_IS_BAD;
+	state->verdict = digest_equal(&d, &b->digest) ? BLOB_IS_GOOD : BLOB_IS_BAD;
+	if (state->verdict == BLOB_IS_BAD) {
+		*w->keep = mark;
 		return;
 	}
-	state->verdict = BLOB_IS_GOOD;
 	struct oci_doc *const doc = arena_get(w->keep, sizeof(*doc));
 	if (!doc) {
 		(void)pthread_mutex_lock(&r->lock);
@@ -317,8 +323,10 @@ static void job_document(struct run *r, struct worker *w, size_t index)
 		(void)pthread_mutex_unlock(&r->lock);
 		return;
 	}
-	if (oci_parse(json, w->keep, doc) == RC_OK && doc->kind != OCI_OTHER)
+	if (oci_parse(json, w->keep, w->scratch, doc) == RC_OK && doc->kind != OCI_OTHER)
 		state->doc = doc;
+	else
+		*w->keep = mark;
 }
 
 /* ---- from manifests to candidates ---- */
@@ -566,7 +574,10 @@ static void settle(struct run *r, const struct layer *l, const struct candidate 
 		.rewrite_bytes = v->rewrite_bytes,
 		.rewrite_inodes = v->rewrite_inodes};
 	/* what was unpacked through a mount cannot be rebuilt by our rules: its damage is real, its repair a pull */
-	state->verdict = v->damaged ? v->unverified == UNVERIFIED_MOUNTED ? SNAPSHOT_IS_LOST : SNAPSHOT_IS_TORN
+	const struct labels *const labels = &r->st->backends[c->backend].labels;
+	const bool mapped = labels_get(labels, "containerd.io/snapshot/uidmapping") ||
+			    labels_get(labels, "containerd.io/snapshot/gidmapping");
+	state->verdict = v->damaged ? v->unverified == UNVERIFIED_MOUNTED || mapped ? SNAPSHOT_IS_LOST : SNAPSHOT_IS_TORN
 			 : v->count[DIFF_UNREADABLE] ? SNAPSHOT_IS_UNREADABLE
 						     : SNAPSHOT_IS_WHOLE;
 }
@@ -631,6 +642,7 @@ static enum rc judge_group(struct run *r, struct worker *w, size_t blob, const s
 	}
 	*out = result;
 out:
+	layer_check_close(check);
 	close_targets(&targets);
 	feed_close(feed);
 	return rc;
@@ -683,6 +695,10 @@ static void job_blob(struct run *r, struct worker *w, size_t index)
 	enum rc rc = RC_OK;
 	bool any = false;
 
+	if (r->st->blob_files[index].unreadable) {
+		blob_unreadable(r, index, r->st->blob_files[index].unreadable, "");
+		return;
+	}
 	if (!r->st->blob_files[index].regular) {
 		state->verdict = BLOB_IS_BAD;
 		return;
@@ -702,6 +718,7 @@ static void job_blob(struct run *r, struct worker *w, size_t index)
 		for (unsigned i = 0; i < g.count; i++) {
 			struct candidate *const c = &r->candidates[g.candidates[i]];
 			c->tried = true;
+			c->too_big |= rc == RC_OK && (result.replay == RC_LIMIT || result.replay == RC_NOMEM);
 			if (rc == RC_OK && feed.blob_good && result.replay != RC_OK && !c->why) {
 				const struct span text = arena_copy(w->keep, span_of_string(result.why.text));
 				c->why = text.bad ? "no memory" : (const char *)text.at;
@@ -781,6 +798,11 @@ static bool judge_ingest(struct run *r, size_t index)
 	const struct ingest *const in = &r->st->ingests[index];
 	struct ingest_state *const state = &r->s->ingests[index];
 
+	if (in->unreadable) {
+		const struct err e = {.rc = RC_IO, .sys_errno = in->unreadable};
+		ingest_unreadable(r, index, &e);
+		return false;
+	}
 	state->verdict = INGEST_IS_PARTIAL;
 	if (!in->is_directory || !in->ref_fits) {
 		state->verdict = INGEST_HAS_NO_REF;
@@ -803,6 +825,8 @@ static bool judge_ingest(struct run *r, size_t index)
 		const enum blob_verdict v = r->s->blobs[blob].verdict;
 		if (v == BLOB_IS_GOOD)
 			state->verdict = INGEST_IS_DUPLICATE;
+		if (v == BLOB_IS_UNREADABLE || v == BLOB_NOT_CHECKED)
+			state->verdict = INGEST_IS_NOT_CHECKED; /* it may be the better copy: left as it is */
 		if (v == BLOB_IS_GOOD || v == BLOB_IS_UNREADABLE || v == BLOB_NOT_CHECKED)
 			return false;
 	}
@@ -1031,7 +1055,7 @@ static void judge_without_layer(struct run *r, size_t index)
 			continue;
 		f.digest = st->blob_files[c->blob].text;
 		why = c->why ? c->why : c->pairing_failed ? "its layer unpacks to something else" : "its layer is damaged";
-		unreadable |= r->s->blobs[c->blob].verdict == BLOB_IS_UNREADABLE;
+		unreadable |= r->s->blobs[c->blob].verdict == BLOB_IS_UNREADABLE || c->too_big;
 	}
 	if (unreadable)
 		why = "its layer could not be read";
@@ -1075,9 +1099,16 @@ static void judge_without_layer(struct run *r, size_t index)
 
 /* ---- pass 6: references and leftovers ---- */
 
-static bool is_extract(struct span key)
+/* An unpacking under way, and no container's layer that happens to be called so. */
+static bool is_extract(const struct store *st, size_t ns, struct span key)
 {
-	return span_starts(key, "extract-");
+	if (!store_is_extract(key))
+		return false;
+	const struct range r = ns == STORE_NONE ? (struct range){0} : st->namespaces[ns].containers;
+	for (size_t i = r.first; i < r.first + r.count; i++)
+		if (span_equal(st->containers[i].snapshot_key, key))
+			return false;
+	return true;
 }
 
 static bool snapshot_dir_is_empty(const struct store *st, const struct backend *b, struct arena scratch)
@@ -1105,11 +1136,14 @@ static void emit_backend(struct run *r, size_t index)
 
 	if (!b->user_key.left)
 		return; /* not made through containerd's metadata layer: nothing is promised about it */
+	const size_t ns = store_find_namespace(st, b->ns_name);
 	if (b->snapshot == STORE_NONE) {
-		const size_t ns = store_find_namespace(st, b->ns_name);
-		const bool disposable = b->kind == SNAPSHOT_COMMITTED || is_extract(b->user_key) ||
+		struct digest d;
+		/* a committed one that is no chain may be what a person committed */
+		const bool chain = b->kind == SNAPSHOT_COMMITTED && digest_parse(b->user_key, &d) == RC_OK;
+		const bool disposable = chain || is_extract(st, ns, b->user_key) ||
 					(ns != STORE_NONE && st->namespaces[ns].kubernetes && st->boot_proved_new) ||
-					snapshot_dir_is_empty(st, b, *r->keep);
+					(b->kind != SNAPSHOT_COMMITTED && snapshot_dir_is_empty(st, b, *r->keep));
 		r->s->snapshots[index].orphan = disposable;
 		f.problem = disposable ? P_SNAPSHOT_BACKEND_ONLY : P_SNAPSHOT_UNVERIFIED;
 		f.why = text_of("meta.db does not know it, and it may hold a container's data");
@@ -1118,8 +1152,13 @@ static void emit_backend(struct run *r, size_t index)
 		f.problem = P_PARENT_MISSING;
 		f.why = b->parent;
 		emit(r, f);
-	} else if (b->kind == SNAPSHOT_ACTIVE && is_extract(b->user_key) && st->boot_proved_new) {
+	} else if (b->kind == SNAPSHOT_ACTIVE && is_extract(st, ns, b->user_key)) {
 		f.problem = P_EXTRACT_STALE;
+		if (st->boot_proved_new)
+			emit(r, f);
+	} else if (b->kind != SNAPSHOT_COMMITTED && (!b->dir_found || !b->dir_is_directory)) {
+		f.problem = P_ACTIVE_DIR;
+		f.got = b->id;
 		emit(r, f);
 	}
 }
@@ -1151,9 +1190,9 @@ static void pass_references(struct run *r)
 		emit_backend(r, i);
 	for (size_t i = 0; i < st->snapshot_count; i++) {
 		const struct snapshot *const s = &st->snapshots[i];
-		if (s->backend == STORE_NONE)
+		if (s->backend == STORE_NONE && !st->overlay_elsewhere)
 			emit(r, (struct finding){
-					.problem = is_extract(s->key) ? P_EXTRACT_STALE : P_SNAPSHOT_META_ONLY,
+					.problem = is_extract(st, s->ns, s->key) ? P_EXTRACT_STALE : P_SNAPSHOT_META_ONLY,
 					.subject = SUBJECT_SNAPSHOT,
 					.index = i,
 					.ns = ns_name(st, s->ns),
@@ -1174,7 +1213,9 @@ static void pass_references(struct run *r)
 		const struct state_file *const f = &st->state_files[i];
 		char path[LIMIT_PATH_BYTES];
 		(void)snprintf(path, sizeof(path), "%s/%s", f->dir, f->name); /* both are short */
-		emit(r, (struct finding){.problem = f->kind == STATE_UUID ? P_UUID_BROKEN : P_CRI_STATUS,
+		emit(r, (struct finding){.problem = f->kind == STATE_UUID	    ? P_UUID_BROKEN
+						    : f->kind == STATE_CRI_STATUS ? P_CRI_STATUS
+										    : P_STATE_UNCHECKED,
 				.subject = SUBJECT_STATE_FILE,
 				.index = i,
 				.path = span_of_string(path),
