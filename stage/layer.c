@@ -565,6 +565,7 @@ static enum rc look(void *self, const char *path, enum path_kind *kind, char lin
 
 	if (rc)
 		return rc;
+	l->steps += strlen(path) / 32; /* long paths cost more than their look-ups */
 	if (node == LAYER_NO_NODE) {
 		*kind = PATH_ABSENT;
 	} else if (at(l, node)->kind == NODE_SYMLINK) {
@@ -911,19 +912,30 @@ enum rc layer_replay(struct layer *l, struct tar *t, const struct layer_watch *w
 	return rc;
 }
 
+/* Go counts from the year 1, and wraps around: a time far in the future is one far in the past. */
+static int64_t since_year_1(const struct timespec *t)
+{
+	return (int64_t)((uint64_t)t->tv_sec + 62135596800u);
+}
+
+static bool is_before(const struct timespec *a, const struct timespec *b)
+{
+	const int64_t x = since_year_1(a), y = since_year_1(b);
+	return x < y || (x == y && a->tv_nsec < b->tv_nsec);
+}
+
 struct layer_times layer_times_of(const struct tar_entry *te)
 {
+	const struct timespec first = {0}, last = {.tv_sec = 9223372036, .tv_nsec = 854775807}; /* 2^63 - 1 nanoseconds */
 	struct timespec mtime = {.tv_sec = (time_t)te->mtime_s, .tv_nsec = (long)te->mtime_ns};
 	struct timespec atime = {.tv_sec = (time_t)te->atime_s, .tv_nsec = (long)te->atime_ns};
 
-	if (!te->has_atime || atime.tv_sec < mtime.tv_sec ||
-		(atime.tv_sec == mtime.tv_sec && atime.tv_nsec < mtime.tv_nsec))
+	if (!te->has_atime || is_before(&atime, &mtime))
 		atime = mtime;
-	for (int i = 0; i < 2; i++) { /* 2^63 - 1 nanoseconds */
-		struct timespec *const t = i ? &atime : &mtime;
-		if (t->tv_sec < 0 || t->tv_sec > 9223372036 || (t->tv_sec == 9223372036 && t->tv_nsec > 854775807))
-			*t = (struct timespec){0};
-	}
+	if (is_before(&mtime, &first) || is_before(&last, &mtime))
+		mtime = first;
+	if (is_before(&atime, &first) || is_before(&last, &atime))
+		atime = first;
 	return (struct layer_times){.access = atime, .modified = mtime};
 }
 

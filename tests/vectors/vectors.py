@@ -239,7 +239,7 @@ def types():
     yield Vector("dir-size", header(b"x/", b"5", 77) + END)
     yield Vector("symlink-odd", end(symlink("a", "."), symlink("b", "x" * 1000), symlink("c", b"\xff\x01"), symlink("e", "/")))
     yield Vector("symlink-empty", end(symlink("a", "")), fails=True)
-    yield Vector("symlink-long", end(symlink("a", "t/" * 2040)))
+    yield Vector("symlink-long", end(symlink("a", "t/" * 2040)), fails=None)  # XFS keeps 1024 bytes
     yield Vector("symlink-too-long", end(symlink("a", "t" * 4096)), fails=True)
 
 

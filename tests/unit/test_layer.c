@@ -1,0 +1,561 @@
+/* SPDX-License-Identifier: MIT */
+/* The replay on hostile and on huge layers; the comparison and the rebuilding on small directories, damage by damage.
+ * tests/vectors compares all of it with what containerd does. */
+#include "layer.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "os.h"
+#include "rebuild.h"
+#include "tar_file.h"
+#include "test.h"
+
+static struct arena arena;
+
+/* ---- replay ---- */
+
+static struct layer *layer;
+
+static enum rc replay(const struct archive *a, enum layer_mode mode)
+{
+	struct pieces pieces = {span_of(a->at, a->n), 4096, 0, 0};
+	struct tar *t = NULL;
+	struct err e = {0};
+
+	if (layer_open(&layer, mode, &arena, &e) || tar_open(&t, (struct tar_source){next_piece, &pieces}, &arena, &e))
+		abort();
+	return layer_replay(layer, t, NULL, &e);
+}
+
+static bool has(const char *path, enum layer_node_kind kind)
+{
+	for (uint32_t i = 0; i < layer_node_count(layer); i++) {
+		char found[LIMIT_PATH_BYTES];
+		struct err e = {0};
+		const struct layer_node n = layer_node_at(layer, i);
+		if (n.alive && n.kind == kind && layer_node_path(layer, i, found, &e) == RC_OK && strcmp(found, path) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void paths_resolve(void)
+{
+	struct archive a = {0};
+	const struct arena mark = arena;
+
+	archive_member(&a, (struct member){.type = '5', .name = "x/"});
+	archive_member(&a, (struct member){.type = '5', .name = "deep/dir/"});
+	archive_member(&a, (struct member){.type = '2', .name = "x/q", .link = "../deep/dir"});
+	archive_member(&a, (struct member){.type = '2', .name = "x/p", .link = "q/../r"});
+	archive_member(&a, (struct member){.name = "x/p/f"});       /* as text: x/r/f; the kernel would say deep/r/f */
+	archive_member(&a, (struct member){.type = '2', .name = "esc", .link = "../../../etc"});
+	archive_member(&a, (struct member){.name = "esc/f"});
+	archive_member(&a, (struct member){.name = "../../up"});
+	archive_member(&a, (struct member){.name = "./", .type = '5', .mode = 0700});
+	archive_member(&a, (struct member){.name = "no/such/.wh.f"});
+	archive_end(&a);
+	CHECK(replay(&a, LAYER_DIRECT) == RC_OK);
+	CHECK(has("x/r/f", NODE_FILE) && has("etc/f", NODE_FILE) && has("up", NODE_FILE));
+	CHECK(has("no/such/f", NODE_WHITEOUT) && layer_whiteouts(layer) == 1);
+	CHECK(layer_model_inodes(layer) == 15);
+	free(a.at);
+	arena = mark;
+}
+
+static void numbers_are_the_same_again(void)
+{
+	struct archive a = {0};
+	const struct arena mark = arena;
+	uint64_t hashes[2] = {0, 0};
+
+	for (unsigned i = 0; i < 5000; i++) {
+		char name[32], link[32];
+		snprintf(name, sizeof(name), "d%u/n%u", i * 7919 % 50, i * 104729 % 3000);
+		snprintf(link, sizeof(link), "d%u/n%u", (i - 1) * 7919 % 50, (i - 1) * 104729 % 3000);
+		archive_member(&a, (struct member){.type = i % 3 == 1 ? '1' : '0', .name = name, .link = i % 3 == 1 ? link : NULL});
+	}
+	archive_end(&a);
+	for (int k = 0; k < 2; k++) {
+		arena = mark;
+		CHECK(replay(&a, LAYER_BASE) == RC_OK);
+		for (uint32_t i = 0; i < layer_node_count(layer); i++) {
+			const struct layer_node n = layer_node_at(layer, i);
+			hashes[k] = (hashes[k] ^ fnv1a(n.name.at, n.name.left) ^ n.parent ^ (uint64_t)n.inode << 20) * 31 + n.alive;
+		}
+	}
+	CHECK(hashes[0] == hashes[1]);
+	free(a.at);
+	arena = mark;
+}
+
+static enum rc replay_one(struct member m, enum layer_mode mode)
+{
+	struct archive a = {0};
+	const struct arena mark = arena;
+
+	archive_member(&a, m);
+	archive_end(&a);
+	const enum rc rc = replay(&a, mode);
+	free(a.at);
+	arena = mark;
+	return rc;
+}
+
+static char *repeated(const char *head, const char *part, size_t times)
+{
+	const size_t n = strlen(part);
+	char *const text = malloc(strlen(head) + n * times + 8);
+
+	if (!text)
+		abort();
+	strcpy(text, head);
+	for (size_t i = 0; i < times; i++)
+		memcpy(text + strlen(head) + n * i, part, n + 1);
+	return text;
+}
+
+static void hostile_names(void)
+{
+	char *const deep = repeated("path=", "d/", 2000), *const deeper = repeated("path=", "d/", 2047),
+		   *const too_deep = repeated("path=", "d/", 2049), *const million = repeated("path=", "./", 500000),
+		   *const up = repeated("path=", "../", 300000), *const long_name = repeated("path=", "n", 256),
+		   *const link = repeated("linkpath=", "./", 300000);
+
+	strcat(million, "f");
+	strcat(up, "f");
+	strcat(link, "f");
+	CHECK(replay_one((struct member){.name = "x", .records = deep}, LAYER_BASE) == RC_OK);
+	CHECK(replay_one((struct member){.name = "x", .records = deeper}, LAYER_BASE) == RC_OK);
+	CHECK(replay_one((struct member){.name = "x", .records = too_deep}, LAYER_BASE) == RC_LIMIT);
+	CHECK(replay_one((struct member){.name = "x", .records = million}, LAYER_BASE) == RC_OK);
+	CHECK(replay_one((struct member){.name = "x", .records = up}, LAYER_BASE) == RC_LIMIT);
+	CHECK(replay_one((struct member){.name = "x", .records = long_name}, LAYER_BASE) == RC_CORRUPT);
+	CHECK(replay_one((struct member){.type = '1', .name = "x", .records = link}, LAYER_BASE) == RC_LIMIT);
+	CHECK(replay_one((struct member){.type = '7', .name = "x"}, LAYER_BASE) == RC_CORRUPT);
+	CHECK(replay_one((struct member){.type = '1', .name = "x", .link = "x"}, LAYER_BASE) == RC_CORRUPT);
+	CHECK(replay_one((struct member){.type = '2', .name = "x", .link = ""}, LAYER_BASE) == RC_CORRUPT);
+	CHECK(replay_one((struct member){.name = ".wh.."}, LAYER_BASE) == RC_CORRUPT);
+	CHECK(replay_one((struct member){.name = "", .records = "GNU.sparse.major=0\nGNU.sparse.minor=0\nGNU.sparse.numblocks=0"},
+		      LAYER_BASE) == RC_OK);
+	free(deep);
+	free(deeper);
+	free(too_deep);
+	free(million);
+	free(up);
+	free(long_name);
+	free(link);
+}
+
+static void symlink_loops(void)
+{
+	const struct arena mark = arena;
+	struct archive a = {0};
+
+	archive_member(&a, (struct member){.type = '2', .name = "a", .link = "b"});
+	archive_member(&a, (struct member){.type = '2', .name = "b", .link = "a"});
+	archive_member(&a, (struct member){.name = "a/f"});
+	archive_end(&a);
+	CHECK(replay(&a, LAYER_BASE) == RC_CORRUPT);
+	free(a.at);
+	a = (struct archive){0};
+	/* what leads through links on its way is looked at as the kernel would, which stops at 40 */
+	archive_member(&a, (struct member){.type = '2', .name = "l", .link = "l/l"});
+	archive_member(&a, (struct member){.type = '2', .name = "x/q", .link = "../l/z"});
+	archive_member(&a, (struct member){.name = "x/q/f"});
+	archive_end(&a);
+	CHECK(replay(&a, LAYER_BASE) == RC_CORRUPT);
+	free(a.at);
+	arena = mark;
+}
+
+/* A source that makes its archive as it is read. */
+struct maker {
+	unsigned next, count;
+	void (*make)(struct archive *a, unsigned i);
+	struct archive a;
+};
+
+static enum rc make_piece(void *self, struct span *piece, struct err *e)
+{
+	struct maker *const m = self;
+
+	(void)e;
+	m->a.n = 0;
+	if (m->next == m->count)
+		return RC_END;
+	while (m->next < m->count && m->a.n < 100000)
+		m->make(&m->a, m->next++);
+	*piece = span_of(m->a.at, m->a.n);
+	return RC_OK;
+}
+
+static enum rc replay_made(unsigned count, void (*make)(struct archive *a, unsigned i), enum layer_mode mode)
+{
+	struct maker m = {.count = count, .make = make};
+	struct tar *t = NULL;
+	struct err e = {0};
+
+	if (layer_open(&layer, mode, &arena, &e) || tar_open(&t, (struct tar_source){make_piece, &m}, &arena, &e))
+		abort();
+	const enum rc rc = layer_replay(layer, t, NULL, &e);
+	free(m.a.at);
+	return rc;
+}
+
+static void make_usual(struct archive *a, unsigned i)
+{
+	char name[100];
+
+	snprintf(name, sizeof(name), "usr/share/some-package-%u/file-name-%u%s", i / 20, i, i % 20 ? "" : "/");
+	archive_member(a, (struct member){.type = i % 20 ? '0' : '5', .name = name});
+}
+
+static void a_million_entries(void)
+{
+	struct arena kept = arena;
+	struct err e = {0};
+
+	if (arena_open(&arena, &e))
+		abort();
+	CHECK(replay_made(1000000, make_usual, LAYER_DIRECT) == RC_OK);
+	CHECK(layer_model_inodes(layer) == 1000000 + 1000000 / 20 + 3);
+	CHECK(arena_peak(&arena) < (size_t)80 << 20);
+	printf("# 1,000,000 entries: %zu KiB\n", arena_peak(&arena) >> 10);
+	arena_close(&arena);
+	arena = kept;
+}
+
+/* A chain of 35 links, and entries through it. */
+static void make_dear(struct archive *a, unsigned i)
+{
+	char name[100], link[100];
+
+	if (i < 35) {
+		snprintf(name, sizeof(name), "l%u", i);
+		snprintf(link, sizeof(link), "l%u", i + 1);
+		archive_member(a, (struct member){.type = '2', .name = name, .link = link});
+	} else if (i == 35) {
+		archive_member(a, (struct member){.type = '5', .name = "l35"});
+	} else {
+		snprintf(name, sizeof(name), "l0/%u/f", i);
+		archive_member(a, (struct member){.name = name});
+	}
+}
+
+static void dear_entries_end(void)
+{
+	const struct arena mark = arena;
+
+	CHECK(replay_made(2000000, make_dear, LAYER_BASE) == RC_LIMIT);
+	arena = mark;
+}
+
+/* ---- on disk ---- */
+
+static char top[] = "/tmp/test-layer-XXXXXX";
+static int snapshots = -1, staging = -1, aside = -1;
+
+static int open_dir(const char *name)
+{
+	char path[256];
+
+	snprintf(path, sizeof(path), "%s/%s", top, name);
+	if (mkdir(path, 0700))
+		abort();
+	return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+static void shell(const char *format)
+{
+	char command[1024];
+
+	snprintf(command, sizeof(command), "cd %s/snapshots/7/fs 2>/dev/null || cd %s/snapshots; %s", top, top, format);
+	if (system(command))
+		printf("# failed: %s\n", command);
+}
+
+struct seen {
+	uint64_t kinds[DIFF_KINDS];
+	struct layer_verdict v;
+	char first[100];
+};
+
+static void remember(void *self, const struct layer_difference *d)
+{
+	struct seen *const s = self;
+
+	if (!s->first[0])
+		snprintf(s->first, sizeof(s->first), "%s", d->path);
+	s->kinds[d->kind]++;
+}
+
+/* Compares, and with `repair` puts right what is wrong. */
+static struct seen look(const struct archive *a, enum layer_mode mode, uint64_t inodes, bool repair)
+{
+	struct pieces pieces = {span_of(a->at, a->n), 1000, 0, 0};
+	const struct arena mark = arena;
+	struct layer_check *c = NULL;
+	struct rebuild *r = NULL;
+	struct seen seen = {0};
+	struct layer *l = NULL;
+	struct tar *t = NULL;
+	struct err e = {0};
+	auto_fd fd = openat(snapshots, "7", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	const struct layer_target target = {.snapshot = fd, .recorded_inodes = inodes};
+
+	CHECK(tar_open(&t, (struct tar_source){next_piece, &pieces}, &arena, &e) == RC_OK &&
+		layer_open(&l, mode, &arena, &e) == RC_OK && layer_check_open(&c, l, &target, 1, &arena, &e) == RC_OK);
+	struct layer_watch w = layer_check_watch(c);
+	CHECK(layer_replay(l, t, &w, &e) == RC_OK);
+	CHECK(layer_check_finish(c, 0, &arena, remember, &seen, &seen.v, &e) == RC_OK);
+	layer_check_close(c);
+	for (int k = 0; k < DIFF_KINDS; k++)
+		CHECK(seen.kinds[k] == seen.v.count[k]);
+	if (repair && seen.v.damaged) {
+		const struct rebuild_target rt = {.snapshots = snapshots, .id = "7", .mode = mode,
+			.damaged_bits = seen.v.damaged_bits, .node_count = seen.v.node_count, .staging = staging, .aside = aside};
+		pieces = (struct pieces){span_of(a->at, a->n), 1000, 0, 0};
+		CHECK(tar_open(&t, (struct tar_source){next_piece, &pieces}, &arena, &e) == RC_OK &&
+			layer_open(&l, mode, &arena, &e) == RC_OK && rebuild_open(&r, l, &rt, &arena, &e) == RC_OK);
+		w = rebuild_watch(r);
+		CHECK(layer_replay(l, t, &w, &e) == RC_OK && rebuild_publish(r, &e) == RC_OK);
+		rebuild_close(r);
+		CHECK(rebuild_clear(staging, arena, &e) == RC_OK);
+	}
+	if (e.rc)
+		printf("# %s: %s\n", e.text, strerror(e.sys_errno));
+	seen.v.damaged_bits = NULL;
+	arena = mark;
+	return seen;
+}
+
+static bool nothing(const struct seen *s)
+{
+	for (int k = 0; k < DIFF_KINDS; k++)
+		if (s->kinds[k])
+			return false;
+	return s->v.damaged == 0 && s->v.unverified == VERIFIED;
+}
+
+static struct archive sample(bool whiteouts)
+{
+	struct archive a = {0};
+	const unsigned uid = getuid(), gid = getgid();
+	static uint8_t big[300000];
+
+	for (size_t i = 0; i < sizeof(big); i++)
+		big[i] = (uint8_t)(i * 7 + i / 1000 + 1);
+	archive_member(&a, (struct member){.type = '5', .name = "d/", .uid = uid, .gid = gid});
+	archive_member(&a, (struct member){.name = "d/small", .data = "hello", .size = 5, .uid = uid, .gid = gid});
+	archive_member(&a, (struct member){.name = "d/big", .data = big, .size = sizeof(big), .uid = uid, .gid = gid});
+	archive_member(&a, (struct member){.type = '1', .name = "hard", .link = "d/big", .uid = uid, .gid = gid});
+	archive_member(&a, (struct member){.type = '2', .name = "soft", .link = "d/small", .uid = uid, .gid = gid, .mode = 0777});
+	archive_member(&a, (struct member){.type = '6', .name = "pipe", .uid = uid, .gid = gid});
+	archive_member(&a, (struct member){.name = "empty", .uid = uid, .gid = gid});
+	archive_member(&a, (struct member){.name = "way/to/file", .data = "x", .size = 1, .uid = uid, .gid = gid});
+	if (whiteouts) {
+		archive_member(&a, (struct member){.name = ".wh.gone", .uid = uid, .gid = gid});
+		archive_member(&a, (struct member){.name = "d/.wh.gone", .uid = uid, .gid = gid});
+	}
+	archive_end(&a);
+	return a;
+}
+#define SAMPLE_INODES 10 /* with fs */
+
+static void fresh(const struct archive *a, enum layer_mode mode)
+{
+	char command[256];
+
+	snprintf(command, sizeof(command), "rm -rf %s/snapshots/7 && mkdir %s/snapshots/7", top, top);
+	CHECK(system(command) == 0);
+	const struct seen s = look(a, mode, 0, true);
+	CHECK(s.kinds[DIFF_FS_MISSING] == 1 && s.v.damaged > 0);
+	const struct seen again = look(a, mode, 0, false);
+	CHECK(nothing(&again));
+}
+
+static void damage_by_damage(void)
+{
+	static const struct {
+		const char *command;
+		enum layer_difference_kind kind;
+		uint64_t count;
+		const char *first;
+	} damages[] = {{"truncate -s 0 d/small", DIFF_EMPTY, 1, "d/small"},
+		{"truncate -s 0 d/big", DIFF_EMPTY, 2, "d/big"},
+		{"truncate -s 4096 hard", DIFF_SHORT, 2, "d/big"},
+		{"truncate -s 0 d/big; truncate -s 300000 d/big", DIFF_ZEROED, 2, "d/big"},
+		{"dd if=/dev/zero of=hard bs=4096 seek=70 count=2 conv=notrunc status=none", DIFF_ZEROED, 2, "d/big"},
+		{"printf x | dd of=hard bs=1 seek=299999 conv=notrunc status=none", DIFF_CONTENT, 2, "d/big"},
+		{"printf more >>d/small", DIFF_CONTENT, 1, "d/small"}, {"rm d/small", DIFF_MISSING, 1, "d/small"},
+		{"rm -r way", DIFF_MISSING, 3, "way"}, {"rm hard", DIFF_MISSING, 1, "hard"}, {"rm pipe", DIFF_MISSING, 1, "pipe"},
+		{"ln -sfn elsewhere soft", DIFF_SYMLINK, 1, "soft"}, {"rm soft; cp d/small soft", DIFF_TYPE, 1, "soft"},
+		{"rm d/small; mkdir -p d/small/in", DIFF_TYPE, 1, "d/small"}, {"rm pipe; : >pipe", DIFF_TYPE, 1, "pipe"},
+		{"rm -r way; : >way", DIFF_TYPE, 1, "way"}, {"rm -r d; ln -s /etc d", DIFF_TYPE, 1, "d"},
+		{"rm hard; printf %300000s x >hard", DIFF_LINK, 1, "hard"}, {"printf junk >empty", DIFF_CONTENT, 1, "empty"}};
+	struct archive a = sample(false);
+
+	fresh(&a, LAYER_BASE);
+	for (size_t i = 0; i < sizeof(damages) / sizeof(damages[0]); i++) {
+		shell(damages[i].command);
+		struct seen s = look(&a, LAYER_BASE, SAMPLE_INODES, true);
+		if (s.kinds[damages[i].kind] != damages[i].count || strcmp(s.first, damages[i].first) != 0) {
+			printf("# %s: %llu of kind %d, first %s\n", damages[i].command,
+				(unsigned long long)s.kinds[damages[i].kind], (int)damages[i].kind, s.first);
+			CHECK(!"the difference is what was damaged");
+		}
+		CHECK(s.v.damaged > 0 && s.v.unverified == VERIFIED);
+		s = look(&a, LAYER_BASE, SAMPLE_INODES, true);
+		if (!nothing(&s)) {
+			printf("# after repair of %s: %s\n", damages[i].command, s.first);
+			CHECK(!"nothing is left");
+		}
+	}
+	free(a.at);
+}
+
+static void notes_are_no_damage(void)
+{
+	struct archive a = sample(false);
+
+	fresh(&a, LAYER_BASE);
+	shell("chmod 600 d/small; : >extra; mkdir extra-dir; : >extra-dir/inside; chmod 700 way/to");
+	struct seen s = look(&a, LAYER_BASE, SAMPLE_INODES, true);
+	CHECK(s.v.damaged == 0 && s.kinds[DIFF_NOTE_EXTRA] == 2 && s.kinds[DIFF_NOTE_METADATA] == 1);
+	CHECK(s.v.unverified == VERIFIED && s.kinds[DIFF_NOTE_COUNT] == 0);
+	/* but damage with damage */
+	shell("printf '' >d/small");
+	s = look(&a, LAYER_BASE, SAMPLE_INODES, true);
+	CHECK(s.kinds[DIFF_EMPTY] == 1 && s.kinds[DIFF_METADATA] == 1 && s.v.damaged == 1);
+	s = look(&a, LAYER_BASE, SAMPLE_INODES, true);
+	CHECK(s.v.damaged == 0 && s.kinds[DIFF_NOTE_METADATA] == 0 && s.kinds[DIFF_NOTE_EXTRA] == 2);
+	/* a copy of a hard link is as good */
+	shell("rm -r extra extra-dir; cp -p hard copy; mv copy hard");
+	s = look(&a, LAYER_BASE, SAMPLE_INODES, true);
+	CHECK(s.v.damaged == 0 && s.kinds[DIFF_NOTE_METADATA] == 1);
+	/* everything alike: one note */
+	shell("ln -f d/big hard; find . -exec touch -h -d @1 {} +; find . -type f -exec chmod 640 {} +");
+	s = look(&a, LAYER_BASE, SAMPLE_INODES, true);
+	CHECK(s.v.damaged == 0 && s.kinds[DIFF_NOTE_SYSTEMATIC] == 1 && s.kinds[DIFF_NOTE_METADATA] == 0);
+	free(a.at);
+}
+
+static void counts_decide(void)
+{
+	struct archive a = sample(false);
+
+	fresh(&a, LAYER_BASE);
+	/* the record fits the disk and not our model: nothing is missing */
+	shell("rm d/small");
+	struct seen s = look(&a, LAYER_BASE, SAMPLE_INODES - 1, true);
+	CHECK(s.v.unverified == UNVERIFIED_MODEL && s.v.damaged == 0 && s.kinds[DIFF_MISSING] == 0);
+	/* contents count all the same */
+	shell("printf y >way/to/file");
+	s = look(&a, LAYER_BASE, SAMPLE_INODES - 1, false);
+	CHECK(s.v.unverified == UNVERIFIED_MODEL && s.v.damaged == 1 && s.kinds[DIFF_CONTENT] == 1);
+	/* more was there than we know of: loss is proved, and what we know of is damage */
+	s = look(&a, LAYER_BASE, SAMPLE_INODES + 5, false);
+	CHECK(s.v.unverified == VERIFIED && s.kinds[DIFF_LOST_ENTRIES] == 1 && s.kinds[DIFF_MISSING] == 1);
+	/* unpacked through a mount */
+	shell("mkdir -p ../work/work");
+	s = look(&a, LAYER_BASE, SAMPLE_INODES, false);
+	CHECK(s.v.unverified == UNVERIFIED_MOUNTED && s.kinds[DIFF_MISSING] == 0 && s.kinds[DIFF_CONTENT] == 1);
+	free(a.at);
+
+	struct layer_census census = {0};
+	struct err e = {0};
+	auto_fd fd = openat(snapshots, "7", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	CHECK(layer_census(fd, arena, &census, &e) == RC_OK);
+	CHECK(census.names == SAMPLE_INODES && census.inodes == SAMPLE_INODES - 1 && census.was_mounted && !census.fs_missing);
+}
+
+static void whiteouts_never_written(void)
+{
+	struct archive a = sample(true);
+
+	if (geteuid() != 0) {
+		printf("skip - %s whiteouts: not root\n", __FILE__);
+		free(a.at);
+		return;
+	}
+	fresh(&a, LAYER_DIRECT);
+	struct seen s = look(&a, LAYER_DIRECT, SAMPLE_INODES + 2, false);
+	CHECK(nothing(&s));
+	shell("rm gone");
+	s = look(&a, LAYER_DIRECT, SAMPLE_INODES + 2, false);
+	CHECK(s.kinds[DIFF_WHITEOUT] == 1 && s.v.damaged == 1);
+	shell("rm d/gone; touch -d @1600000000 d");
+	/* committed so: containerd 2.2.0 to 2.2.2 */
+	s = look(&a, LAYER_DIRECT, SAMPLE_INODES, false);
+	CHECK(s.kinds[DIFF_NOTE_WHITEOUTS] == 1 && s.v.damaged == 0 && s.v.unverified == VERIFIED);
+	/* lost since */
+	s = look(&a, LAYER_DIRECT, SAMPLE_INODES + 2, true);
+	CHECK(s.kinds[DIFF_WHITEOUT] == 2 && s.v.damaged == 2);
+	s = look(&a, LAYER_DIRECT, SAMPLE_INODES + 2, false);
+	CHECK(nothing(&s));
+	free(a.at);
+}
+
+static void several_at_once(void)
+{
+	struct archive a = sample(false);
+	const struct arena mark = arena;
+	struct pieces pieces = {span_of(a.at, a.n), 777, 0, 0};
+	struct layer_target targets[3];
+	struct layer_check *c = NULL;
+	struct layer *l = NULL;
+	struct tar *t = NULL;
+	struct err e = {0};
+
+	fresh(&a, LAYER_BASE);
+	shell("rm -rf ../../8 ../../9; cp -a ../../7 ../../8; cp -a ../../7 ../../9; printf 12345 >../../8/fs/d/small; rm -r ../../9/fs/d");
+	for (int i = 0; i < 3; i++) {
+		const char name[2] = {(char)('7' + i), 0};
+		targets[i] = (struct layer_target){.snapshot = openat(snapshots, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+	}
+	CHECK(tar_open(&t, (struct tar_source){next_piece, &pieces}, &arena, &e) == RC_OK &&
+		layer_open(&l, LAYER_BASE, &arena, &e) == RC_OK && layer_check_open(&c, l, targets, 3, &arena, &e) == RC_OK);
+	const struct layer_watch w = layer_check_watch(c);
+	CHECK(layer_replay(l, t, &w, &e) == RC_OK);
+	static const uint64_t damaged[] = {0, 1, 4}; /* with d and its two files the other name of one of them */
+	for (unsigned i = 0; i < 3; i++) {
+		struct seen s = {0};
+		CHECK(layer_check_finish(c, i, &arena, remember, &s, &s.v, &e) == RC_OK);
+		CHECK(s.v.damaged == damaged[i]);
+		os_close(&targets[i].snapshot);
+	}
+	layer_check_close(c);
+	free(a.at);
+	arena = mark;
+}
+
+int main(void)
+{
+	struct err e = {0};
+
+	umask(0);
+	if (arena_open(&arena, &e) || !mkdtemp(top))
+		return 1;
+	snapshots = open_dir("snapshots");
+	staging = open_dir("staging");
+	aside = open_dir("aside");
+	RUN(paths_resolve);
+	RUN(numbers_are_the_same_again);
+	RUN(hostile_names);
+	RUN(symlink_loops);
+	RUN(a_million_entries);
+	RUN(dear_entries_end);
+	RUN(damage_by_damage);
+	RUN(notes_are_no_damage);
+	RUN(counts_decide);
+	RUN(whiteouts_never_written);
+	RUN(several_at_once);
+	char command[256];
+	snprintf(command, sizeof(command), "rm -rf %s", top);
+	if (system(command))
+		printf("# %s stays\n", top);
+	return test_failed != 0;
+}
