@@ -3,7 +3,6 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -1092,7 +1091,7 @@ static bool is_mounted(const char *real_path, struct arena scratch)
  * no known state directory may exist. A clock is never asked. */
 static enum rc judge_boot(struct store *st, const char *sysroot, struct arena scratch, struct err *e)
 {
-	char real[PATH_MAX];
+	char real[LIMIT_PATH_BYTES]; /* PATH_MAX, what realpath fills at most */
 	const enum rc rc = os_boot_id(st->boot_id, e);
 	const char *found = NULL, *looked = NULL;
 	bool known = false;

@@ -126,3 +126,10 @@ enum rc __wrap_os_write(int fd, uint64_t off, const void *buf, size_t n, struct 
 	}
 	return end(__real_os_write(fd, off, buf, n, e));
 }
+
+bool __real_os_write_failed(void);
+bool __wrap_os_write_failed(void);
+bool __wrap_os_write_failed(void)
+{
+	return (fault.kind == FAULT_FAIL && fault.calls >= fault.at) || __real_os_write_failed();
+}
