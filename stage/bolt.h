@@ -42,7 +42,7 @@ struct bolt_fault {
 		BOLT_FOREIGN,      /* big-endian, or another format version: not ours to judge */
 		BOLT_BAD_TREE,     /* readers of bbolt would panic, loop or read other data */
 		BOLT_BAD_FREELIST, /* the list names a live page, itself, or a page that is none */
-		BOLT_HAZARD        /* reads well, breaks at bbolt's next write (R1 R2 R4 R5 of bolt-format.md) */
+		BOLT_HAZARD        /* reads well, breaks at bbolt's next write: R1 R2 R4 R5 of 2.5 */
 	} kind;
 	uint64_t page;
 	char text[200];

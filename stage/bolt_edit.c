@@ -95,7 +95,7 @@ static struct entry *entry_find(const struct bolt_edit *t, const struct edited *
 
 static bool hash_grow(struct bolt_edit *t, size_t size)
 {
-	struct entry **const hash = arena_array(t->arena, size, sizeof(*hash));
+	struct entry **const hash = arena_array(t->arena, size, sizeof(void *));
 	if (!hash)
 		return false;
 	for (size_t i = 0; i < t->hash_size; i++) {
