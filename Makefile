@@ -58,7 +58,7 @@ WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wmissing-prototypes -Wswitch-en
 MUSL_CC := musl-gcc
 MUSL_LIB := $(firstword $(wildcard /usr/lib/$(shell uname -m)-linux-musl /usr/lib/musl/lib))
 MUSL_CFLAGS := -O2 -fPIE -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables -fno-unwind-tables \
-	-fstack-protector-strong -ffile-prefix-map=$(CURDIR)=. -idirafter $(BUILD)/kernel
+	-fstack-protector-strong '-ffile-prefix-map=$(CURDIR)=.' -idirafter $(BUILD)/kernel
 # host: the machine's own libc, with every check the compiler has. Tests run on these.
 HOST_CC := gcc
 SANITIZE := -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
@@ -250,7 +250,10 @@ cd "$$SOURCES"
 exec 9>lock
 flock 9
 [ ! -e "$$DONE" ] || exit 0
-from=$$DEPS
+case $$DEPS in
+'' | /*) from=$$DEPS ;;
+*) from=$$TOP/$$DEPS ;;
+esac
 if [ -z "$$from" ]; then
 	from=$$PWD/tarballs
 	mirror=$$("$$TOP/tests/debian-mirror")
@@ -285,5 +288,5 @@ endef
 export FETCH
 DEPS ?=
 $(SOURCES_DONE):
-	@SOURCES='$(SOURCES)' DONE='$(notdir $@)' DEPS='$(if $(DEPS),$(abspath $(DEPS)))' TOP='$(CURDIR)' LIBRARIES='$(LIBRARIES)' \
+	@SOURCES='$(SOURCES)' DONE='$(notdir $@)' DEPS='$(DEPS)' TOP='$(CURDIR)' LIBRARIES='$(LIBRARIES)' \
 		PINS='$(PINS)' sh -c "$$FETCH"

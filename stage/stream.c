@@ -65,10 +65,12 @@ enum rc digest_parse(struct span text, struct digest *d)
 		if (span_is(name, forms[kind].name))
 			return digest_parse_hex((enum digest_kind)kind, text, d);
 	/* go-digest: algorithm.go; another algorithm is a digest all the same */
-	for (size_t i = 0; i < name.left; i++)
-		if (!(name.at[i] >= 'a' && name.at[i] <= 'z') && !(name.at[i] >= '0' && name.at[i] <= '9') &&
-			!(i && memchr("+._-", name.at[i], 4)))
+	for (size_t i = 0; i < name.left; i++) {
+		const uint8_t c = name.at[i];
+		const bool joins = c == '+' || c == '.' || c == '_' || c == '-';
+		if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && !(i && joins))
 			return RC_CORRUPT;
+	}
 	return name.left && text.left ? RC_LIMIT : RC_CORRUPT;
 }
 

@@ -214,7 +214,8 @@ static void what_is_printed_is_escaped(void)
 	CHECK(escapes_to(SPAN_LITERAL("plain ~"), "plain ~"));
 	CHECK(escapes_to(SPAN_LITERAL("a\n\x1b[1m\x7f"), "a\\x0a\\x1b[1m\\x7f"));
 	CHECK(escapes_to(SPAN_LITERAL("\"\\"), "\\x22\\x5c"));
-	CHECK(escapes_to(SPAN_LITERAL("gr\xc3\xbc\xc3\x9f \xe4\xb8\xad \xf0\x9f\x90\x8b"), "gr\xc3\xbc\xc3\x9f \xe4\xb8\xad \xf0\x9f\x90\x8b"));
+	CHECK(escapes_to(
+		SPAN_LITERAL("gr\xc3\xbc\xc3\x9f \xe4\xb8\xad \xf0\x9f\x90\x8b"), "gr\xc3\xbc\xc3\x9f \xe4\xb8\xad \xf0\x9f\x90\x8b"));
 	CHECK(escapes_to(SPAN_LITERAL("\xc2\x9b"), "\\xc2\\x9b"));             /* a control of Latin-1 */
 	CHECK(escapes_to(SPAN_LITERAL("\xe2\x80\xae"), "\\xe2\\x80\\xae"));     /* turns the line round */
 	CHECK(escapes_to(SPAN_LITERAL("\xed\xa0\x80"), "\\xed\\xa0\\x80"));     /* a surrogate */
