@@ -42,7 +42,7 @@ enum {
 #define CHUNKS (LIMIT_LAYER_NODES / CHUNK)
 #define PAGE 4096u
 
-/* What a node's bits cannot hold. In the order of nodes. */
+/* What a node's bits cannot hold. In any order, until the verdict sorts them. */
 struct record {
 	uint32_t node;
 	int sys_errno;  /* BIT_UNREADABLE */
@@ -60,20 +60,34 @@ struct view {
 	uint32_t record_count;
 	uint64_t xattrs_wanted, xattrs_found;
 
-	/* the file being compared */
+	/* the file being compared, or to be compared later */
 	int file;
-	bool comparing, differs, other_than_zero;
+	bool comparing, deferred, differs, other_than_zero;
 	struct os_reader reader;
 	uint8_t *buffer;
 	struct span ahead; /* read and not compared yet */
 	uint64_t offset;   /* of the next byte to compare */
 };
 
+/* A small file: what the layer says, and the files on disk, which the system reads while others go by. Without that, a layer
+ * of small files would wait for the medium once for each. */
+struct later {
+	uint32_t node;
+	size_t size;
+	uint8_t *want;
+	int files[LAYER_TARGETS_MAX]; /* -1: nothing to compare */
+};
+#define LATER_BYTES ((size_t)32 << 10) /* of one file */
+#define LATER_FILES 32                 /* on disk, of all targets */
+
 struct layer_check {
 	struct layer *layer;
 	struct arena *arena;
 	unsigned count;
 	struct view *views;
+	struct later later[LATER_FILES];
+	unsigned later_max, later_first, later_count;
+	size_t later_filled; /* bytes the newest one has so far */
 	uint8_t xattr_value[LIMIT_XATTR_BYTES];
 };
 
@@ -111,38 +125,13 @@ static struct record *record_at(const struct view *v, uint32_t i)
 static enum rc put_record(const struct layer_check *c, struct view *v, uint32_t node, uint64_t want, int sys_errno,
 	struct err *e)
 {
-	struct record *last = v->record_count ? record_at(v, v->record_count - 1) : NULL;
-
-	if (!last || last->node < node) {
-		if (v->record_count >= LIMIT_LAYER_NODES)
-			return fail(e, RC_LIMIT, "too many differences");
-		struct record **const chunk = &v->records[v->record_count / CHUNK];
-		if (!*chunk && !(*chunk = arena_array(c->arena, CHUNK, sizeof(**chunk))))
-			return out_of_memory(e);
-		last = record_at(v, v->record_count++);
-		last->node = node;
-	} else if (last->node > node) {
-		return RC_OK; /* an older node's second trouble: the first is as good */
-	}
-	if (want)
-		last->want = want;
-	if (sys_errno)
-		last->sys_errno = sys_errno;
+	if (v->record_count >= LIMIT_LAYER_NODES)
+		return fail(e, RC_LIMIT, "too many differences");
+	struct record **const chunk = &v->records[v->record_count / CHUNK];
+	if (!*chunk && !(*chunk = arena_array(c->arena, CHUNK, sizeof(**chunk))))
+		return out_of_memory(e);
+	*record_at(v, v->record_count++) = (struct record){node, sys_errno, want};
 	return RC_OK;
-}
-
-static const struct record *find_record(const struct view *v, uint32_t node)
-{
-	uint32_t from = 0, to = v->record_count;
-
-	while (from < to) {
-		const uint32_t middle = from + (to - from) / 2;
-		if (record_at(v, middle)->node < node)
-			from = middle + 1;
-		else
-			to = middle;
-	}
-	return from < v->record_count && record_at(v, from)->node == node ? record_at(v, from) : NULL;
 }
 
 /* ---- one entry: what it is ---- */
@@ -325,9 +314,16 @@ static unsigned begin_file(struct view *v, int dir, const char *name, const stru
 		return got == 0 ? BIT_EMPTY : got < te->size ? BIT_SHORT : BIT_CONTENT;
 	if (!got)
 		return 0;
-	const enum rc rc = os_open_file(dir, name, &v->file, why);
-	if (rc || os_reader_open(&v->reader, v->file, v->buffer, why)) {
-		if (rc != RC_IO && !why->sys_errno)
+	enum rc rc = os_open_file(dir, name, &v->file, why);
+	if (!rc && te->size <= LATER_BYTES) {
+		os_read_ahead(v->file);
+		v->deferred = true;
+		return 0;
+	}
+	if (!rc)
+		rc = os_reader_open(&v->reader, v->file, v->buffer, why);
+	if (rc) {
+		if (!why->sys_errno)
 			why->sys_errno = ESTALE; /* it was a regular file a moment ago */
 		stop_comparing(v);
 		return BIT_UNREADABLE;
@@ -439,9 +435,91 @@ static enum rc see_opaque(struct layer_check *c, struct view *v, uint32_t node, 
 	return put_bits(c, v, node, BIT_OPAQUE, rc || n != 1 || value[0] != 'y' ? BIT_OPAQUE : 0, e);
 }
 
+/* Blocks in which the disk differs: are all of them zero? off: of a in the file. */
+static bool zero_where_different(const uint8_t *want, const uint8_t *got, size_t n, uint64_t off)
+{
+	for (size_t i = 0; i < n;) {
+		const size_t step = (size_t)min_u64(n - i, PAGE - (off + i) % PAGE);
+		if (memcmp(want + i, got + i, step) != 0)
+			for (size_t k = i; k < i + step; k++)
+				if (got[k])
+					return false;
+		i += step;
+	}
+	return true;
+}
+
+/* ---- small files ---- */
+
+static enum rc settle_file(struct layer_check *c, struct view *v, const struct later *l, const uint8_t *got, size_t n,
+	struct err *e)
+{
+	const bool same = n == l->size && memcmp(got, l->want, n) == 0;
+	const bool zeroed = n == l->size && zero_where_different(l->want, got, n, 0);
+	enum rc rc;
+
+	if (same)
+		return RC_OK;
+	if ((rc = put_record(c, v, l->node, l->size, 0, e)))
+		return rc;
+	return put_bits(c, v, l->node, 0, zeroed ? BIT_ZEROED : BIT_CONTENT, e);
+}
+
+static enum rc settle_oldest(struct layer_check *c, struct err *e)
+{
+	struct later *const l = &c->later[c->later_first];
+	enum rc rc = RC_OK;
+
+	for (unsigned i = 0; !rc && i < c->count; i++) {
+		struct view *const v = &c->views[i];
+		struct err why = {0};
+		size_t n = 0;
+		if (l->files[i] < 0)
+			continue;
+		if (os_read(l->files[i], 0, v->buffer, l->size, &n, &why) == RC_OK)
+			rc = settle_file(c, v, l, v->buffer, n, e);
+		else if (!(rc = put_record(c, v, l->node, 0, why.sys_errno, e)))
+			rc = put_bits(c, v, l->node, 0, BIT_UNREADABLE, e);
+		os_close(&l->files[i]);
+	}
+	c->later_first = (c->later_first + 1) % c->later_max;
+	c->later_count--;
+	return rc;
+}
+
+static enum rc settle_later(struct layer_check *c, struct err *e)
+{
+	enum rc rc = RC_OK;
+
+	while (!rc && c->later_count)
+		rc = settle_oldest(c, e);
+	return rc;
+}
+
+/* Takes over the files that the entry just seen has open. */
+static enum rc defer(struct layer_check *c, uint32_t node, uint64_t size, struct err *e)
+{
+	enum rc rc;
+
+	if (c->later_count == c->later_max && (rc = settle_oldest(c, e)))
+		return rc;
+	struct later *const l = &c->later[(c->later_first + c->later_count++) % c->later_max];
+	l->node = node;
+	l->size = (size_t)size;
+	for (unsigned i = 0; i < c->count; i++) {
+		struct view *const v = &c->views[i];
+		l->files[i] = v->deferred ? take_fd(&v->file) : -1;
+		v->deferred = false;
+	}
+	c->later_filled = 0;
+	layer_want_data(c->layer);
+	return RC_OK;
+}
+
 static enum rc on_entry(void *self, uint32_t node, const struct layer_node *n, const struct tar_entry *te, struct err *e)
 {
 	struct layer_check *const c = self;
+	bool deferred = false;
 	enum rc rc = RC_OK;
 
 	for (unsigned i = 0; !rc && i < c->count; i++) {
@@ -464,22 +542,9 @@ static enum rc on_entry(void *self, uint32_t node, const struct layer_node *n, c
 		}
 		if (v->comparing)
 			layer_want_data(c->layer);
+		deferred = deferred || v->deferred;
 	}
-	return rc;
-}
-
-/* Blocks in which the disk differs: are all of them zero? off: of a in the file. */
-static bool zero_where_different(const uint8_t *want, const uint8_t *got, size_t n, uint64_t off)
-{
-	for (size_t i = 0; i < n;) {
-		const size_t step = (size_t)min_u64(n - i, PAGE - (off + i) % PAGE);
-		if (memcmp(want + i, got + i, step) != 0)
-			for (size_t k = i; k < i + step; k++)
-				if (got[k])
-					return false;
-		i += step;
-	}
-	return true;
+	return rc || !deferred ? rc : defer(c, node, te->size, e);
 }
 
 /* RC_END: nothing more to learn. */
@@ -526,7 +591,12 @@ static enum rc end_file(struct layer_check *c, struct view *v, uint32_t node, ui
 static enum rc on_data(void *self, uint32_t node, struct span piece, struct err *e)
 {
 	struct layer_check *const c = self;
+	struct later *const l = c->later_count ? &c->later[(c->later_first + c->later_count - 1) % c->later_max] : NULL;
 
+	if (l && l->node == node && piece.left <= l->size - c->later_filled) {
+		memcpy(l->want + c->later_filled, piece.at, piece.left);
+		c->later_filled += piece.left;
+	}
 	for (unsigned i = 0; i < c->count; i++) {
 		struct view *const v = &c->views[i];
 		struct err why = {0};
@@ -587,6 +657,12 @@ enum rc layer_check_open(struct layer_check **c, struct layer *l, const struct l
 		return out_of_memory(e);
 	made->layer = l;
 	made->arena = a;
+	made->later_max = LATER_FILES / (count ? count : 1);
+	for (unsigned i = 0; i < made->later_max; i++) {
+		if (!(made->later[i].want = arena_get(a, LATER_BYTES)))
+			return out_of_memory(e);
+		memset(made->later[i].files, 0xff, sizeof(made->later[i].files)); /* -1 */
+	}
 	for (unsigned i = 0; !rc && i < count; i++, made->count++)
 		rc = open_view(made, &made->views[i], &targets[i], e);
 	if (rc)
@@ -606,6 +682,9 @@ static void close_view(struct view *v)
 
 void layer_check_close(struct layer_check *c)
 {
+	for (unsigned i = 0; c && i < c->later_max; i++)
+		for (unsigned k = 0; k < c->count; k++)
+			os_close(&c->later[i].files[k]);
 	for (unsigned i = 0; c && i < c->count; i++)
 		close_view(&c->views[i]);
 }
@@ -864,6 +943,8 @@ struct judge {
 	struct arena work;  /* its own, closed at the end: marks, sorted lists, extras */
 	struct arena lists; /* the same: lists of the walk, or the inode numbers */
 	uint8_t *marks;     /* MARK_ by node */
+	struct record *records; /* sorted, one for a node */
+	size_t record_count;
 	uint32_t nodes;
 	unsigned target;
 	void (*emit)(void *self, const struct layer_difference *d);
@@ -911,6 +992,45 @@ static enum rc mark_alive(struct judge *j, struct err *e)
 			for (uint32_t n = layer_first_child(l, i); n != LAYER_NO_NODE; n = layer_next_child(l, n))
 				j->marks[n] |= MARK_ALIVE;
 	return RC_OK;
+}
+
+static int compare_records(const void *a, const void *b)
+{
+	const struct record *const x = a, *const y = b;
+	return (x->node > y->node) - (x->node < y->node);
+}
+
+static enum rc sort_records(struct judge *j, struct err *e)
+{
+	const uint32_t count = j->v->record_count;
+	size_t kept = 0;
+
+	j->records = arena_array(&j->work, count, sizeof(*j->records));
+	if (!j->records)
+		return out_of_memory(e);
+	for (uint32_t i = 0; i < count; i++)
+		j->records[i] = *record_at(j->v, i);
+	if (count)
+		qsort(j->records, count, sizeof(*j->records), compare_records);
+	for (uint32_t i = 0; i < count; i++) {
+		const struct record r = j->records[i];
+		if (!kept || j->records[kept - 1].node != r.node) {
+			j->records[kept++] = r;
+			continue;
+		}
+		struct record *const same = &j->records[kept - 1];
+		same->want = same->want ? same->want : r.want;
+		same->sys_errno = same->sys_errno ? same->sys_errno : r.sys_errno;
+	}
+	j->record_count = kept;
+	return RC_OK;
+}
+
+static const struct record *find_record(const struct judge *j, uint32_t node)
+{
+	const struct record key = {.node = node};
+
+	return j->record_count ? bsearch(&key, j->records, j->record_count, sizeof(key), compare_records) : NULL;
 }
 
 #define TAG_EXTRA UINT32_MAX
@@ -1072,7 +1192,7 @@ static enum rc judge_copy(struct judge *j, const struct name_of_inode *first, co
  * can speak about those that are left. */
 static enum rc judge_orphan(struct judge *j, const struct name_of_inode *name, struct err *e)
 {
-	const struct record *const r = find_record(j->v, name->inode);
+	const struct record *const r = find_record(j, name->inode);
 
 	j->marks[name->inode] |= MARK_BEHIND;
 	if (!r || !name->regular || name->size == r->want)
@@ -1273,7 +1393,7 @@ static enum rc settle_damage(struct judge *j, struct arena *keep, struct err *e)
 		if (inode_of(j, i) != i)
 			continue;
 		j->verdict.rewrite_inodes++;
-		const struct record *const r = find_record(j->v, i);
+		const struct record *const r = find_record(j, i);
 		struct err ignored = {0}; /* a size that cannot be had is small change in an estimate */
 		struct stat st = {0};
 		int dir = -1;
@@ -1334,7 +1454,7 @@ static void tell_damage(struct judge *j, uint32_t node, const char *path)
 		if (!(bits & kinds[i].bit))
 			continue;
 		const bool sizes = kinds[i].bit & BITS_CONTENT;
-		const struct record *const r = sizes ? find_record(j->v, inode_of(j, node)) : NULL;
+		const struct record *const r = sizes ? find_record(j, inode_of(j, node)) : NULL;
 		tell_one(j, kinds[i].kind, node, path, sizes ? size_on_disk(j, node) : 0, r ? r->want : 0);
 		told |= kinds[i].bit;
 	}
@@ -1345,7 +1465,7 @@ static void tell_damage(struct judge *j, uint32_t node, const char *path)
 
 static void tell_trouble(struct judge *j, uint32_t node, const char *path)
 {
-	const struct record *const r = find_record(j->v, node);
+	const struct record *const r = find_record(j, node);
 
 	if (bits_of(j->v, node) & BIT_UNREADABLE)
 		tell_one(j, DIFF_UNREADABLE, node, path, r && r->sys_errno ? (uint64_t)r->sys_errno : EIO, 0);
@@ -1509,7 +1629,7 @@ static enum rc judge(struct judge *j, struct arena *keep, struct err *e)
 	bool mounted = false;
 	enum rc rc;
 
-	if ((rc = mark_alive(j, e)))
+	if ((rc = settle_later(j->c, e)) || (rc = mark_alive(j, e)) || (rc = sort_records(j, e)))
 		return rc;
 	if (j->v->fs < 0)
 		return judge_nothing(j, keep, e);

@@ -59,6 +59,9 @@ CHECKED enum rc os_reader_open(struct os_reader *r, int fd, uint8_t *buf, struct
 /* The next piece, valid until the next call; RC_END after the last byte. */
 CHECKED enum rc os_reader_next(struct os_reader *r, struct span *piece, struct err *e);
 
+/* For a small file that is read in a moment: forgets what is cached of it, and has the medium read meanwhile. Only a hint. */
+void os_read_ahead(int fd);
+
 /* Names of a directory, "." and ".." left out, in the order of memcmp so that runs can be compared. The array belongs to
  * the arena. type is DT_* or DT_UNKNOWN. */
 struct os_name {

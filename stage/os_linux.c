@@ -292,6 +292,12 @@ enum rc os_reader_next(struct os_reader *r, struct span *piece, struct err *e)
 	}
 }
 
+void os_read_ahead(int fd)
+{
+	(void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED); /* hints, both */
+	(void)posix_fadvise(fd, 0, 0, POSIX_FADV_WILLNEED);
+}
+
 static int compare_names(const void *a, const void *b)
 {
 	return strcmp(((const struct os_name *)a)->name, ((const struct os_name *)b)->name);
