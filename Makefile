@@ -210,7 +210,7 @@ $(BUILD)/tool/%: tests/%.c $(HOST_LIB)
 	$(call said,tool $<)
 	$(Q)$(HOST_CC) $(OUR_FLAGS) $(WARNINGS) $(HOST_CFLAGS) -o $@ $< $(HOST_LIB) -lpthread
 
-# tests/fuzz/x.c, from what tests/corpus/x holds, if anything
+# tests/fuzz/x.c, from what tests/corpus/x holds, if anything, and what earlier runs found in $(BUILD)/fuzz-found
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzzer/%,$(sort $(wildcard tests/fuzz/*.c)))
 FUZZ_SECONDS ?= 60
 $(BUILD)/fuzzer/%: tests/fuzz/%.c $(call our_objects,fuzz) $(call library_objects,fuzz)
@@ -237,6 +237,7 @@ tidy-%: stage/%.c $(SOURCES_DONE)
 clean:
 	rm -rf $(addprefix $(BUILD)/,musl host fuzz unit tool fuzzer fuzz-found kernel containerd-fsck*)
 
+.SECONDARY:
 .PHONY: all install size test demo crash healthy tests-need check unit fuzz lint syntax-clang tidy clean
 
 # ---- the libraries' sources ----------------------------------------------------------------------------------------
