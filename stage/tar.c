@@ -88,7 +88,7 @@ struct tar {
 	uint8_t joined[155 + 1 + 100];
 };
 
-static const uint8_t zeros[16384];
+static uint8_t zeros[16384]; /* never written; not const, for then it would be 16 KiB of the binary */
 
 /* ---- input ---- */
 
