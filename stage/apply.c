@@ -3,7 +3,8 @@
  *
  *   1. Bytes are durable before the name, or the record, that shows them.
  *   2. A record goes before the directory it names; a damaged blob goes before its records, because containerd adopts
- *      a file without a record unseen.
+ *      a file without a record unseen; and a container's own directory is set aside before its record goes, because the
+ *      next run, or containerd, removes a directory that no record names.
  *   3. A database changes by one meta page, written after its pages were made durable, read back and compared, and after a
  *      verified copy of the whole file was made. meta.db before metadata.db: what the first no longer knows, the next run
  *      removes from the second.
@@ -43,6 +44,7 @@ struct applier {
 	uint64_t aside_first, aside_next; /* numbers: first of this run, next */
 	bool aside_listed;
 	uint64_t trash_next;
+	bool unreadable; /* why an action failed: something of the store could not be read, nothing was wrong with a write */
 	struct bolt_image meta, overlay;
 };
 
@@ -447,6 +449,7 @@ static enum rc remove_ingest(struct applier *w, size_t index)
 struct lowers {
 	int *fd;
 	size_t count;
+	bool failed; /* one could not be opened */
 };
 
 static void close_lowers(struct lowers *l)
@@ -475,6 +478,7 @@ static enum rc open_lowers(struct applier *w, size_t backend, struct arena *a, s
 		if (rc == RC_OK)
 			rc = os_open_dir(dir, "fs", &fs, w->e);
 		if (rc == RC_IO) {
+			l->failed = true;
 			close_lowers(l);
 			return rc;
 		}
@@ -580,8 +584,10 @@ static enum rc rebuild_snapshot(struct applier *w, size_t backend)
 
 	(void)snprintf(aside, sizeof(aside), "snapshot-%s", b->dir); /* fits */
 	if ((rc = empty_staging(w, false)) || (rc = note_intent(w, b->dir)) || (rc = open_own_dir(w->own, "aside", &w->aside, w->e)) ||
-		(rc = open_own_dir(w->aside, aside, &snapshot_aside, w->e)) || (rc = open_lowers(w, backend, &scratch, &lowers)))
+		(rc = open_own_dir(w->aside, aside, &snapshot_aside, w->e)) || (rc = open_lowers(w, backend, &scratch, &lowers))) {
+		w->unreadable = lowers.failed;
 		return rc;
+	}
 	const uint8_t *bits = state->layer.damaged_bits;
 	if (!bits && !state->whole_tree) { /* nothing but times */
 		bits = arena_get(&scratch, (size_t)state->layer.node_count / 8 + 1);
@@ -602,6 +608,7 @@ static enum rc rebuild_snapshot(struct applier *w, size_t backend)
 		(rc = rebuild_open(&r, l, &target, &scratch, w->e)) == RC_OK) {
 		const struct layer_watch watch = rebuild_watch(r);
 		rc = replay(w, backend, l, &watch, &scratch);
+		w->unreadable = rc != RC_OK;
 		if (rc == RC_OK)
 			rc = rebuild_publish(r, w->e);
 	}
@@ -769,6 +776,7 @@ static enum rc carry_out(struct applier *w, const struct action *a)
 		return write_database(w, &w->st->overlay, "metadata.db", &w->overlay);
 	case ACTION_REMOVE_INGEST:
 		return remove_ingest(w, a->index);
+	case ACTION_ASIDE_SNAPSHOT:
 	case ACTION_REMOVE_SNAPSHOT:
 		return remove_snapshot(w, a->index, a->set_aside);
 	case ACTION_REMOVE_STRAY:
@@ -793,6 +801,7 @@ static const char *phrase(enum action_kind k)
 		return "mending content";
 	case ACTION_CLEAN_STAGING:
 	case ACTION_REMOVE_INGEST:
+	case ACTION_ASIDE_SNAPSHOT:
 	case ACTION_REMOVE_SNAPSHOT:
 	case ACTION_REMOVE_STRAY:
 	case ACTION_STATE_FILE:
@@ -814,7 +823,18 @@ static void leave_snapshot(struct applier *w, size_t backend, struct err *why)
 			f->left = text ? text : "it could not be rebuilt";
 		}
 	}
+	for (size_t i = 0; i < w->st->image_count; i++) {
+		struct image_state *const image = &w->p->images[i];
+		size_t at = image->top == STORE_NONE ? STORE_NONE : w->st->snapshots[image->top].backend;
+		while (at != STORE_NONE && at != backend)
+			at = w->st->backends[at].parent_index;
+		if (at == backend) {
+			image->verdict = IMAGE_IS_UNVERIFIED;
+			image->why = "files of it are damaged, and its layer could not be read again";
+		}
+	}
 	w->p->something_left = true;
+	w->unreadable = false;
 	*why = (struct err){0};
 }
 
@@ -853,7 +873,7 @@ enum rc apply_plan(struct plan *p, struct store *st, const struct survey *s, con
 		return RC_OK;
 	if ((rc = prepare_edit(w, &st->meta, &p->meta, &w->meta)) ||
 		(rc = prepare_edit(w, &st->overlay, &p->overlay, &w->overlay)) || (rc = check_room(w)) ||
-		(rc = back_up(w)))
+		(rc = open_own(w)) || (rc = back_up(w)))
 		return rc;
 	for (size_t i = 0; rc == RC_OK && i < p->action_count; i++) {
 		const struct arena mark = *keep;
@@ -869,7 +889,7 @@ enum rc apply_plan(struct plan *p, struct store *st, const struct survey *s, con
 		*keep = mark;
 		if (rc == RC_OK) {
 			result->done++;
-		} else if (p->actions[i].kind == ACTION_REBUILD && !os_write_failed()) {
+		} else if (p->actions[i].kind == ACTION_REBUILD && w->unreadable && !os_write_failed()) {
 			leave_snapshot(w, p->actions[i].index, e);
 			rc = RC_OK;
 		}

@@ -466,10 +466,10 @@ static void edit_drops(struct planner *w)
 					{.part = {literal("v1"), literal("parents"), span_of(key, n)}, .count = 3},
 					{0}});
 		}
+		const bool containers = b->kind != SNAPSHOT_COMMITTED &&
+					!is_extract(st, store_find_namespace(st, b->ns_name), b->user_key);
 		if (b->dir_found)
-			add_action(w, ACTION_REMOVE_SNAPSHOT, i,
-				b->kind != SNAPSHOT_COMMITTED && /* a container's data: aside */
-					!is_extract(st, store_find_namespace(st, b->ns_name), b->user_key));
+			add_action(w, containers ? ACTION_ASIDE_SNAPSHOT : ACTION_REMOVE_SNAPSHOT, i, containers);
 	}
 	for (size_t i = 0; i < st->snapshot_count; i++) {
 		const struct snapshot *const s = &st->snapshots[i];
@@ -763,6 +763,7 @@ static void plan_images(struct planner *w, struct finding *extra, size_t *extra_
 		*state = (struct image_state){.verdict = r.verdict,
 			.damaged = r.damaged,
 			.pinned = r.pinned,
+			.top = r.chained ? r.top : STORE_NONE,
 			.why = r.why ? r.why : r.verdict == IMAGE_NEEDS_PULL ? "parts of it are not local" : NULL};
 		if (r.chained && is_unreferenced(w, image->ns, &r)) {
 			const size_t c = store_find_content(st, image->ns, &r.config);

@@ -12,6 +12,7 @@ enum action_kind {
 	ACTION_REMOVE_BLOB,     /* blob: the file, before its records */
 	ACTION_FINISH_INGEST,   /* ingest: data becomes the blob, before its record, and before a layer in it is needed */
 	ACTION_REBUILD,         /* backend: damaged entries, or the whole tree, from its layer */
+	ACTION_ASIDE_SNAPSHOT,  /* backend: a container's own directory, before its records: later it would be a leftover */
 	ACTION_EDIT_META,       /* one transaction: plan.meta */
 	ACTION_EDIT_OVERLAY,    /* one transaction: plan.overlay */
 	ACTION_REMOVE_INGEST,   /* ingest: the directory, after its record */
@@ -48,6 +49,7 @@ struct image_state {
 	const char *why;            /* a phrase; NULL for a whole image */
 	bool name_dropped;
 	bool pinned;                /* a pull cannot heal it: see why */
+	size_t top;                 /* snapshot of its top layer, STORE_NONE if it has no complete chain */
 };
 
 struct plan {
