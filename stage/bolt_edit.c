@@ -807,7 +807,8 @@ static enum rc image_verify(struct bolt_edit *t, const struct bolt_image *image,
 		return rc;
 	const struct bolt_meta *const next = &shown.meta[shown.current];
 	if (shown.current == t->b->current || next->txid <= now->txid || next->txid % 2 != shown.current ||
-		next->high_water < now->high_water || image->append_at < now->high_water * t->b->page_size)
+		next->freelist != BOLT_NO_FREELIST || next->high_water < now->high_water ||
+		image->append_at < now->high_water * t->b->page_size)
 		return bug(e, "the meta page");
 	t->root->shown = bolt_root(&shown);
 	for (struct edited *x = t->root; x; x = x->newer)
