@@ -21,7 +21,7 @@
 #define DEAD 99
 
 static struct {
-	enum { FAULT_UNKNOWN, FAULT_NONE, FAULT_DIE, FAULT_AFTER, FAULT_TORN, FAULT_FAIL } kind;
+	enum fault_kind { FAULT_UNKNOWN, FAULT_NONE, FAULT_DIE, FAULT_AFTER, FAULT_TORN, FAULT_FAIL } kind;
 	unsigned long at, calls;
 	int error;
 	FILE *log;
@@ -38,7 +38,7 @@ static void read_environment(void)
 			continue;
 		char *end = NULL;
 		fault.at = strtoul(spec + strlen(words[kind]), &end, 10);
-		fault.kind = kind;
+		fault.kind = (enum fault_kind)kind;
 		fault.error = strcmp(end, ":ENOSPC") == 0 ? ENOSPC : EIO;
 	}
 	fault.log = log ? fopen(log, "we") : NULL;
@@ -93,24 +93,60 @@ static enum rc end(enum rc rc)
 		return end(__real_os_##call arguments);               \
 	}
 
-WRAP(mkdir, dir, name, -1, name, (int dir, const char *name, mode_t mode, struct err *e), (dir, name, mode, e))
-WRAP(create, dir, name, -1, name, (int dir, const char *name, mode_t mode, int *fd, struct err *e), (dir, name, mode, fd, e))
-WRAP(open_write, dir, name, -1, name, (int dir, const char *name, int *fd, struct err *e), (dir, name, fd, e))
-WRAP(truncate, fd, NULL, -1, "", (int fd, uint64_t size, struct err *e), (fd, size, e))
-WRAP(fsync, fd, NULL, -1, "", (int fd, struct err *e), (fd, e))
-WRAP(syncfs, fd, NULL, -1, "", (int fd, struct err *e), (fd, e))
-WRAP(rename, dir, name, new_dir, new_name, (int dir, const char *name, int new_dir, const char *new_name, struct err *e), (dir, name, new_dir, new_name, e))
-WRAP(rename_new, dir, name, new_dir, new_name, (int dir, const char *name, int new_dir, const char *new_name, struct err *e), (dir, name, new_dir, new_name, e))
-WRAP(unlink, dir, name, -1, name, (int dir, const char *name, struct err *e), (dir, name, e))
-WRAP(rmdir, dir, name, -1, name, (int dir, const char *name, struct err *e), (dir, name, e))
-WRAP(link, dir, name, new_dir, new_name, (int dir, const char *name, int new_dir, const char *new_name, struct err *e), (dir, name, new_dir, new_name, e))
-WRAP(symlink, dir, name, -1, name, (const char *target, int dir, const char *name, struct err *e), (target, dir, name, e))
-WRAP(mknod, dir, name, -1, name, (int dir, const char *name, mode_t mode, dev_t rdev, struct err *e), (dir, name, mode, rdev, e))
-WRAP(chown, dir, name, -1, name, (int dir, const char *name, uid_t uid, gid_t gid, struct err *e), (dir, name, uid, gid, e))
-WRAP(chmod, dir, name, -1, name, (int dir, const char *name, mode_t mode, struct err *e), (dir, name, mode, e))
-WRAP(set_times, dir, name, -1, name, (int dir, const char *name, struct timespec atime, struct timespec mtime, struct err *e), (dir, name, atime, mtime, e))
-WRAP(xattr_set, dir, name, -1, name, (int dir, const char *name, const char *xattr, const void *value, size_t n, struct err *e), (dir, name, xattr, value, n, e))
-WRAP(xattr_remove, dir, name, -1, name, (int dir, const char *name, const char *xattr, struct err *e), (dir, name, xattr, e))
+WRAP(mkdir, dir, name, -1, name,
+	(int dir, const char *name, mode_t mode, struct err *e),
+	(dir, name, mode, e))
+WRAP(create, dir, name, -1, name,
+	(int dir, const char *name, mode_t mode, int *fd, struct err *e),
+	(dir, name, mode, fd, e))
+WRAP(open_write, dir, name, -1, name,
+	(int dir, const char *name, int *fd, struct err *e),
+	(dir, name, fd, e))
+WRAP(truncate, fd, NULL, -1, "",
+	(int fd, uint64_t size, struct err *e),
+	(fd, size, e))
+WRAP(fsync, fd, NULL, -1, "",
+	(int fd, struct err *e),
+	(fd, e))
+WRAP(syncfs, fd, NULL, -1, "",
+	(int fd, struct err *e),
+	(fd, e))
+WRAP(rename, dir, name, new_dir, new_name,
+	(int dir, const char *name, int new_dir, const char *new_name, struct err *e),
+	(dir, name, new_dir, new_name, e))
+WRAP(rename_new, dir, name, new_dir, new_name,
+	(int dir, const char *name, int new_dir, const char *new_name, struct err *e),
+	(dir, name, new_dir, new_name, e))
+WRAP(unlink, dir, name, -1, name,
+	(int dir, const char *name, struct err *e),
+	(dir, name, e))
+WRAP(rmdir, dir, name, -1, name,
+	(int dir, const char *name, struct err *e),
+	(dir, name, e))
+WRAP(link, dir, name, new_dir, new_name,
+	(int dir, const char *name, int new_dir, const char *new_name, struct err *e),
+	(dir, name, new_dir, new_name, e))
+WRAP(symlink, dir, name, -1, name,
+	(const char *target, int dir, const char *name, struct err *e),
+	(target, dir, name, e))
+WRAP(mknod, dir, name, -1, name,
+	(int dir, const char *name, mode_t mode, dev_t rdev, struct err *e),
+	(dir, name, mode, rdev, e))
+WRAP(chown, dir, name, -1, name,
+	(int dir, const char *name, uid_t uid, gid_t gid, struct err *e),
+	(dir, name, uid, gid, e))
+WRAP(chmod, dir, name, -1, name,
+	(int dir, const char *name, mode_t mode, struct err *e),
+	(dir, name, mode, e))
+WRAP(set_times, dir, name, -1, name,
+	(int dir, const char *name, struct timespec atime, struct timespec mtime, struct err *e),
+	(dir, name, atime, mtime, e))
+WRAP(xattr_set, dir, name, -1, name,
+	(int dir, const char *name, const char *xattr, const void *value, size_t n, struct err *e),
+	(dir, name, xattr, value, n, e))
+WRAP(xattr_remove, dir, name, -1, name,
+	(int dir, const char *name, const char *xattr, struct err *e),
+	(dir, name, xattr, e))
 
 enum rc __real_os_write(int fd, uint64_t off, const void *buf, size_t n, struct err *e);
 enum rc __wrap_os_write(int fd, uint64_t off, const void *buf, size_t n, struct err *e);

@@ -593,6 +593,8 @@ def told(status, console, report, known):
     if report.get("failure"):
         out.append("failure: %s" % report["failure"])
     out += ["", *console.rstrip("\n").split("\n")]
+    # where a page lies in a database is of the run that wrote it
+    out = [re.sub(r'(\bpage |"got": )\d+', r"\1N", line) if re.search(r'"code": "01|^  01', line) else line for line in out]
     return words("\n".join(out) + "\n", known)
 
 
