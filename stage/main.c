@@ -96,7 +96,8 @@ static void say_failure(const struct run *r, const char *about, const struct err
 {
 	char text[sizeof(e->text) + 100];
 
-	(void)snprintf(text, sizeof(text), "%s%s%s", e->text, e->sys_errno ? ": " : "", e->sys_errno ? strerror(e->sys_errno) : ""); /* fits */
+	(void)snprintf(text, sizeof(text), "%s%s%s", e->text, e->sys_errno ? ": " : "",
+		e->sys_errno ? strerror(e->sys_errno) : ""); /* fits */
 	report_message(&r->report, about, text);
 }
 
@@ -164,9 +165,9 @@ static enum exit_status all_roots(struct run *r)
 	if (count) {
 		roots = arena_array(&r->keep, count + 1, sizeof(*roots));
 		for (size_t i = 0; roots && i < count; i++)
-			roots[i] = *o->sysroot ? arena_printf(&r->keep, "%s%s%s", o->sysroot, *o->roots[i] == '/' ? "" : "/",
-							 o->roots[i])
-					       : o->roots[i];
+			roots[i] = !*o->sysroot ? o->roots[i]
+						: arena_printf(&r->keep, "%s%s%s", o->sysroot,
+							  *o->roots[i] == '/' ? "" : "/", o->roots[i]);
 	} else if (store_well_known(o->sysroot, &r->keep, &roots, &e) == RC_OK) {
 		while (roots[count])
 			count++;

@@ -344,8 +344,8 @@ static void put_summary(struct sink *s, const struct outcome *o, const struct re
 
 	if (o->survey->halted) {
 		puts_to(s, "the databases cannot be worked with, nothing was written anywhere\n"
-			   "next: keep a copy of the root; a backup of the database named above, made by an earlier repair, may be in " STORE_OWN_DIR
-			   "/backup\n");
+			   "next: keep a copy of the root; an earlier repair may have left a copy of the database named above in "
+			   STORE_OWN_DIR "/backup\n");
 		return;
 	}
 	if (o->survey->interrupted) {
