@@ -1063,7 +1063,8 @@ enum rc store_well_known(const char *sysroot, struct arena *a, const char ***roo
 }
 
 /* Whether an overlay mount has this store's snapshots in it. containerd shortens long options to names relative to
- * snapshots/ (containerd 2.3: core/mount/mount_linux.go): those could be anybody's, and are taken for ours. */
+ * snapshots/, "12/fs:11/fs" (containerd 2.3: core/mount/mount_linux.go): those could be another containerd's, and are taken
+ * for ours. */
 static bool is_mounted(const char *real_path, struct arena scratch)
 {
 	struct span all = {0};
@@ -1079,7 +1080,7 @@ static bool is_mounted(const char *real_path, struct arena scratch)
 			*end = 0;
 		const char *const options = strstr(line, " - overlay ");
 		const char *const lower = options ? strstr(options, "lowerdir=") : NULL;
-		if (options && (strstr(options, ours) || strstr(options, more) || (lower && lower[9] != '/')))
+		if (options && (strstr(options, ours) || strstr(options, more) || (lower && lower[9] >= '0' && lower[9] <= '9')))
 			return true;
 		line = end ? end + 1 : NULL;
 	}
