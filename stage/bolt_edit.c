@@ -807,9 +807,11 @@ static enum rc image_verify(struct bolt_edit *t, const struct bolt_image *image,
 		return rc;
 	const struct bolt_meta *const next = &shown.meta[shown.current];
 	if (shown.current == t->b->current || next->txid <= now->txid || next->txid % 2 != shown.current ||
-		next->freelist != BOLT_NO_FREELIST || next->high_water < now->high_water ||
-		image->append_at < now->high_water * t->b->page_size)
+		next->freelist != BOLT_NO_FREELIST || next->high_water < now->high_water)
 		return bug(e, "the meta page");
+	for (unsigned i = 0; i < 2; i++)
+		if (t->b->meta[i].valid && image->append_at / t->b->page_size < t->b->meta[i].high_water)
+			return bug(e, "it overwrites pages");
 	t->root->shown = bolt_root(&shown);
 	for (struct edited *x = t->root; x; x = x->newer)
 		if (x->changed && x->attached && (rc = bucket_compare(t, x, &shown, e)))
