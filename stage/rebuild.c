@@ -655,8 +655,8 @@ static enum rc publish_node(struct rebuild *r, uint32_t node, struct err *e)
 	return RC_OK;
 }
 
-/* Of directories with entries, and of what containerd's last pass hits in their stead (layer-format.md 3.7). Of all of them,
- * because a power cut takes the times of directories that lost nothing else, and so does a cut of an earlier repair. */
+/* Of directories with entries, and of what containerd's last pass hits in their stead (layer-format.md 3.7). With all_times of
+ * all of them: a power cut takes the times of directories that lost nothing else, and so does a cut of an earlier repair. */
 static enum rc publish_times(struct rebuild *r, struct layer_dirs *dirs, int root_dir, struct err *e)
 {
 	const size_t count = layer_late_time_count(r->layer);
@@ -666,6 +666,8 @@ static enum rc publish_times(struct rebuild *r, struct layer_dirs *dirs, int roo
 		const uint32_t node = late.node;
 		int dir = root_dir;
 		enum rc rc = RC_OK;
+		if (!is_wanted(r, node) && !(state_of(r, node) & STATE_TOUCHED) && !r->all_times)
+			continue;
 		if (node != LAYER_ROOT)
 			rc = layer_dirs_get(dirs, layer_parent(r->layer, node), &dir, e);
 		const char *const name = node == LAYER_ROOT ? "fs" : layer_name(r->layer, node);

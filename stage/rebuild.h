@@ -20,8 +20,9 @@ struct rebuild_target {
 	uint32_t node_count;
 	int staging;          /* empty directory of ours, mode 0700, same file system */
 	int aside;            /* where an entry of the wrong kind is moved to before its place is taken */
-	/* A run before this one was cut off while it published: the times of all directories with entries are set again, not
-	 * only those of directories in which a name is replaced now. An empty damaged set means the same. */
+	/* The times of all directories with entries are set where they differ, not only those of directories in which a name is
+	 * replaced now: a cut, of containerd's work or of a repair, takes the times of others too. An empty damaged set means
+	 * the same. */
 	bool all_times;
 };
 

@@ -26,7 +26,7 @@ ACL_DEFAULT = acl((1, 7, -1), (2, 5, 1000), (4, 5, -1), (16, 5, -1), (32, 1, -1)
 
 class Vector:
     """fails: containerd must refuse it (True), must not (False), or either (None).
-    modes: base, direct or both."""
+    modes: base, direct or both. base: what lies beneath in direct mode, one layer or a list from the bottom up."""
 
     def __init__(self, name, data, modes="both", fails=False, base=None):
         self.name, self.data, self.modes, self.fails, self.base = name, data, modes, fails, base
@@ -318,6 +318,27 @@ def streams():
             yield Vector("corpus-" + name, data, modes="base", fails=None)
 
 
+# What a directory made on the way takes from which of the layers beneath.
+def stacks():
+    bottom = end(
+        directory("one", mode=0o700, uid=1, xattrs=[("user.from", "bottom")]), entry("one/x"),
+        directory("two", mode=0o700, uid=1, xattrs=[("user.from", "bottom")]), entry("two/x"),
+        directory("gone", mode=0o700, uid=1), entry("gone/x"), directory("covered", mode=0o700, uid=1), entry("covered/x"),
+        directory("real", mode=0o750, uid=4), directory("real/in", mode=0o705, uid=5), entry("real/in/x"),
+        directory("hidden/in", mode=0o701, uid=6))
+    middle = end(
+        directory("two", mode=0o711, uid=2, xattrs=[("user.from", "middle")]), entry("two/.wh..wh..opq"), entry(".wh.gone"),
+        entry("covered", b"a file"), symlink("link", "real"), symlink("abs", "/real/in"), directory("hidden"),
+        entry("hidden/.wh..wh..opq"))
+    for name, member in (
+            ("topmost", entry("two/new")), ("below", entry("one/new")), ("whiteout-stops", entry("gone/new")),
+            ("file-stops", entry("covered/new")), ("through-link", entry("link/new")), ("through-absolute-link", entry("abs/new")),
+            ("link-then-dir", entry("link/in/new")), ("opaque-does-not-stop", entry("hidden/in/new")),
+            ("whiteout-only", entry("two/.wh.x")), ("all", b"".join(
+                entry(n + "/new", n.encode()) for n in ("two", "one", "gone", "covered", "link/in", "abs", "hidden/in")))):
+        yield Vector("stack-" + name, end(member), modes="direct", base=[bottom, middle])
+
+
 # Two layers that hide, replace and link, as images do.
 def realistic():
     base = end(
@@ -384,7 +405,7 @@ def vectors(seed, count):
 
 
 def every(seed, count):
-    for group in (paths, order, whiteouts, links, types, metadata, sparse, sizes, streams, realistic):
+    for group in (paths, order, whiteouts, links, types, metadata, sparse, sizes, streams, stacks, realistic):
         yield from group()
     for i in range(count):
         yield Vector("random-%d" % (seed + i), shuffled(seed + i), fails=None)
