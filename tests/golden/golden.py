@@ -595,7 +595,10 @@ def told(status, console, report, known):
     out += ["", *console.rstrip("\n").split("\n")]
     # where a page lies in a database is of the run that wrote it
     out = [re.sub(r'(\bpage |"got": )\d+', r"\1N", line) if re.search(r'"code": "01|^  01', line) else line for line in out]
-    return words("\n".join(out) + "\n", known)
+    text = words("\n".join(out) + "\n", known)
+    for glibc, musl in (("Input/output error", "I/O error"), ("Too many levels of symbolic links", "Symbolic link loop")):
+        text = text.replace(glibc, musl)
+    return text
 
 
 # ------------------------------------------------------------------------------------------- made once
