@@ -274,6 +274,7 @@ fi
 for library in $$LIBRARIES; do
 	found=
 	for tarball in "$$from/$$library"_*.orig.tar.*; do
+		[ -e "$$tarball" ] || continue
 		sum=$$(sha256sum <"$$tarball")
 		case " $$PINS " in *" $$library:$${sum%% *} "*) found=$$tarball ;; esac
 	done
