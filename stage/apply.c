@@ -136,8 +136,9 @@ static enum rc empty_staging(struct applier *w, bool intents)
 		if ((rc = os_list(w->staging, &round, &names, &count, w->e)))
 			return rc;
 		for (size_t i = 0; i < count; i++) { /* of a run that was cut off: no name is taken twice */
-			unsigned long long number = 0;
-			if (sscanf(names[i].name, "t%llu", &number) == 1 && number >= w->trash_next)
+			uint64_t number = 0;
+			if (names[i].name[0] == 't' && parse_decimal(span_of_string(names[i].name + 1), &number) == RC_OK &&
+				number >= w->trash_next)
 				w->trash_next = number + 1;
 		}
 		for (size_t i = 0; i < count; i++) {
@@ -228,11 +229,12 @@ static enum rc set_aside(struct applier *w, int dir, const char *name, const cha
 	if ((rc = open_own(w)) || (rc = open_own_dir(w->own, "aside", &w->aside, w->e)) ||
 		(rc = os_list(w->aside, &scratch, &names, &count, w->e)))
 		return rc;
-	unsigned long long low = 0;
+	uint64_t low = 0;
 	char oldest[LIMIT_NAME_BYTES + 1] = ""; /* the list does not outlive a removal */
 	for (size_t i = 0; i < count; i++) {
-		unsigned long long number = 0;
-		if (sscanf(names[i].name, "%llu-", &number) != 1)
+		uint64_t number = 0;
+		const size_t digits = strcspn(names[i].name, "-");
+		if (!names[i].name[digits] || parse_decimal(span_of(names[i].name, digits), &number))
 			continue;
 		if (number >= w->aside_next)
 			w->aside_next = number + 1;

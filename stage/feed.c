@@ -11,6 +11,7 @@ struct feed {
 	struct digest name;
 	int fd;
 	bool content_read, content_failed;
+	uint64_t content_bytes;
 	struct os_reader reader;
 	struct stream *stream;
 	struct feed_options options;
@@ -60,8 +61,14 @@ enum rc feed_open(struct feed **out, const struct store *st, size_t blob, const 
 static enum rc next_content(void *self, struct span *piece, struct err *e)
 {
 	struct feed *const f = self;
-	const enum rc rc = stream_read(f->stream, piece, e);
+	enum rc rc = stream_read(f->stream, piece, e);
 
+	if (rc == RC_OK) {
+		f->content_bytes += piece->left;
+		if (f->content_bytes > LIMIT_LAYER_BYTES)
+			rc = fail(e, RC_LIMIT, "the layer decompresses to more than %llu GiB",
+				(unsigned long long)(LIMIT_LAYER_BYTES >> 30));
+	}
 	if (rc == RC_END)
 		f->content_read = true;
 	else if (rc != RC_OK)

@@ -52,6 +52,9 @@
 /* bytes; pax header or GNU long name block: Go's archive/tar refuses above 1 MiB (Go 1.20: archive/tar/common.go) */
 #define LIMIT_TAR_SPECIAL_BYTES ((size_t)1 << 20)
 
+/* bytes; what one layer may decompress to. A megabyte of zeros can be made to be more than a disk holds. */
+#define LIMIT_LAYER_BYTES ((uint64_t)64 << 30)
+
 /* bytes; the largest window a zstd frame may ask for (zstd --ultra --long=27) */
 #define LIMIT_ZSTD_WINDOW_BYTES ((size_t)128 << 20)
 
