@@ -80,11 +80,24 @@ struct later {
 #define LATER_BYTES ((size_t)32 << 10) /* of one file */
 #define LATER_FILES 32                 /* on disk, of all targets */
 
+#define CAPABILITY_BYTES 24 /* the longest form */
+
+/* What a hard link's entry says of its inode, which is the last word until the next one. Compared at the end: the link's own
+ * name may be another file's by then. */
+struct linked {
+	uint32_t inode, mode, uid, gid;
+	struct timespec modified;
+	uint8_t capability_bytes; /* 0: the entry has none, and its chown took what there was (layer-format.md 0.4) */
+	uint8_t capability[CAPABILITY_BYTES];
+};
+
 struct layer_check {
 	struct layer *layer;
 	struct arena *arena;
 	unsigned count;
 	struct view *views;
+	struct linked **linked; /* CHUNKS pointers */
+	uint32_t linked_count;
 	struct later later[LATER_FILES];
 	unsigned later_max, later_first, later_count;
 	size_t later_filled; /* bytes the newest one has so far */
@@ -131,6 +144,34 @@ static enum rc put_record(const struct layer_check *c, struct view *v, uint32_t 
 	if (!*chunk && !(*chunk = arena_array(c->arena, CHUNK, sizeof(**chunk))))
 		return out_of_memory(e);
 	*record_at(v, v->record_count++) = (struct record){node, sys_errno, want};
+	return RC_OK;
+}
+
+static struct linked *linked_at(const struct layer_check *c, uint32_t i)
+{
+	return &c->linked[i / CHUNK][i % CHUNK];
+}
+
+static enum rc put_linked(struct layer_check *c, uint32_t inode, const struct tar_entry *te, struct err *e)
+{
+	struct linked made = {.inode = inode, .mode = te->mode, .uid = (uint32_t)te->uid, .gid = (uint32_t)te->gid,
+		.modified = layer_times_of(te).modified};
+
+	for (size_t i = 0; i < te->xattr_count; i++) {
+		const struct tar_xattr *const x = &te->xattrs[i];
+		if (!span_is(x->name, "security.capability") || !x->value.left || x->value.left > CAPABILITY_BYTES)
+			continue; /* the kernel takes no longer one */
+		memcpy(made.capability, x->value.at, x->value.left);
+		made.capability_bytes = (uint8_t)x->value.left;
+	}
+	if (c->linked_count && linked_at(c, c->linked_count - 1)->inode == inode) {
+		*linked_at(c, c->linked_count - 1) = made;
+		return RC_OK;
+	}
+	struct linked **const chunk = &c->linked[c->linked_count / CHUNK];
+	if (!*chunk && !(*chunk = arena_array(c->arena, CHUNK, sizeof(**chunk))))
+		return out_of_memory(e);
+	*linked_at(c, c->linked_count++) = made; /* fewer than nodes */
 	return RC_OK;
 }
 
@@ -281,7 +322,7 @@ static unsigned compare_metadata(struct layer_check *c, struct view *v, int dir,
 {
 	const char *const name = (const char *)n->name.at;
 	const enum layer_node_kind kind = n->kind;
-	const bool whiteout = kind == NODE_WHITEOUT && n->event == LAYER_MADE;
+	const bool whiteout = kind == NODE_WHITEOUT;
 	const uint32_t mode = whiteout ? 0 : te->mode;
 	unsigned bits = 0;
 
@@ -384,10 +425,8 @@ static enum rc see_again(struct layer_check *c, struct view *v, uint32_t node, c
 	return put_bits(c, v, node, BITS_METADATA, bits, e);
 }
 
-/* The new name's metadata is the inode's from now on. Only what this entry says of attributes replaces what earlier ones
- * said, but a capability is gone with the chown (layer-format.md 0.4). */
-static enum rc see_link(struct layer_check *c, struct view *v, uint32_t node, const struct layer_node *n,
-	const struct tar_entry *te, struct err *e)
+/* What the entry says of the inode is compared at the end; here is only whether the name is there. */
+static enum rc see_link(struct layer_check *c, struct view *v, uint32_t node, const struct layer_node *n, struct err *e)
 {
 	const char *const name = (const char *)n->name.at;
 	struct err why = {0};
@@ -407,11 +446,7 @@ static enum rc see_link(struct layer_check *c, struct view *v, uint32_t node, co
 		bits = unreadable ? BIT_UNREADABLE : BIT_SYMLINK;
 	if (bits && (rc = put_record(c, v, node, 0, why.sys_errno, e)))
 		return rc;
-	if ((rc = put_bits(c, v, node, ~0u, bits, e)) || bits & (BIT_MISSING | BIT_TYPE | BIT_UNREADABLE))
-		return rc;
-	const unsigned metadata = compare_metadata(c, v, dir, n, te, &st, &why);
-	const unsigned replaced = BIT_ATTRIBUTES | BIT_TIME | BIT_CAPABILITY | (te->xattr_count ? BIT_XATTR : 0);
-	return put_bits(c, v, n->inode, replaced, metadata & BITS_METADATA, e);
+	return put_bits(c, v, node, ~0u, bits, e);
 }
 
 static enum rc see_opaque(struct layer_check *c, struct view *v, uint32_t node, struct err *e)
@@ -520,7 +555,7 @@ static enum rc on_entry(void *self, uint32_t node, const struct layer_node *n, c
 {
 	struct layer_check *const c = self;
 	bool deferred = false;
-	enum rc rc = RC_OK;
+	enum rc rc = n->event == LAYER_LINKED ? put_linked(c, n->inode, te, e) : RC_OK;
 
 	for (unsigned i = 0; !rc && i < c->count; i++) {
 		struct view *const v = &c->views[i];
@@ -534,7 +569,7 @@ static enum rc on_entry(void *self, uint32_t node, const struct layer_node *n, c
 			rc = see_again(c, v, node, n, te, e);
 			break;
 		case LAYER_LINKED:
-			rc = see_link(c, v, node, n, te, e);
+			rc = see_link(c, v, node, n, e);
 			break;
 		case LAYER_OPAQUED:
 			rc = see_opaque(c, v, node, e);
@@ -653,7 +688,8 @@ enum rc layer_check_open(struct layer_check **c, struct layer *l, const struct l
 	struct layer_check *const made = arena_get(a, sizeof(*made));
 	enum rc rc = RC_OK;
 
-	if (!made || count > LAYER_TARGETS_MAX || !(made->views = arena_array(a, count, sizeof(*made->views))))
+	if (!made || count > LAYER_TARGETS_MAX || !(made->views = arena_array(a, count, sizeof(*made->views))) ||
+		!(made->linked = arena_array(a, CHUNKS, sizeof(*made->linked))))
 		return out_of_memory(e);
 	made->layer = l;
 	made->arena = a;
@@ -1139,6 +1175,74 @@ static int compare_link_names(const void *a, const void *b)
 	return (x->node > y->node) - (x->node < y->node);
 }
 
+/* The last word on an inode, against any of its names that is there. */
+static enum rc judge_linked(struct judge *j, const struct linked *last, const struct name_of_inode *name, struct err *e)
+{
+	const enum layer_node_kind kind = layer_kind(j->c->layer, name->node);
+	struct err ignored = {0}; /* a name that was there a moment ago */
+	struct stat st = {0};
+	unsigned bits = 0;
+	int dir = -1;
+	size_t n = 0;
+
+	if (look(j->v, name->node, &dir, &st, &ignored) || !kind_fits(kind, &st))
+		return RC_OK;
+	if (kind != NODE_SYMLINK && (st.st_mode & 07777) != last->mode)
+		bits |= BIT_ATTRIBUTES;
+	if (!j->v->target.ignore_owners && (!owner_fits(last->uid, st.st_uid) || !owner_fits(last->gid, st.st_gid)))
+		bits |= BIT_ATTRIBUTES;
+	if (!time_fits(last->modified, st.st_mtim))
+		bits |= BIT_TIME;
+	if (kind == NODE_FILE && last->capability_bytes) {
+		const enum rc rc = os_xattr_get(dir, layer_name(j->c->layer, name->node), "security.capability",
+			j->c->xattr_value, sizeof(j->c->xattr_value), &n, &ignored);
+		if (rc == RC_END || (!rc && !capabilities_equal(span_of(last->capability, last->capability_bytes),
+						    span_of(j->c->xattr_value, n))))
+			bits |= BIT_CAPABILITY;
+	}
+	/* of other attributes several entries may speak, and which of them counts is not worth keeping them all */
+	return put_bits(j->c, j->v, name->inode, BITS_METADATA, bits, e);
+}
+
+struct last_word {
+	uint32_t inode, at; /* at: in c->linked */
+};
+
+static int compare_last_words(const void *a, const void *b)
+{
+	const struct last_word *const x = a, *const y = b;
+	if (x->inode != y->inode)
+		return x->inode < y->inode ? -1 : 1;
+	return (x->at > y->at) - (x->at < y->at);
+}
+
+/* list: sorted by inode. */
+static enum rc judge_all_linked(struct judge *j, const struct name_of_inode *list, size_t used, struct err *e)
+{
+	const uint32_t count = j->c->linked_count;
+	struct last_word *const words = arena_array(&j->work, count, sizeof(*words));
+	size_t k = 0;
+
+	if (!words)
+		return out_of_memory(e);
+	for (uint32_t i = 0; i < count; i++)
+		words[i] = (struct last_word){linked_at(j->c, i)->inode, i};
+	if (count)
+		qsort(words, count, sizeof(*words), compare_last_words);
+	for (uint32_t i = 0; i < count; i++) {
+		if (i + 1 < count && words[i + 1].inode == words[i].inode)
+			continue;
+		while (k < used && list[k].inode < words[i].inode)
+			k++;
+		if (k == used || list[k].inode != words[i].inode)
+			continue; /* no name of it is left, or there */
+		const enum rc rc = judge_linked(j, linked_at(j->c, words[i].at), &list[k], e);
+		if (rc)
+			return rc;
+	}
+	return RC_OK;
+}
+
 static bool has_group(const struct judge *j, uint32_t node, const uint8_t *grouped)
 {
 	return inode_of(j, node) != node || grouped[node / 8] & 1 << node % 8;
@@ -1228,8 +1332,10 @@ static enum rc judge_links(struct judge *j, struct err *e)
 			(uint64_t)st.st_size, S_ISREG(st.st_mode)};
 	}
 	qsort(list, used, sizeof(*list), compare_link_names);
+	enum rc rc = judge_all_linked(j, list, used, e);
+	if (rc)
+		return rc;
 	for (size_t i = 0, first = 0; i < used; i++) {
-		enum rc rc = RC_OK;
 		if (list[i].inode != list[first].inode)
 			first = i;
 		if (!alive(j, list[i].inode))

@@ -207,6 +207,12 @@ def links():
                                                 xattrs=[("user.b", "2"), ("user.a", "3")])))
     yield Vector("link-capability-lost", end(f("a", b"1", mode=0o755, xattrs=[("security.capability", CAPABILITY)]),
                                              hard_link("b", "a", mode=0o755)))
+    yield Vector("link-capability-lost-by-replaced", end(
+        f("a", b"1", mode=0o755, xattrs=[("security.capability", CAPABILITY), ("user.a", "1")]),
+        hard_link("b", "a", mode=0o640, uid=3, xattrs=[("user.a", "2")]), f("b", b"2")))
+    yield Vector("link-capability-lost-by-removed", end(
+        f("a", b"1", mode=0o755, xattrs=[("security.capability", CAPABILITY)]), hard_link("b", "a", mode=0o640), f(".wh.b")),
+        modes="base")
     yield Vector("link-capability-kept", end(
         f("a", b"1", mode=0o755, xattrs=[("security.capability", CAPABILITY)]),
         hard_link("b", "a", mode=0o755, xattrs=[("security.capability", OTHER_CAPABILITY)])))
@@ -356,13 +362,20 @@ def realistic():
 def shuffled(seed):
     """A layer of entries drawn at random, over few names, so that they meet."""
     r = random.Random(seed)
-    names = ["a", "b", "c", "d", "f", "x", "etc", "lowfile"]
+    dirs, files, made = ["a", "b", "c", "d", "etc"], ["f", "g", "x", "lowfile"], []
 
-    def path():
-        parts = [r.choice(names) for _ in range(r.choice((1, 1, 2, 2, 3)))]
+    def path(last=files):
+        """Mostly names that only directories, or only others, have: layers that contradict themselves are refused."""
+        odd = dirs + files
+        parts = [r.choice(dirs if r.random() < .95 else odd) for _ in range(r.choice((0, 0, 1, 1, 2)))]
+        parts.append(r.choice(last if r.random() < .85 else odd))
         if r.random() < .08:
             parts.insert(r.randrange(len(parts) + 1), r.choice(("..", ".", "")))
         return "/".join(parts)
+
+    def known(name):
+        made.append(name)
+        return name
 
     def fields():
         out = {"mtime": TIME + r.randrange(-9, 9)}
@@ -377,22 +390,25 @@ def shuffled(seed):
     for _ in range(r.choice((4, 8, 16))):
         pick = r.random()
         if pick < .35:
-            members.append(entry(path(), r.randbytes(r.choice((0, 1, 10, 5000))), **fields()))
+            members.append(entry(known(path()), r.randbytes(r.choice((0, 1, 10, 5000))), **fields()))
         elif pick < .55:
-            members.append(directory(path(), **fields()))
+            members.append(directory(path(dirs), **fields()))
         elif pick < .68:
-            members.append(symlink(path(), r.choice((path(), "/" + path(), "../" + path(), path() + "/")), **fields()))
+            target = path(dirs)
+            members.append(symlink(path(r.choice((dirs, files))), r.choice((target, "/" + target, "../" + target, target + "/")),
+                                   **fields()))
         elif pick < .80:
-            members.append(hard_link(path(), path(), **fields()))
+            target = r.choice(made) if made and r.random() < .9 else path()
+            members.append(hard_link(known(path()), target, **fields()))
         elif pick < .90:
-            where, _, what = path().rpartition("/")
+            where, _, what = path(r.choice((dirs, files))).rpartition("/")
             members.append(entry((where + "/" if where else "") + r.choice((".wh." + (what or "a"), ".wh..wh..opq")), **fields()))
         elif pick < .94:
             members.append(pax([("comment", "c")], b"g", name=path().encode()))
         elif pick < .97:
-            members.append(entry(path(), kind=b"6", **fields()))
+            members.append(entry(known(path()), kind=b"6", **fields()))
         else:
-            members.append(entry(path(), kind=b"3", dev=(r.choice((0, 1)), r.choice((0, 5))), **fields()))
+            members.append(entry(known(path()), kind=b"3", dev=(r.choice((0, 1)), r.choice((0, 5))), **fields()))
     return end(*members)
 
 
