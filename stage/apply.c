@@ -44,7 +44,9 @@ struct applier {
 	uint64_t aside_first, aside_next; /* numbers: first of this run, next */
 	bool aside_listed;
 	uint64_t trash_next;
-	bool unreadable; /* why an action failed: something of the store could not be read, nothing was wrong with a write */
+	bool published;   /* the rebuild under way has begun to rename */
+	bool keep_intents; /* one that had is not done: its intent must be found by the next run */
+	bool *failed;     /* backends whose rebuild was left */
 	struct bolt_image meta, overlay;
 };
 
@@ -195,6 +197,8 @@ static enum rc close_staging(struct applier *w)
 	if ((rc = sweep_aside(w)))
 		return rc;
 	os_close(&w->staging);
+	if (w->keep_intents)
+		return RC_OK; /* with the intents of what is not done */
 	rc = os_rmdir(w->own, "staging", w->e);
 	return rc == RC_END ? RC_OK : rc;
 }
@@ -433,6 +437,8 @@ static enum rc finish_ingest(struct applier *w, size_t index)
 		(rc = open_or_make(blobs, digest_name(in->expected.kind), &algorithm, w->e)) ||
 		(rc = os_rename(dir, "data", algorithm, hex, w->e)) || (rc = os_fsync(algorithm, w->e)))
 		return rc;
+	if (w->st->blobs < 0) /* it was lost as well: whoever reads the blob next finds it here */
+		w->st->blobs = take_fd(&blobs);
 	return os_fsync(dir, w->e);
 }
 
@@ -451,7 +457,6 @@ static enum rc remove_ingest(struct applier *w, size_t index)
 struct lowers {
 	int *fd;
 	size_t count;
-	bool failed; /* one could not be opened */
 };
 
 static void close_lowers(struct lowers *l)
@@ -480,7 +485,6 @@ static enum rc open_lowers(struct applier *w, size_t backend, struct arena *a, s
 		if (rc == RC_OK)
 			rc = os_open_dir(dir, "fs", &fs, w->e);
 		if (rc == RC_IO) {
-			l->failed = true;
 			close_lowers(l);
 			return rc;
 		}
@@ -540,7 +544,8 @@ static enum rc verify_rebuilt(struct applier *w, size_t backend, struct arena sc
 	layer_check_close(check);
 	if (rc)
 		return rc;
-	if (v.damaged || v.count[DIFF_UNREADABLE]) {
+	/* what could not be read before need not be readable now */
+	if (v.damaged || v.count[DIFF_UNREADABLE] > w->s->snapshots[backend].layer.count[DIFF_UNREADABLE]) {
 		errno = EIO;
 		return fail(w->e, RC_IO, "snapshots/%s does not read back as it was written", b->dir);
 	}
@@ -586,10 +591,8 @@ static enum rc rebuild_snapshot(struct applier *w, size_t backend)
 
 	(void)snprintf(aside, sizeof(aside), "snapshot-%s", b->dir); /* fits */
 	if ((rc = empty_staging(w, false)) || (rc = note_intent(w, b->dir)) || (rc = open_own_dir(w->own, "aside", &w->aside, w->e)) ||
-		(rc = open_own_dir(w->aside, aside, &snapshot_aside, w->e)) || (rc = open_lowers(w, backend, &scratch, &lowers))) {
-		w->unreadable = lowers.failed;
+		(rc = open_own_dir(w->aside, aside, &snapshot_aside, w->e)) || (rc = open_lowers(w, backend, &scratch, &lowers)))
 		return rc;
-	}
 	const uint8_t *bits = state->layer.damaged_bits;
 	if (!bits && !state->whole_tree) { /* nothing but times */
 		bits = arena_get(&scratch, (size_t)state->layer.node_count / 8 + 1);
@@ -610,9 +613,10 @@ static enum rc rebuild_snapshot(struct applier *w, size_t backend)
 		(rc = rebuild_open(&r, l, &target, &scratch, w->e)) == RC_OK) {
 		const struct layer_watch watch = rebuild_watch(r);
 		rc = replay(w, backend, l, &watch, &scratch);
-		w->unreadable = rc != RC_OK;
-		if (rc == RC_OK)
+		if (rc == RC_OK) {
+			w->published = true;
 			rc = rebuild_publish(r, w->e);
+		}
 	}
 	close_lowers(&lowers);
 	rebuild_close(r);
@@ -765,7 +769,7 @@ static enum rc carry_out(struct applier *w, const struct action *a)
 {
 	switch (a->kind) {
 	case ACTION_CLEAN_STAGING:
-		return empty_staging(w, true);
+		return empty_staging(w, !w->keep_intents);
 	case ACTION_REBUILD:
 		return rebuild_snapshot(w, a->index);
 	case ACTION_REMOVE_BLOB:
@@ -812,7 +816,7 @@ static const char *phrase(enum action_kind k)
 	}
 }
 
-/* What could not be read stays; told at each of its findings. */
+/* What could not be put back stays; told at each of its findings. */
 static void leave_snapshot(struct applier *w, size_t backend, struct err *why)
 {
 	const char *const text = arena_printf(w->keep, "%s%s%s", why->text, why->sys_errno ? ": " : "",
@@ -832,12 +836,21 @@ static void leave_snapshot(struct applier *w, size_t backend, struct err *why)
 			at = w->st->backends[at].parent_index;
 		if (at == backend) {
 			image->verdict = IMAGE_IS_UNVERIFIED;
-			image->why = "files of it are damaged, and its layer could not be read again";
+			image->why = "files of it are damaged and could not be put back";
 		}
 	}
 	w->p->something_left = true;
-	w->unreadable = false;
+	w->failed[backend] = true;
 	*why = (struct err){0};
+}
+
+/* An implicit directory copies from the layers below: a snapshot is rebuilt only on whole ones. */
+static bool stands_on_failed(const struct applier *w, size_t backend)
+{
+	for (size_t at = w->st->backends[backend].parent_index; at != STORE_NONE; at = w->st->backends[at].parent_index)
+		if (w->failed[at])
+			return true;
+	return false;
 }
 
 /* Before the first change: a database whose copy cannot be made must not lose what refers to blobs removed by then. */
@@ -873,6 +886,9 @@ enum rc apply_plan(struct plan *p, struct store *st, const struct survey *s, con
 	*result = (struct apply_result){0};
 	if (p->action_count == 0)
 		return RC_OK;
+	w->failed = arena_array(keep, st->backend_count + 1, sizeof(*w->failed));
+	if (!w->failed)
+		return fail(e, RC_NOMEM, "no memory to repair");
 	if ((rc = prepare_edit(w, &st->meta, &p->meta, &w->meta)) ||
 		(rc = prepare_edit(w, &st->overlay, &p->overlay, &w->overlay)) || (rc = check_room(w)) ||
 		(rc = open_own(w)) || (rc = back_up(w)))
@@ -887,13 +903,19 @@ enum rc apply_plan(struct plan *p, struct store *st, const struct survey *s, con
 		progress.done_bytes = result->written_bytes;
 		if (o->progress)
 			o->progress(o->self, &progress);
-		rc = carry_out(w, &p->actions[i]);
+		w->published = false;
+		rc = p->actions[i].kind == ACTION_REBUILD && stands_on_failed(w, p->actions[i].index)
+			     ? fail(e, RC_CORRUPT, "a layer below it could not be put back")
+			     : carry_out(w, &p->actions[i]);
 		*keep = mark;
 		if (rc == RC_OK) {
 			result->done++;
-		} else if (p->actions[i].kind == ACTION_REBUILD && w->unreadable && !os_write_failed()) {
+		} else if (p->actions[i].kind == ACTION_REBUILD && !os_write_failed()) {
 			leave_snapshot(w, p->actions[i].index, e);
-			rc = RC_OK;
+			w->keep_intents |= w->published;
+			rc = empty_staging(w, false);
+			if (rc == RC_OK && !w->published)
+				rc = drop_intent(w, st->backends[p->actions[i].index].dir);
 		}
 	}
 	if (rc == RC_OK)

@@ -19,7 +19,7 @@ struct layer_dirs {
 };
 
 void layer_dirs_init(struct layer_dirs *d, const struct layer *l, int root);
-/* *fd is borrowed until the next but one call. RC_END: not there; RC_CORRUPT: there, but it or a parent is no directory. */
+/* *fd is borrowed until the next call. RC_END: not there; RC_CORRUPT: there, but it or a parent is no directory. */
 CHECKED enum rc layer_dirs_get(struct layer_dirs *d, uint32_t node, int *fd, struct err *e);
 /* What is cached of this node and beneath it may have moved: forgets everything. */
 void layer_dirs_close(struct layer_dirs *d);

@@ -330,7 +330,11 @@ static bool is_users(const struct store *st, const struct backend *b)
 {
 	const size_t ns = store_find_namespace(st, b->ns_name);
 
-	if (b->kind == SNAPSHOT_COMMITTED || is_extract(st, ns, b->user_key))
+	if (b->kind == SNAPSHOT_COMMITTED) { /* one that is no chain may be what a person committed */
+		struct digest d;
+		return digest_parse(b->user_key, &d) != RC_OK;
+	}
+	if (is_extract(st, ns, b->user_key))
 		return false;
 	return !(ns != STORE_NONE && st->namespaces[ns].kubernetes && st->boot_proved_new);
 }
@@ -348,7 +352,7 @@ static bool is_seed(const struct planner *w, size_t i)
 	if (b->parent.left && b->parent_index == STORE_NONE)
 		return !is_users(st, b);
 	if (w->s->snapshots[i].verdict == SNAPSHOT_IS_LOST)
-		return true;
+		return !is_users(st, b);
 	if (b->kind != SNAPSHOT_COMMITTED && (!b->dir_found || !b->dir_is_directory) &&
 		!is_extract(st, store_find_namespace(st, b->ns_name), b->user_key))
 		return !is_users(st, b);
@@ -617,6 +621,7 @@ static struct image_eval eval_manifest(struct planner *w, size_t ns, const struc
 						: w->st->overlay_elsewhere ? SNAPSHOT_IS_UNVERIFIED
 									   : SNAPSHOT_IS_LOST;
 		healed |= v == SNAPSHOT_IS_TORN;
+		unverified |= v == SNAPSHOT_IS_TORN && w->s->snapshots[b].layer.count[DIFF_UNREADABLE];
 		lost |= v == SNAPSHOT_IS_LOST;
 		unverified |= v == SNAPSHOT_IS_UNVERIFIED || v == SNAPSHOT_IS_UNREADABLE || v == SNAPSHOT_NOT_CHECKED;
 	}

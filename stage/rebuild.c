@@ -409,16 +409,18 @@ static enum rc stage_link(struct rebuild *r, uint32_t node, const struct layer_n
 	struct err *e)
 {
 	const char *const name = (const char *)n->name.at, *const old = layer_name(r->layer, n->target);
+	auto_fd from = -1; /* of our own: what layer_dirs_get gave may be closed to open the other one */
 	int dir = -1, old_dir = -1;
 	enum rc rc;
 
 	/* the damaged set holds all names of an inode or none (layer_check_finish) */
 	if (!(state_of(r, n->target) & STATE_STAGED))
 		return fail(e, RC_LIMIT, "a hard link whose other name is not repaired with it");
-	if ((rc = staged_dir(r, n->parent, &dir, e)) || (rc = staged_dir(r, layer_parent(r->layer, n->target), &old_dir, e)) ||
-		(rc = staged_dir(r, n->parent, &dir, e)) || (rc = set_state(r, node, STATE_STAGED, e)))
+	if ((rc = staged_dir(r, layer_parent(r->layer, n->target), &old_dir, e)) ||
+		(rc = os_open_dir(old_dir, ".", &from, e)) || (rc = staged_dir(r, n->parent, &dir, e)) ||
+		(rc = set_state(r, node, STATE_STAGED, e)))
 		return rc;
-	if ((rc = os_link(old_dir, old, dir, name, e)))
+	if ((rc = os_link(from, old, dir, name, e)))
 		return unexpected(rc, name, e);
 	return put_metadata(dir, name, n->kind, te, e);
 }
@@ -674,6 +676,9 @@ static enum rc publish_times(struct rebuild *r, struct layer_dirs *dirs, int roo
 		struct stat st = {0};
 		if (!rc)
 			rc = os_stat(dir, name, &st, e);
+		/* a directory that was no damage, where only contents were compared, has no time to set */
+		if ((rc == RC_END || rc == RC_CORRUPT) && !is_wanted(r, node))
+			continue;
 		if (!rc && st.st_mtim.tv_sec == late.times.modified.tv_sec &&
 			st.st_mtim.tv_nsec == late.times.modified.tv_nsec)
 			continue;

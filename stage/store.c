@@ -1065,12 +1065,12 @@ enum rc store_well_known(const char *sysroot, struct arena *a, const char ***roo
 /* Whether an overlay mount has this store's snapshots in it. containerd shortens long options to names relative to
  * snapshots/, "12/fs:11/fs" (containerd 2.3: core/mount/mount_linux.go): those could be another containerd's, and are taken
  * for ours. */
-static bool is_mounted(const char *real_path, struct arena scratch)
+static bool is_mounted(const char *path, struct arena scratch)
 {
 	struct span all = {0};
 	struct err ignored = {0};
-	const char *const ours = arena_printf(&scratch, "=%s/" STORE_OVERLAY_DIR "/snapshots/", real_path);
-	const char *const more = arena_printf(&scratch, ":%s/" STORE_OVERLAY_DIR "/snapshots/", real_path);
+	const char *const ours = arena_printf(&scratch, "=%s/" STORE_OVERLAY_DIR "/snapshots/", path);
+	const char *const more = arena_printf(&scratch, ":%s/" STORE_OVERLAY_DIR "/snapshots/", path);
 
 	if (!ours || !more || os_read_proc("/proc/self/mountinfo", &scratch, &all, &ignored))
 		return false; /* no /proc: nothing can be said, and containerd could not have run either */
@@ -1101,7 +1101,13 @@ static enum rc judge_boot(struct store *st, const char *sysroot, struct arena sc
 		return rc;
 	if (!realpath(st->path, real))
 		return fail(e, RC_IO, "resolve %s", st->path);
-	st->mounted = is_mounted(real, scratch);
+	/* mount options keep the name that containerd was given, which may lead through a link: that of the command line, or
+	 * the usual one if it leads here too */
+	char usual[LIMIT_PATH_BYTES];
+	st->mounted = is_mounted(real, scratch) || is_mounted(st->path, scratch);
+	for (size_t i = 0; !st->mounted && i < sizeof(known_roots) / sizeof(known_roots[0]); i++)
+		st->mounted = realpath(known_roots[i].root, usual) && strcmp(usual, real) == 0 &&
+			      is_mounted(known_roots[i].root, scratch);
 	const size_t length = strlen(real);
 	for (unsigned pass = 0; pass < 2 && !found && (pass == 0 || !known); pass++) {
 		for (size_t i = 0; i < sizeof(known_roots) / sizeof(known_roots[0]); i++) {
@@ -1304,6 +1310,12 @@ static enum rc judge_dirs(struct store *st)
 		dirs += st->backends[i].dir_found;
 		include_time(&snapshots, st->backends[i].created_ns);
 	}
+	/* anything made long after them proves them durable by then */
+	int64_t last_ns = contents.last_ns > snapshots.last_ns ? contents.last_ns : snapshots.last_ns;
+	for (size_t i = 0; i < st->container_count; i++)
+		if (st->containers[i].created_ns > last_ns)
+			last_ns = st->containers[i].created_ns;
+	contents.last_ns = snapshots.last_ns = last_ns;
 	struct err ignored = {0};
 	if (os_open_dir(st->dir, STORE_CONTENT_DIR, &content, &ignored))
 		content = -1; /* an answer too */
