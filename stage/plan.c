@@ -878,6 +878,10 @@ static enum fate fate_of(const struct planner *w, const struct finding *f, const
 	case SUBJECT_CONTENT:
 		return FATE_DROP;
 	case SUBJECT_IMAGE:
+		if (w->p->images[f->index].pinned) {
+			*left = "a pull would say done and repair nothing";
+			return FATE_LEFT;
+		}
 		return f->problem == P_CHAIN_UNREFERENCED ? FATE_REPAIR : FATE_DROP;
 	case SUBJECT_BACKEND:
 		if (w->drop[f->index])

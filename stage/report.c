@@ -260,7 +260,7 @@ static void put_findings(struct sink *s, const struct outcome *o, const struct r
 			putf(s, "  %04x  ", problems[id].code);
 			put_message(s, f, options->verbose);
 			putf(s, " [%s]\n",
-				id == P_IMAGE_INCOMPLETE && f->subject == SUBJECT_IMAGE
+				id == P_IMAGE_INCOMPLETE && f->fate == FATE_DROP
 					? image_word(&p->images[f->index], was_done(o))
 					: fate_word(f->fate, was_done(o)));
 			if (f->left)
