@@ -313,18 +313,6 @@ static void record_finished(struct planner *w)
 
 /* ---- snapshots ---- */
 
-/* An unpacking under way, and no container's layer that happens to be called so. */
-static bool is_extract(const struct store *st, size_t ns, struct span key)
-{
-	if (!store_is_extract(key))
-		return false;
-	const struct range r = ns == STORE_NONE ? (struct range){0} : st->namespaces[ns].containers;
-	for (size_t i = r.first; i < r.first + r.count; i++)
-		if (span_equal(st->containers[i].snapshot_key, key))
-			return false;
-	return true;
-}
-
 /* Something of a user that must not lose what is under it. */
 static bool is_users(const struct store *st, const struct backend *b)
 {
@@ -334,7 +322,7 @@ static bool is_users(const struct store *st, const struct backend *b)
 		struct digest d;
 		return digest_parse(b->user_key, &d) != RC_OK;
 	}
-	if (is_extract(st, ns, b->user_key))
+	if (store_is_extract(st, ns, b->user_key))
 		return false;
 	return !(ns != STORE_NONE && st->namespaces[ns].kubernetes && st->boot_proved_new);
 }
@@ -354,9 +342,9 @@ static bool is_seed(const struct planner *w, size_t i)
 	if (w->s->snapshots[i].verdict == SNAPSHOT_IS_LOST)
 		return !is_users(st, b);
 	if (b->kind != SNAPSHOT_COMMITTED && (!b->dir_found || !b->dir_is_directory) &&
-		!is_extract(st, store_find_namespace(st, b->ns_name), b->user_key))
+		!store_is_extract(st, store_find_namespace(st, b->ns_name), b->user_key))
 		return !is_users(st, b);
-	return b->kind == SNAPSHOT_ACTIVE && is_extract(st, store_find_namespace(st, b->ns_name), b->user_key) &&
+	return b->kind == SNAPSHOT_ACTIVE && store_is_extract(st, store_find_namespace(st, b->ns_name), b->user_key) &&
 	       st->boot_proved_new;
 }
 
@@ -384,7 +372,7 @@ static void seed_meta_only(struct planner *w)
 		const struct snapshot *const s = &st->snapshots[i];
 		if (s->backend != STORE_NONE || st->overlay_elsewhere)
 			continue;
-		const bool disposable = is_extract(st, s->ns, s->key) || span_starts(s->key, "sha256:") ||
+		const bool disposable = store_is_extract(st, s->ns, s->key) || span_starts(s->key, "sha256:") ||
 					(st->namespaces[s->ns].kubernetes && st->boot_proved_new);
 		bool users_child = false;
 		for (size_t k = st->namespaces[s->ns].snapshots.first;
@@ -471,7 +459,7 @@ static void edit_drops(struct planner *w)
 					{0}});
 		}
 		const bool containers = b->kind != SNAPSHOT_COMMITTED &&
-					!is_extract(st, store_find_namespace(st, b->ns_name), b->user_key);
+					!store_is_extract(st, store_find_namespace(st, b->ns_name), b->user_key);
 		if (b->dir_found)
 			add_action(w, containers ? ACTION_ASIDE_SNAPSHOT : ACTION_REMOVE_SNAPSHOT, i, containers);
 	}

@@ -1492,13 +1492,19 @@ bool lease_is_stale(const struct store *st, const struct lease *l)
 	return l->expires && st->boot_proved_new && !span_is(l->id, STORE_OWN_LEASE);
 }
 
-bool store_is_extract(struct span key)
+bool store_is_extract(const struct store *st, size_t ns, struct span key)
 {
 	const uint8_t *const space = key.left ? memchr(key.at, ' ', key.left) : NULL;
+	const struct range r = ns == STORE_NONE ? (struct range){0} : st->namespaces[ns].containers;
 	struct digest d;
 
-	return span_starts(key, "extract-") && space &&
-	       digest_parse(span_of(space + 1, key.left - (size_t)(space + 1 - key.at)), &d) == RC_OK;
+	if (!span_starts(key, "extract-") || !space ||
+		digest_parse(span_of(space + 1, key.left - (size_t)(space + 1 - key.at)), &d))
+		return false;
+	for (size_t i = r.first; i < r.first + r.count; i++)
+		if (span_equal(st->containers[i].snapshot_key, key))
+			return false;
+	return true;
 }
 
 const char *store_blob_path(const struct digest *d, struct arena *a)

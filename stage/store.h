@@ -232,8 +232,9 @@ CHECKED enum rc store_open(struct store *st, const char *path, const char *sysro
 	struct arena scratch, enum store_refusal *refusal, struct err *e);
 void store_close(struct store *st);
 
-/* "extract-<nanoseconds>-<random> <chain ID>": an unpacking under way (containerd 2.3: core/unpack/unpacker.go). */
-bool store_is_extract(struct span key);
+/* "extract-<nanoseconds>-<random> <chain ID>": an unpacking under way (containerd 2.3: core/unpack/unpacker.go), and no
+ * container's layer that happens to be called so. ns may be STORE_NONE. */
+bool store_is_extract(const struct store *st, size_t ns, struct span key);
 
 /* Look-ups; STORE_NONE: not there. */
 size_t store_find_blob(const struct store *st, const struct digest *d);

@@ -1099,18 +1099,6 @@ static void judge_without_layer(struct run *r, size_t index)
 
 /* ---- pass 6: references and leftovers ---- */
 
-/* An unpacking under way, and no container's layer that happens to be called so. */
-static bool is_extract(const struct store *st, size_t ns, struct span key)
-{
-	if (!store_is_extract(key))
-		return false;
-	const struct range r = ns == STORE_NONE ? (struct range){0} : st->namespaces[ns].containers;
-	for (size_t i = r.first; i < r.first + r.count; i++)
-		if (span_equal(st->containers[i].snapshot_key, key))
-			return false;
-	return true;
-}
-
 static bool snapshot_dir_is_empty(const struct store *st, const struct backend *b, struct arena scratch)
 {
 	auto_fd dir = -1, fs = -1;
@@ -1141,7 +1129,7 @@ static void emit_backend(struct run *r, size_t index)
 		struct digest d;
 		/* a committed one that is no chain may be what a person committed */
 		const bool chain = b->kind == SNAPSHOT_COMMITTED && digest_parse(b->user_key, &d) == RC_OK;
-		const bool disposable = chain || is_extract(st, ns, b->user_key) ||
+		const bool disposable = chain || store_is_extract(st, ns, b->user_key) ||
 					(ns != STORE_NONE && st->namespaces[ns].kubernetes && st->boot_proved_new) ||
 					(b->kind != SNAPSHOT_COMMITTED && snapshot_dir_is_empty(st, b, *r->keep));
 		r->s->snapshots[index].orphan = disposable;
@@ -1152,7 +1140,7 @@ static void emit_backend(struct run *r, size_t index)
 		f.problem = P_PARENT_MISSING;
 		f.why = b->parent;
 		emit(r, f);
-	} else if (b->kind == SNAPSHOT_ACTIVE && is_extract(st, ns, b->user_key)) {
+	} else if (b->kind == SNAPSHOT_ACTIVE && store_is_extract(st, ns, b->user_key)) {
 		f.problem = P_EXTRACT_STALE;
 		if (st->boot_proved_new)
 			emit(r, f);
@@ -1192,7 +1180,7 @@ static void pass_references(struct run *r)
 		const struct snapshot *const s = &st->snapshots[i];
 		if (s->backend == STORE_NONE && !st->overlay_elsewhere)
 			emit(r, (struct finding){
-					.problem = is_extract(st, s->ns, s->key) ? P_EXTRACT_STALE : P_SNAPSHOT_META_ONLY,
+					.problem = store_is_extract(st, s->ns, s->key) ? P_EXTRACT_STALE : P_SNAPSHOT_META_ONLY,
 					.subject = SUBJECT_SNAPSHOT,
 					.index = i,
 					.ns = ns_name(st, s->ns),
