@@ -67,6 +67,10 @@ def paths():
     yield Vector("parent-absolute", end(real, symlink("r", "/real"), f("r/f", b"1")))
     yield Vector("parent-escaping", end(symlink("esc", "../../../etc"), f("esc/f", b"1")))
     yield Vector("parent-dangling", end(symlink("dang", "nonexist"), f("dang/f", b"1"), f("dang/g/h", b"2")))
+    # links between directories that are deeper than descriptors are kept open, and a file of the link's name in its place
+    one, two = "/".join(["p"] + ["a%d" % i for i in range(18)]), "/".join(["q"] + ["b%d" % i for i in range(18)])
+    yield Vector("links-deep", end(f(one + "/x", b"deep"), f(two + "/x-own", b"own"), hard_link(two + "/x", one + "/x"),
+                                   hard_link(two + "/y", one + "/x"), f(one + "/y", b"another")))
     yield Vector("parent-looping", end(symlink("a", "b"), symlink("b", "a"), f("a/f", b"1")), fails=True)
     yield Vector("parent-self", end(symlink("a", "a"), f("a/f", b"1")), fails=True)
     yield Vector("parent-lexical", end(directory("x"), directory("deep/dir"), symlink("x/q", "../deep/dir"),
