@@ -829,8 +829,18 @@ static enum rc add_downloads(struct store *st, struct err *e)
 	for (size_t i = 0; i < st->ingest_count; i++) {
 		const struct ingest *const in = &st->ingests[i];
 		char text[DIGEST_TEXT_BYTES];
-		if (!in->expected_known || !in->has_data || store_find_blob(st, &in->expected) != STORE_NONE)
+		if (!in->expected_known || !in->has_data)
 			continue;
+		const size_t known = store_find_blob(st, &in->expected);
+		if (known != STORE_NONE) { /* of two downloads of one digest that which could be complete is looked at */
+			struct blob *const other = &st->blob_files[known];
+			const struct ingest *const its = other->ingest == STORE_NONE ? NULL : &st->ingests[other->ingest];
+			if (its && in->total && in->data_size == in->total && its->data_size != its->total) {
+				other->ingest = i;
+				other->size = in->data_size;
+			}
+			continue;
+		}
 		struct blob *const b = PUSH(st, blob_files, blob_count);
 		if (!b)
 			return no_memory(e);
