@@ -71,9 +71,6 @@ static void add_edit(struct planner *w, struct edits *edits, struct edit edit)
 }
 
 /* v1/<namespace>/<more...>; the list ends with a NULL text. */
-struct part {
-	struct span text;
-};
 #define PATH_END ((struct span){NULL, 0, false})
 
 static struct bolt_path meta_path(const struct store *st, size_t ns, const struct span *parts)
