@@ -507,25 +507,27 @@ class Containerd:
                                 *command, ns=ns, check=check)
         return text
 
-    def states(self, ns):
+    def states(self, ns, expected=None):
         """What containerd tells of each image it lists: reference -> incomplete | packed (complete, but not
-        unpacked) | ready."""
+        unpacked) | ready. If all of expected are told, the list is not asked for."""
         out = {}
         for line in self.ctr("images", "check", ns=ns, check=False)[1].splitlines():
             words = line.split()
             if words and words[0].startswith(REGISTRY):
                 complete = "packed" if words[-1] != "true" else "ready"
                 out[words[0]] = complete if "complete" in words else "incomplete"
-        for ref in self.ctr("images", "ls", "-q", ns=ns)[1].split():
-            out.setdefault(ref, "incomplete")
+        if expected is None or not expected <= set(out):
+            for ref in self.ctr("images", "ls", "-q", ns=ns)[1].split():
+                out.setdefault(ref, "incomplete")
         return out
 
     def state(self, ns, image):
         return self.states(ns).get(reference(image), "absent")
 
     @contextlib.contextmanager
-    def view(self, ns, image):
-        """The image's root file system as a container would get it, mounted read-only."""
+    def view(self, ns, image, tidy=True):
+        """The image's root file system as a container would get it, mounted read-only. Without tidy the snapshot made for it
+        stays: for a disk that is thrown away."""
         where = "/run/view-%d" % time.monotonic_ns()
         os.mkdir(where)
         self.ctr("images", "mount", reference(image), where, ns=ns)  # takes a lease: collection may run
@@ -533,14 +535,15 @@ class Containerd:
             yield where
         finally:
             umount(where)
-            self.ctr("snapshots", "rm", where, ns=ns, check=False)
+            if tidy:
+                self.ctr("snapshots", "rm", where, ns=ns, check=False)
             os.rmdir(where)
 
-    def wrong(self, ns, image):
+    def wrong(self, ns, image, tidy=True):
         """How a ready image is not what was pushed: its root file system and its local blobs."""
         out = bad_blobs(self.root, image)
         try:
-            with self.view(ns, image) as where:
+            with self.view(ns, image, tidy) as where:
                 out += verify.differences(image.tree, where)
         except Failure as e:
             out.append("cannot be mounted: " + brief(e))
