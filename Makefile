@@ -5,9 +5,12 @@
 #   make test                every test, with what it needs installed (Debian, root); check: the ones that need nothing
 #   make unit lint fuzz      parts of it
 #   make demo                the report this tool was born from, with real containerd
+#   make qemu CASE=name      power cuts of a virtual machine; without CASE all that qemu/run can
 #   make crash POINTS=n      power cuts; healthy: false positives
 #   make size                the binary's size and its parts
 #   make install DESTDIR= PREFIX=/usr/local
+#   make install-systemd     install-dracut, install-initramfs-tools, install-mkinitcpio: what starts it at boot
+#   make deb                 a Debian package of all that
 #
 #   DEPS=DIR                 takes the libraries' tarballs from DIR instead of through apt: no network
 #   BUILD=DIR                builds there; two builds at once need two
@@ -24,7 +27,7 @@ said = @$(if $(V),:,echo '  $1')
 # ---- what we are made of -------------------------------------------------------------------------------------------
 
 MODULES := base os_linux bolt bolt_edit oci tar path stream layer layer_dirs layer_check rebuild feed \
-	problem store survey plan apply report opts main
+	problem journal identity store survey plan own apply seal boot report opts main
 # Where time goes; the rest is small rather than fast.
 HOT := base stream tar
 
@@ -112,7 +115,8 @@ MUSL_END := $(shell gcc -print-file-name=crtendS.o) $(MUSL_LIB)/crtn.o
 else
 MUSL_LINK := -static
 endif
-MUSL_LDFLAGS := $(MUSL_LINK) -Wl,--gc-sections,--build-id=none,-z,relro,-z,now,-z,noexecstack
+# noseparate-code: without pages of nothing between code and constants, 12 KiB of file
+MUSL_LDFLAGS := $(MUSL_LINK) -Wl,--gc-sections,--build-id=none,-z,relro,-z,now,-z,noexecstack,-z,noseparate-code
 
 $(BUILD)/containerd-fsck.full: $(MUSL_OBJECTS)
 	$(Q)$(MUSL_CC) $(MUSL_LDFLAGS) -Wl,-Map=$@.map -o $@ $(MUSL_BEGIN) $(MUSL_OBJECTS) -lgcc -lc $(MUSL_END)
@@ -123,7 +127,7 @@ $(BUILD)/containerd-fsck-asan: $(patsubst %,$(BUILD)/host/stage/%.o,$(MODULES)) 
 	$(Q)$(HOST_CC) $(HOST_CFLAGS) -o $@ $^ -lpthread
 
 # The same objects, each change of the disk through tests/fault/wrap.c.
-WRAPPED := -Wl,--wrap=os_write_failed $(shell sed -n 's/^CHECKED enum rc \(os_[a-z_]*\).*/-Wl,--wrap=\1/p' stage/os_write.h)
+WRAPPED := -Wl,--wrap=os_write_failed,--wrap=os_clock_ns $(shell sed -n 's/^CHECKED enum rc \(os_[a-z_]*\).*/-Wl,--wrap=\1/p' stage/os_write.h)
 $(BUILD)/musl/wrap.o: tests/fault/wrap.c stage/os_write.h stage/base.h Makefile
 	@mkdir -p $(@D)
 	$(Q)$(MUSL_CC) $(OUR_FLAGS) $(WARNINGS) $(MUSL_CFLAGS) -c -o $@ $<
@@ -170,6 +174,44 @@ install: all
 	install -D -m 644 $(BUILD)/containerd-fsck.8 '$(DESTDIR)$(PREFIX)/share/man/man8/containerd-fsck.8'
 	ln -sfn containerd-fsck.8 '$(DESTDIR)$(PREFIX)/share/man/man8/fsck.containerd.8'
 
+# What starts it: hooks/ and dracut/, which name /usr/sbin/containerd-fsck. Each of these installs files and no more.
+SYSTEMD_UNITS ?= /usr/lib/systemd/system
+DRACUT_MODULES ?= /usr/lib/dracut/modules.d
+INITRAMFS_TOOLS ?= /usr/share/initramfs-tools
+MKINITCPIO ?= /usr/lib/initcpio
+EXAMPLES := $(PREFIX)/share/doc/containerd-fsck/examples
+# whose units open a store; k3s- and rke2- are all whose names begin so
+CONSUMERS := containerd docker host-containerd k3s k3s- rke2- k0scontroller k0sworker snap.microk8s.daemon-containerd
+# $1 from, $2 to, $3 mode
+define hook
+install -d '$(DESTDIR)$(dir $2)'
+sed 's|/usr/sbin/containerd-fsck|$(PREFIX)/sbin/containerd-fsck|g' $1 >'$(DESTDIR)$2'
+chmod $3 '$(DESTDIR)$2'
+
+endef
+install-systemd:
+	$(call hook,hooks/systemd/containerd-fsck.service,$(SYSTEMD_UNITS)/containerd-fsck.service,644)
+	$(call hook,hooks/systemd/containerd-fsck@.service,$(SYSTEMD_UNITS)/containerd-fsck@.service,644)
+	install -d '$(DESTDIR)$(SYSTEMD_UNITS)/multi-user.target.wants'
+	ln -sfn ../containerd-fsck.service '$(DESTDIR)$(SYSTEMD_UNITS)/multi-user.target.wants/containerd-fsck.service'
+	$(foreach c,$(CONSUMERS),$(call hook,hooks/systemd/consumer.conf,$(SYSTEMD_UNITS)/$c.service.d/10-containerd-fsck.conf,644))
+	$(call hook,hooks/systemd/halt.conf,$(EXAMPLES)/halt/containerd-fsck.service.d/20-halt.conf,644)
+	$(foreach c,$(CONSUMERS),$(call hook,hooks/systemd/halt-consumer.conf,$(EXAMPLES)/halt/$c.service.d/20-containerd-fsck-halt.conf,644))
+install-dracut:
+	$(foreach f,module-setup.sh containerd-fsck.sh,$(call hook,dracut/55containerd-fsck/$f,$(DRACUT_MODULES)/55containerd-fsck/$f,755))
+	$(call hook,dracut/55containerd-fsck/containerd-fsck-initrd.service,$(DRACUT_MODULES)/55containerd-fsck/containerd-fsck-initrd.service,644)
+	$(call hook,dracut/90-containerd-fsck.conf,$(EXAMPLES)/dracut/90-containerd-fsck.conf,644)
+install-initramfs-tools:
+	$(call hook,hooks/initramfs-tools/hook,$(INITRAMFS_TOOLS)/hooks/containerd-fsck,755)
+	$(call hook,hooks/initramfs-tools/init-bottom,$(INITRAMFS_TOOLS)/scripts/init-bottom/containerd-fsck,755)
+install-mkinitcpio:
+	$(call hook,hooks/mkinitcpio/install,$(MKINITCPIO)/install/containerd-fsck,755)
+	$(call hook,hooks/mkinitcpio/hook,$(MKINITCPIO)/hooks/containerd-fsck,644)
+	$(call hook,hooks/mkinitcpio/sd-install,$(MKINITCPIO)/install/sd-containerd-fsck,755)
+	$(call hook,dracut/55containerd-fsck/containerd-fsck-initrd.service,$(SYSTEMD_UNITS)/containerd-fsck-initrd.service,644)
+deb: all
+	@hooks/debian/build $(BUILD)
+
 size: $(BUILD)/containerd-fsck
 	@tests/size $<
 
@@ -185,6 +227,8 @@ crash: tests-need
 	@tests/crash POINTS=$(POINTS)
 healthy: tests-need
 	@tests/healthy
+qemu: tests-need
+	@qemu/run $(CASE)
 tests-need:
 	@tests/install-build-deps build
 	@tests/lab/deps
@@ -238,7 +282,7 @@ clean:
 	rm -rf $(addprefix $(BUILD)/,musl host fuzz unit tool fuzzer fuzz-found kernel containerd-fsck*)
 
 .SECONDARY:
-.PHONY: all install size test demo crash healthy tests-need check unit fuzz lint syntax-clang tidy clean
+.PHONY: all install install-systemd install-dracut install-initramfs-tools install-mkinitcpio deb size test demo crash healthy tests-need check unit fuzz lint syntax-clang tidy clean
 
 # ---- the libraries' sources ----------------------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@
 #include "layer.h"
 #include "os.h"
 #include "os_write.h"
+#include "own.h"
 #include "rebuild.h"
 
 #define COPY_BYTES ((size_t)1 << 20)
@@ -40,46 +41,26 @@ struct applier {
 	struct arena *keep;
 	struct apply_result *result;
 	struct err *e;
-	int own, staging, aside, backup; /* -1 until needed */
+	int own, staging, aside; /* -1 until needed */
 	uint64_t aside_first, aside_next; /* numbers: first of this run, next */
 	bool aside_listed;
 	uint64_t trash_next;
 	bool published;   /* the rebuild under way has begun to rename */
 	bool keep_intents; /* one that had is not done: its intent must be found by the next run */
-	bool *failed;     /* backends whose rebuild was left */
 	struct bolt_image meta, overlay;
 };
 
 /* ---- our own directories ---- */
 
-static enum rc open_own_dir(int parent, const char *name, int *fd, struct err *e)
-{
-	enum rc rc;
-
-	if (*fd >= 0)
-		return RC_OK;
-	rc = os_open_dir(parent, name, fd, e);
-	if (rc == RC_END) {
-		if ((rc = os_mkdir(parent, name, 0700, e)) && rc != RC_END)
-			return rc;
-		if ((rc = os_fsync(parent, e)))
-			return rc;
-		rc = os_open_dir(parent, name, fd, e);
-	}
-	return rc == RC_CORRUPT || rc == RC_END
-		       ? fail(e, RC_IO, STORE_OWN_DIR "/%s is no directory: move it away and run again", name)
-		       : rc;
-}
-
 static enum rc open_own(struct applier *w)
 {
-	return open_own_dir(w->st->dir, STORE_OWN_DIR, &w->own, w->e);
+	return own_open_dir(w->st->dir, STORE_OWN_DIR, &w->own, w->e);
 }
 
 static enum rc open_staging(struct applier *w)
 {
 	const enum rc rc = open_own(w);
-	return rc ? rc : open_own_dir(w->own, "staging", &w->staging, w->e);
+	return rc ? rc : own_open_dir(w->own, "staging", &w->staging, w->e);
 }
 
 /* ---- removing trees ---- */
@@ -230,7 +211,7 @@ static enum rc set_aside(struct applier *w, int dir, const char *name, const cha
 	char to[LIMIT_NAME_BYTES + 1];
 	enum rc rc;
 
-	if ((rc = open_own(w)) || (rc = open_own_dir(w->own, "aside", &w->aside, w->e)) ||
+	if ((rc = open_own(w)) || (rc = own_open_dir(w->own, "aside", &w->aside, w->e)) ||
 		(rc = os_list(w->aside, &scratch, &names, &count, w->e)))
 		return rc;
 	uint64_t low = 0;
@@ -285,49 +266,6 @@ static enum rc prepare_edit(struct applier *w, struct database *d, const struct 
 	if ((rc = bolt_edit_begin(&t, &d->bolt, w->keep, w->e)) || (rc = add_edits(t, edits, w->e)) ||
 		(rc = bolt_edit_make(t, image, w->e)))
 		return rc;
-	return RC_OK;
-}
-
-/* backup/<name>: all old bytes of the last backup, or all of this one. */
-static enum rc copy_database(struct applier *w, const struct database *d, const char *name)
-{
-	struct arena scratch = *w->keep;
-	uint8_t *const buf = arena_get(&scratch, COPY_BYTES);
-	uint8_t *const again = arena_get(&scratch, COPY_BYTES);
-	char temporary[64];
-	auto_fd fd = -1;
-	enum rc rc;
-
-	if (!buf || !again)
-		return fail(w->e, RC_NOMEM, "no memory to copy %s", d->path);
-	if ((rc = open_own(w)) || (rc = open_own_dir(w->own, "backup", &w->backup, w->e)))
-		return rc;
-	(void)snprintf(temporary, sizeof(temporary), "%s.tmp", name); /* fits */
-	if ((rc = os_unlink(w->backup, temporary, w->e)) && rc != RC_END) /* of a run that was cut off */
-		return rc;
-	if ((rc = os_create(w->backup, temporary, 0600, &fd, w->e)))
-		return rc == RC_END ? fail(w->e, RC_IO, "backup/%s is in the way", temporary) : rc;
-	for (uint64_t at = 0; at < d->src.size; at += COPY_BYTES) {
-		const size_t n = (size_t)min_u64(COPY_BYTES, d->src.size - at);
-		if ((rc = src_read(&d->src, at, buf, n, w->e)) || (rc = os_write(fd, at, buf, n, w->e)))
-			return rc;
-	}
-	if ((rc = os_fsync(fd, w->e)))
-		return rc;
-	(void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED); /* compare with the medium if the system agrees */
-	for (uint64_t at = 0; at < d->src.size; at += COPY_BYTES) {
-		const size_t n = (size_t)min_u64(COPY_BYTES, d->src.size - at);
-		size_t got = 0;
-		if ((rc = src_read(&d->src, at, buf, n, w->e)) || (rc = os_read(fd, at, again, n, &got, w->e)))
-			return rc;
-		if (got != n || memcmp(buf, again, n) != 0) {
-			errno = EIO;
-			return fail(w->e, RC_IO, "the copy of %s does not read back as it was written", d->path);
-		}
-	}
-	if ((rc = os_rename(w->backup, temporary, w->backup, name, w->e)) || (rc = os_fsync(w->backup, w->e)))
-		return rc;
-	w->result->backup = STORE_OWN_DIR "/backup";
 	return RC_OK;
 }
 
@@ -590,8 +528,8 @@ static enum rc rebuild_snapshot(struct applier *w, size_t backend)
 	enum rc rc;
 
 	(void)snprintf(aside, sizeof(aside), "snapshot-%s", b->dir); /* fits */
-	if ((rc = empty_staging(w, false)) || (rc = note_intent(w, b->dir)) || (rc = open_own_dir(w->own, "aside", &w->aside, w->e)) ||
-		(rc = open_own_dir(w->aside, aside, &snapshot_aside, w->e)) || (rc = open_lowers(w, backend, &scratch, &lowers)))
+	if ((rc = empty_staging(w, false)) || (rc = note_intent(w, b->dir)) || (rc = own_open_dir(w->own, "aside", &w->aside, w->e)) ||
+		(rc = own_open_dir(w->aside, aside, &snapshot_aside, w->e)) || (rc = open_lowers(w, backend, &scratch, &lowers)))
 		return rc;
 	const uint8_t *bits = state->layer.damaged_bits;
 	if (!bits && !state->whole_tree) { /* nothing but times */
@@ -840,7 +778,7 @@ static void leave_snapshot(struct applier *w, size_t backend, struct err *why)
 		}
 	}
 	w->p->something_left = true;
-	w->failed[backend] = true;
+	w->result->failed[backend] = true;
 	*why = (struct err){0};
 }
 
@@ -848,7 +786,7 @@ static void leave_snapshot(struct applier *w, size_t backend, struct err *why)
 static bool stands_on_failed(const struct applier *w, size_t backend)
 {
 	for (size_t at = w->st->backends[backend].parent_index; at != STORE_NONE; at = w->st->backends[at].parent_index)
-		if (w->failed[at])
+		if (w->result->failed[at])
 			return true;
 	return false;
 }
@@ -859,9 +797,11 @@ static enum rc back_up(struct applier *w)
 	enum rc rc = RC_OK;
 
 	if (w->meta.changed)
-		rc = copy_database(w, &w->st->meta, "meta.db");
+		rc = own_copy_database(w->own, &w->st->meta, "meta.db", *w->keep, w->e);
 	if (rc == RC_OK && w->overlay.changed)
-		rc = copy_database(w, &w->st->overlay, "overlayfs-metadata.db");
+		rc = own_copy_database(w->own, &w->st->overlay, "overlayfs-metadata.db", *w->keep, w->e);
+	if (rc == RC_OK && (w->meta.changed || w->overlay.changed))
+		w->result->backup = STORE_OWN_DIR "/" OWN_BACKUP_DIR;
 	return rc;
 }
 
@@ -877,8 +817,7 @@ enum rc apply_plan(struct plan *p, struct store *st, const struct survey *s, con
 		.e = e,
 		.own = -1,
 		.staging = -1,
-		.aside = -1,
-		.backup = -1};
+		.aside = -1};
 	struct applier *const w = &applier;
 	struct progress progress = {.total_bytes = p->write_bytes};
 	enum rc rc;
@@ -886,8 +825,8 @@ enum rc apply_plan(struct plan *p, struct store *st, const struct survey *s, con
 	*result = (struct apply_result){0};
 	if (p->action_count == 0)
 		return RC_OK;
-	w->failed = arena_array(keep, st->backend_count + 1, sizeof(*w->failed));
-	if (!w->failed)
+	result->failed = arena_array(keep, st->backend_count + 1, sizeof(*result->failed));
+	if (!result->failed)
 		return fail(e, RC_NOMEM, "no memory to repair");
 	if ((rc = prepare_edit(w, &st->meta, &p->meta, &w->meta)) ||
 		(rc = prepare_edit(w, &st->overlay, &p->overlay, &w->overlay)) || (rc = check_room(w)) ||
@@ -924,7 +863,6 @@ enum rc apply_plan(struct plan *p, struct store *st, const struct survey *s, con
 		rc = os_syncfs(st->dir, e); /* the removals too, so that a cut shows none of them again */
 	os_close(&w->staging);
 	os_close(&w->aside);
-	os_close(&w->backup);
 	os_close(&w->own);
 	return rc;
 }

@@ -18,6 +18,7 @@ struct apply_result {
 	size_t rebuilt;   /* snapshots */
 	const char *backup; /* where the databases' copies are, relative to the root; NULL if none was changed */
 	bool used_aside;  /* something was set aside */
+	bool *failed;     /* by backend: could not be rebuilt, stays as it is; NULL if there was nothing to do */
 };
 
 /* A snapshot that cannot be rebuilt because something cannot be read stays as it is: its findings become FATE_LEFT with the

@@ -32,6 +32,9 @@
  * whole blobs); registries refuse above 4 MiB. */
 #define LIMIT_JSON_BYTES ((size_t)8 << 20)
 
+/* bytes; our journal. A blob takes some 150 of them, a snapshot 200: a million objects fit. */
+#define LIMIT_JOURNAL_BYTES ((size_t)256 << 20)
+
 /* tokens of one JSON document; jsmn needs 16 bytes for each */
 #define LIMIT_JSON_TOKENS (1u << 20)
 

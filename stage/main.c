@@ -2,16 +2,19 @@
 /* Command line in, exit status out. */
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "apply.h"
+#include "boot.h"
 #include "opts.h"
 #include "os.h"
 #include "os_write.h"
 #include "plan.h"
 #include "report.h"
+#include "seal.h"
 #include "store.h"
 #include "survey.h"
 
@@ -41,9 +44,32 @@ static const char *refusal_text(enum store_refusal r)
 
 struct run {
 	const struct opts *opts;
+	const char *sysroot;     /* "" for none */
 	struct report_options report;
 	struct arena keep, scratch;
+	bool repair;             /* and not only look */
+	bool journalled;         /* what comes out of it is written into the journal, which is made if need be */
+	const struct journal *trust; /* NULL: everything is looked at */
+	uint64_t deadline_ns;    /* 0: none */
 };
+
+/* A root as the person named it, and where that is. */
+struct place {
+	const char *named, *path;
+};
+
+/* For a run that may run out of time: what nobody has vouched for comes first. */
+static const struct journal *order_of(struct run *r, const struct store *st)
+{
+	struct journal *const j = arena_get(&r->keep, sizeof(*j));
+	struct err ignored = {0}; /* then there is no order */
+	auto_fd own = -1;
+
+	if (!r->deadline_ns || !j || os_open_dir(st->dir, STORE_OWN_DIR, &own, &ignored) ||
+		journal_read(j, own, &r->keep, &ignored) || !j->present)
+		return NULL;
+	return j;
+}
 
 /* Open, look, decide, touch; what each came to is in *out for the report, whatever happens. */
 static enum rc run_root(struct run *r, struct outcome *out, struct store *st, struct survey *s, struct plan *p,
@@ -51,27 +77,30 @@ static enum rc run_root(struct run *r, struct outcome *out, struct store *st, st
 {
 	const struct opts *const o = r->opts;
 	const unsigned threads = o->threads ? o->threads : os_cpu_count();
-	const struct survey_options looking = {.threads = threads,
-		.stop = &stop,
-		.documents_only = o->verb == VERB_SHOW,
-		.progress = report_progress,
-		.self = progress};
 	const struct plan_options deciding = {.keep = o->keep, .now_ns = os_calendar_ns()};
 	const struct apply_options touching = {.stop = &stop, .progress = report_progress, .self = progress};
-	enum rc rc = store_open(st, out->root, o->sysroot, &r->keep, r->scratch, &out->refusal, e);
+	enum rc rc = store_open(st, out->root, r->sysroot, &r->keep, r->scratch, &out->refusal, e);
 
 	if (rc || out->refusal != STORE_OPENED)
 		return rc;
 	out->store = st;
-	if (o->verb == VERB_REPAIR && st->read_only)
+	if (r->repair && st->read_only)
 		return fail(e, RC_IO, "the file system is mounted read-only: remount it, or run containerd-fsck check");
+	const struct survey_options looking = {.threads = threads,
+		.stop = &stop,
+		.trust = r->trust,
+		.first = r->trust ? NULL : order_of(r, st),
+		.deadline_ns = r->deadline_ns,
+		.documents_only = o->verb == VERB_SHOW,
+		.progress = report_progress,
+		.self = progress};
 	if ((rc = survey(s, st, &looking, &r->keep, e)))
 		return rc;
 	out->survey = s;
 	if ((rc = plan_make(p, st, s, &deciding, &r->keep, e)))
 		return rc;
 	out->plan = p;
-	if (o->verb != VERB_REPAIR || s->halted || s->interrupted)
+	if (!r->repair || s->halted || s->interrupted)
 		return RC_OK;
 	out->applied = applied;
 	return apply_plan(p, st, s, &touching, &r->keep, applied, e);
@@ -101,9 +130,30 @@ static void say_failure(const struct run *r, const char *about, const struct err
 	report_message(&r->report, about, text);
 }
 
-static enum exit_status one_root(struct run *r, const char *root, bool first)
+/* What was learnt goes into the journal, and the report where it is looked for. RC_END: this run learnt nothing. */
+static enum rc keep_result(struct run *r, const struct outcome *out, struct err *e)
 {
-	struct outcome out = {.root = root, .repair = r->opts->verb == VERB_REPAIR, .started_ns = os_calendar_ns()};
+	const bool ended = !out->failure && out->plan && !out->survey->halted && out->status != EXIT_INTERRUPTED;
+	const struct seal_check check = {.survey = out->survey,
+		.plan = out->plan,
+		.applied = out->applied && out->applied->failed ? out->applied : NULL,
+		.status = (unsigned)out->status,
+		.only_update = !r->journalled};
+	enum rc rc = RC_OK;
+
+	if (ended && (r->repair || r->journalled))
+		rc = seal_checked(out->store, &check, r->scratch, e);
+	if (rc == RC_OK && ((out->applied && out->applied->done) || (r->journalled && out->plan)))
+		rc = report_keep(out, e);
+	if (rc == RC_OK && r->journalled)
+		report_keep_run(out, r->scratch);
+	return rc ? rc : ended ? RC_OK : RC_END;
+}
+
+/* RC_OK: it was done to its end, and the journal says so. */
+static enum rc one_root(struct run *r, const struct place *root, bool first, enum exit_status *status)
+{
+	struct outcome out = {.root = root->path, .repair = r->repair, .started_ns = os_calendar_ns()};
 	struct progress_state progress = {.options = &r->report, .terminal = isatty(2) == 1};
 	struct apply_result applied = {0};
 	struct survey s = {0};
@@ -117,13 +167,13 @@ static enum exit_status one_root(struct run *r, const char *root, bool first)
 	struct err e = {0}, late = {0};
 	const uint64_t began = os_clock_ns();
 	const struct arena mark = r->keep;
-	char command[4300];
+	char command[8400];
 
-	/* only told; the sysroot is in root already, and must not be put before it again */
-	const size_t before = strlen(r->opts->sysroot);
-	(void)snprintf(command, sizeof(command), "containerd-fsck repair %s%s%s'%s'", before ? "--sysroot '" : "",
-		r->opts->sysroot, before ? "' " : "", root + before);
+	const bool inside = *r->sysroot;
+	(void)snprintf(command, sizeof(command), "containerd-fsck repair %s%s%s'%s'", inside ? "--sysroot '" : "", r->sysroot,
+		inside ? "' " : "", root->named); /* only told */
 	r->report.command = command;
+	r->report.repair = r->repair;
 	const enum rc rc = run_root(r, &out, &st, &s, &p, &applied, &progress, &e);
 	report_progress_end(&progress);
 	out.elapsed_ns = os_clock_ns() - began;
@@ -131,17 +181,18 @@ static enum exit_status one_root(struct run *r, const char *root, bool first)
 	out.failure = rc ? &e : NULL;
 	if (rc && !e.rc)
 		(void)fail(&e, rc, "the store could not be read"); /* a reason that nobody gave is still told */
-	out.status = report_status(&out, r->opts->verb == VERB_REPAIR);
+	out.status = report_status(&out, r->repair);
 	if (out.refusal != STORE_OPENED) {
-		report_message(&r->report, root, refusal_text(out.refusal));
+		report_message(&r->report, root->path, refusal_text(out.refusal));
 	} else if (r->opts->verb == VERB_SHOW && rc == RC_OK && !s.halted) {
 		report_show(&out, &r->report);
 		out.status = EXIT_CLEAN;
 	} else {
 		report_console(&out, &r->report);
 	}
-	if (out.applied && out.applied->done && report_keep(&out, &late)) {
-		say_failure(r, root, &late);
+	const enum rc kept = keep_result(r, &out, &late);
+	if (kept && kept != RC_END) {
+		say_failure(r, root->path, &late);
 		out.status = EXIT_FAILED;
 	}
 	if (write_json(r->opts, &out, first, &late)) {
@@ -151,38 +202,206 @@ static enum exit_status one_root(struct run *r, const char *root, bool first)
 	survey_close(&s);
 	store_close(&st);
 	r->keep = mark;
-	return out.status;
+	*status = out.status;
+	return kept;
+}
+
+static void say_span(const struct run *r, const struct place *root, const char *text, uint64_t began_ns)
+{
+	const uint64_t us = (os_clock_ns() - began_ns) / 1000;
+	char line[600];
+
+	(void)snprintf(line, sizeof(line), "%s (%llu.%03llu ms)", text, (unsigned long long)(us / 1000),
+		(unsigned long long)(us % 1000)); /* a cut text is still a text */
+	report_message(&r->report, root->path, line);
+}
+
+static enum exit_status boot_root(struct run *r, const struct place *root, bool first, enum boot_mode mode)
+{
+	const struct boot_options options = {.mode = mode, .full = r->opts->full, .remount = r->opts->remount};
+	struct boot b = {.root = -1, .own = -1};
+	const uint64_t began = os_clock_ns();
+	enum exit_status status = EXIT_FAILED;
+	const char *shadow = NULL;
+	struct err e = {0};
+	enum rc rc = RC_OK;
+
+	r->report.priority = 6;
+	if (*r->sysroot)
+		rc = boot_find_shadow(r->sysroot, root->path, &r->keep, &shadow, &e);
+	if (rc == RC_OK && shadow) {
+		report_message(&r->report, root->path, shadow);
+		return EXIT_CLEAN;
+	}
+	if (rc || (rc = boot_begin(&b, root->path, &options, &r->keep, r->scratch, &e))) {
+		say_failure(r, root->path, &e);
+		return EXIT_FAILED;
+	}
+	switch (b.verdict) {
+	case BOOT_CHECK_CHANGED:
+	case BOOT_CHECK_ALL:
+		break;
+	case BOOT_RUNNING:
+		b.status = EXIT_FAILED;
+		/* fall through */
+	case BOOT_NOTHING:
+	case BOOT_HANDLED:
+	case BOOT_IS_CLEAN:
+	case BOOT_LATER:
+	case BOOT_SKIPPED:
+	case BOOT_STEP_ASIDE:
+	default:
+		r->report.priority = b.status > EXIT_REPAIRED ? 3 : 6;
+		say_span(r, root, b.why, began);
+		boot_end(&b);
+		return (enum exit_status)b.status;
+	}
+	report_message(&r->report, root->path, b.why);
+	r->repair = mode != BOOT_CHECK;
+	r->trust = b.verdict == BOOT_CHECK_CHANGED ? &b.journal : NULL;
+	rc = one_root(r, root, first, &status);
+	r->trust = NULL;
+	if (rc && status != EXIT_INTERRUPTED && boot_give_up(&b, status, r->scratch, &e))
+		say_failure(r, root->path, &e);
+	boot_end(&b);
+	return status;
+}
+
+/* seconds; an agent that runs containerd as its child may lag behind its own end (boot-integration.md 2.3) */
+#define LOCK_WAIT_MS 5000
+#define LOCK_STEP_MS 100
+
+static enum exit_status seal_root(struct run *r, const struct place *root)
+{
+	struct store st = {.dir = -1};
+	struct seal_result result = {0};
+	const uint64_t began = os_clock_ns();
+	enum store_refusal refusal = STORE_RUNNING;
+	enum exit_status status = EXIT_FAILED;
+	struct err e = {0};
+	enum rc rc = RC_OK;
+	char text[300];
+
+	for (unsigned waited = 0; waited <= LOCK_WAIT_MS && refusal == STORE_RUNNING && rc == RC_OK; waited += LOCK_STEP_MS) {
+		const struct arena mark = r->keep;
+		if (waited) {
+			r->keep = mark;
+			os_sleep_ms(LOCK_STEP_MS);
+		}
+		rc = store_open(&st, root->path, r->sysroot, &r->keep, r->scratch, &refusal, &e);
+	}
+	if (rc == RC_OK && refusal == STORE_OPENED && !st.meta.present && !st.blob_count && !st.backend_count) {
+		say_span(r, root, "no store yet, nothing to seal", began);
+		status = EXIT_CLEAN;
+	} else if (rc == RC_OK && refusal != STORE_OPENED) {
+		report_message(&r->report, root->path, refusal_text(refusal));
+	} else if (rc || (rc = seal_stop(&st, &result, r->scratch, &e))) {
+		say_failure(r, root->path, &e);
+	} else if (result.clean) {
+		(void)snprintf(text, sizeof(text), "sealed: %llu blobs and %llu snapshots are durable",
+			(unsigned long long)result.blobs, (unsigned long long)result.snapshots); /* fits */
+		say_span(r, root, text, began);
+		status = EXIT_CLEAN;
+	} else {
+		(void)snprintf(text, sizeof(text), "not sealed: %s", result.why); /* fits */
+		report_message(&r->report, root->path, text);
+		status = EXIT_LEFT;
+	}
+	if (rc == RC_OK && refusal == STORE_OPENED)
+		store_close(&st);
+	return status;
+}
+
+/* In an initramfs, where no root is named: the system that is being started. What marks each kind, and where it mounts. */
+static const char *system_being_started(void)
+{
+	static const struct {
+		const char *mark, *place;
+	} known[] = {{"/etc/initrd-release", "/sysroot"}, /* dracut, and whatever has systemd in it */
+		{"/conf/initramfs.conf", "/root"},        /* initramfs-tools */
+		{"/init_functions", "/new_root"}};        /* mkinitcpio */
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (os_exists(known[i].mark) && os_exists(known[i].place))
+			return known[i].place;
+	return "";
+}
+
+/* The places to work on, ended by one without a path; NULL: no memory. */
+static struct place *find_places(struct run *r, const char *const *given, size_t given_count)
+{
+	const char **well_known = NULL;
+	struct err e = {0};
+	size_t n = given_count, kept = 0;
+
+	if (!given_count) {
+		if (store_well_known(r->sysroot, &r->keep, &well_known, &e))
+			return NULL;
+		while (well_known[n])
+			n++;
+	}
+	struct place *const places = arena_array(&r->keep, n + 1, sizeof(*places));
+	for (size_t i = 0; places && i < n; i++) {
+		char path[LIMIT_PATH_BYTES];
+		const char *const named = given_count ? given[i] : well_known[i] + strlen(r->sysroot);
+		places[kept] = (struct place){named, named};
+		/* what cannot be resolved is opened, and then told why not */
+		if (*r->sysroot && os_resolve_in(r->sysroot, named, path, &e) == RC_OK)
+			places[kept].path = arena_string(&r->keep, span_of_string(path));
+		else if (*r->sysroot)
+			places[kept].path = arena_printf(&r->keep, "%s%s%s", r->sysroot, *named == '/' ? "" : "/", named);
+		if (!places[kept].path)
+			return NULL;
+		bool twice = false; /* two names of one root, as a link makes them */
+		for (size_t k = 0; k < kept; k++)
+			twice |= strcmp(places[k].path, places[kept].path) == 0;
+		kept += !twice;
+	}
+	if (places)
+		places[kept] = (struct place){0};
+	return places;
 }
 
 static enum exit_status all_roots(struct run *r)
 {
 	const struct opts *const o = r->opts;
-	const char **roots = NULL;
+	const bool by_itself = o->verb == VERB_BOOT || o->verb == VERB_SEAL;
+	struct boot_wish wish = {0};
 	struct err e = {0};
 	unsigned status = EXIT_CLEAN;
-	size_t count = o->root_count;
 
-	if (count) {
-		roots = arena_array(&r->keep, count + 1, sizeof(*roots));
-		for (size_t i = 0; roots && i < count; i++)
-			roots[i] = !*o->sysroot ? o->roots[i]
-						: arena_printf(&r->keep, "%s%s%s", o->sysroot,
-							  *o->roots[i] == '/' ? "" : "/", o->roots[i]);
-	} else if (store_well_known(o->sysroot, &r->keep, &roots, &e) == RC_OK) {
-		while (roots[count])
-			count++;
+	r->sysroot = *o->sysroot || o->root_count ? o->sysroot : system_being_started();
+	if (o->verb == VERB_BOOT && boot_is_kdump()) {
+		report_message(&r->report, "containerd-fsck", "this is the crash kernel, nothing to do");
+		return EXIT_CLEAN;
 	}
-	if (!roots) {
+	if (o->verb == VERB_BOOT && boot_read_wish(&wish, &r->keep, &e)) {
+		say_failure(r, "containerd-fsck", &e);
+		return EXIT_FAILED;
+	}
+	if (wish.unknown)
+		report_message(&r->report, wish.unknown, "on the kernel's command line means nothing to this program");
+	const bool told = o->root_count == 0 && wish.root_count;
+	const struct place *const places = find_places(r, told ? wish.roots : o->roots, told ? wish.root_count : o->root_count);
+	if (!places) {
 		report_message(&r->report, "containerd-fsck", "no memory");
 		return EXIT_FAILED;
 	}
-	if (count == 0) {
-		report_message(&r->report, "containerd-fsck", "no containerd root was found: name one, see containerd-fsck --help");
-		return EXIT_FAILED;
+	if (!places[0].path) {
+		report_message(&r->report, "containerd-fsck",
+			by_itself ? "no containerd root is here, nothing to do"
+				  : "no containerd root was found: name one, see containerd-fsck --help");
+		return by_itself ? EXIT_CLEAN : EXIT_FAILED;
 	}
-	for (size_t i = 0; i < count && !stop; i++) {
-		const unsigned one = roots[i] ? one_root(r, roots[i], i == 0) : EXIT_FAILED;
-		status = one > status ? one : status; /* the numbers grow with the weight */
+	for (size_t i = 0; places[i].path && !stop; i++) {
+		enum exit_status one = EXIT_FAILED;
+		if (o->verb == VERB_BOOT)
+			one = boot_root(r, &places[i], i == 0, wish.mode);
+		else if (o->verb == VERB_SEAL)
+			one = seal_root(r, &places[i]);
+		else
+			(void)one_root(r, &places[i], i == 0, &one); /* told, and in the status */
+		status = (unsigned)one > status ? (unsigned)one : status; /* the numbers grow with the weight */
 	}
 	return (enum exit_status)(stop ? EXIT_INTERRUPTED : status);
 }
@@ -201,7 +420,7 @@ int main(int argc, char **argv)
 		(void)fputs(o.verb == VERB_HELP ? opts_help : "containerd-fsck " PROGRAM_VERSION "\n", stdout);
 		return fflush(stdout) ? EXIT_FAILED : EXIT_CLEAN;
 	}
-	if (o.verb != VERB_REPAIR)
+	if (o.verb == VERB_CHECK || o.verb == VERB_SHOW)
 		os_write_forbid();
 	(void)umask(0); /* every mode we make is meant */
 	/* a console that goes away must not end a repair between two writes; it would be safe, but not finished */
@@ -209,11 +428,17 @@ int main(int argc, char **argv)
 	(void)sigaction(SIGINT, &action, NULL); /* valid signals: cannot fail */
 	(void)sigaction(SIGTERM, &action, NULL);
 	(void)sigaction(SIGHUP, &action, NULL);
+	const bool by_itself = o.verb == VERB_BOOT || o.verb == VERB_SEAL;
 	struct run r = {.opts = &o,
+		.sysroot = "",
+		.repair = o.verb == VERB_REPAIR,
+		.journalled = o.verb == VERB_BOOT,
+		.deadline_ns = o.budget_s ? os_clock_ns() + o.budget_s * 1000000000u : 0,
 		.report = {.quiet = o.quiet,
 			.verbose = o.verbose,
 			.progress = o.progress,
-			.repair = o.verb == VERB_REPAIR,
+			.log = !by_itself ? REPORT_NO_LOG : getenv("JOURNAL_STREAM") ? REPORT_JOURNAL : REPORT_KERNEL_LOG,
+			.priority = 6,
 			.out = o.json && strcmp(o.json, "-") == 0 ? NULL : stdout}};
 	if (arena_open(&r.keep, &e) || arena_open(&r.scratch, &e)) {
 		(void)fprintf(stderr, "containerd-fsck: %s\n", e.text);

@@ -3,10 +3,15 @@
 
 #include <string.h>
 
+/* seconds; a month */
+#define BUDGET_MAX_S 2678400
+
 const char opts_help[] =
 	"usage: containerd-fsck [check] [OPTION...] [ROOT...]   look, change nothing\n"
 	"       containerd-fsck repair  [OPTION...] [ROOT...]   check and repair\n"
 	"       containerd-fsck show    [OPTION...] [ROOT...]   the store as a tree\n"
+	"       containerd-fsck boot    [OPTION...] [ROOT...]   at boot: check and repair what changed since the last clean stop\n"
+	"       containerd-fsck seal    [OPTION...] [ROOT...]   at shutdown: note that the stop was clean\n"
 	"       fsck.containerd [-n | -p | -a | -y] [OPTION...] [ROOT...]\n"
 	"\n"
 	"Checks and repairs containerd's store while containerd is stopped, from local data, without the network.\n"
@@ -19,6 +24,9 @@ const char opts_help[] =
 	"      --sysroot DIR  put before every root and before the state directories\n"
 	"      --json FILE    write the report as JSON; - is standard output\n"
 	"      --keep         set damaged blobs aside instead of removing them\n"
+	"      --budget SECONDS\n"
+	"                     begin nothing new after that long; the rest is unchecked, and the next run begins there\n"
+	"      --remount      boot: a read-only file system is made writable for a repair, and read-only again\n"
 	"      --threads N    workers; the default is one for each processor\n"
 	"      --quiet        say only what is wrong\n"
 	"      --verbose      list every finding, and notes\n"
@@ -32,7 +40,7 @@ static bool verb_of(const char *word, enum verb *verb)
 	static const struct {
 		const char *word;
 		enum verb verb;
-	} verbs[] = {{"check", VERB_CHECK}, {"repair", VERB_REPAIR}, {"show", VERB_SHOW}};
+	} verbs[] = {{"check", VERB_CHECK}, {"repair", VERB_REPAIR}, {"show", VERB_SHOW}, {"boot", VERB_BOOT}, {"seal", VERB_SEAL}};
 
 	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
 		if (strcmp(word, verbs[i].word) == 0) {
@@ -72,14 +80,18 @@ static enum rc take_value(struct parser *p, const char *name, const char **value
 static enum rc take_long(struct parser *p)
 {
 	const char *const arg = p->argv[p->at];
-	const char *threads = NULL;
+	const char *threads = NULL, *budget = NULL;
 	uint64_t count = 0;
 	bool matched = false;
 	enum rc rc;
 	const struct {
 		const char *name;
 		bool *flag;
-	} flags[] = {{"--keep", &p->o->keep}, {"--full", &p->o->full}, {"--quiet", &p->o->quiet}, {"--verbose", &p->o->verbose}};
+	} flags[] = {{"--keep", &p->o->keep},
+		{"--full", &p->o->full},
+		{"--quiet", &p->o->quiet},
+		{"--verbose", &p->o->verbose},
+		{"--remount", &p->o->remount}};
 
 	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
 		if (strcmp(arg, flags[i].name) == 0) {
@@ -96,6 +108,12 @@ static enum rc take_long(struct parser *p)
 		return rc;
 	if ((rc = take_value(p, "--json", &p->o->json, &matched)) || matched)
 		return rc;
+	if ((rc = take_value(p, "--budget", &budget, &matched)))
+		return rc;
+	if (matched)
+		return parse_decimal(span_of_string(budget), &p->o->budget_s) || p->o->budget_s < 1 || p->o->budget_s > BUDGET_MAX_S
+			       ? fail(p->e, RC_CORRUPT, "--budget wants a number of seconds from 1 to %d", BUDGET_MAX_S)
+			       : RC_OK;
 	if ((rc = take_value(p, "--threads", &threads, &matched)))
 		return rc;
 	if (!matched)
@@ -181,6 +199,8 @@ enum rc opts_parse(struct opts *o, int argc, char *const *argv, struct err *e)
 			return fail(e, RC_CORRUPT, "the command and -n, -p, -a or -y contradict each other");
 		o->verb = p.mode;
 	}
+	if (o->remount && o->verb != VERB_BOOT && o->verb != VERB_HELP && o->verb != VERB_VERSION)
+		return fail(e, RC_CORRUPT, "--remount is for the command boot");
 	if (o->quiet && o->verbose)
 		return fail(e, RC_CORRUPT, "--quiet and --verbose contradict each other");
 	return RC_OK;

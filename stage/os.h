@@ -78,6 +78,26 @@ CHECKED enum rc os_xattr_list(int dir, const char *name, char *buf, size_t cap, 
 CHECKED enum rc os_xattr_get(
 	int dir, const char *name, const char *xattr, void *buf, size_t cap, size_t *n, struct err *e);
 
+/* Change time; for equality only. */
+static inline int64_t os_ctime_ns(const struct stat *st)
+{
+	return (int64_t)st->st_ctim.tv_sec * 1000000000 + st->st_ctim.tv_nsec;
+}
+
+/* What tells the file system of dir from others, as text without blanks: ext4 and btrfs have an id of their own in statfs
+ * (btrfs one for each subvolume), XFS only from Linux 6.18 on (FS_IOC_GETFSUUID; its statfs id follows the device number);
+ * "-" where there is none. */
+CHECKED enum rc os_fs_identity(int dir, char *out, size_t cap, struct err *e);
+/* The real path of path as seen from inside sysroot: a link's absolute target is taken from there. Out has LIMIT_PATH_BYTES.
+ * RC_END: not there. */
+CHECKED enum rc os_resolve_in(const char *sysroot, const char *path, char *out, struct err *e);
+bool os_exists(const char *path);
+/* A datagram for systemd, if it started us (NOTIFY_SOCKET); lost if nobody listens. */
+void os_notify(const char *text);
+/* A line for the kernel's log; priority as in syslog. Lost where there is no /dev/kmsg. */
+void os_kernel_log(int priority, const char *line);
+void os_sleep_ms(unsigned ms);
+
 /* flock(LOCK_EX|LOCK_NB). RC_END: somebody else holds it. */
 CHECKED enum rc os_lock(int fd, struct err *e);
 bool os_is_read_only(int dir);

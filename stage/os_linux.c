@@ -9,15 +9,21 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/statfs.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
@@ -406,6 +412,108 @@ enum rc os_xattr_get(int dir, const char *name, const char *xattr, void *buf, si
 	return RC_OK;
 }
 
+/* Linux 6.18: include/uapi/linux/fs.h; older headers lack it */
+struct fs_uuid {
+	uint8_t length, bytes[16];
+};
+#define FS_UUID_IOCTL _IOR(0x15, 0, struct fs_uuid)
+#define EXT4_MAGIC 0xef53
+#define BTRFS_MAGIC 0x9123683e
+
+enum rc os_fs_identity(int dir, char *out, size_t cap, struct err *e)
+{
+	struct statfs fs;
+	struct fs_uuid uuid = {0};
+
+	if (fstatfs(dir, &fs))
+		return fail(e, RC_IO, "ask for the file system");
+	if ((uint32_t)fs.f_type == EXT4_MAGIC || (uint32_t)fs.f_type == BTRFS_MAGIC) {
+		uint64_t id = 0;
+		memcpy(&id, &fs.f_fsid, sizeof(fs.f_fsid) < sizeof(id) ? sizeof(fs.f_fsid) : sizeof(id));
+		(void)snprintf(out, cap, "fsid:%016llx", (unsigned long long)id); /* fits */
+		return RC_OK;
+	}
+	(void)snprintf(out, cap, "-"); /* fits */
+	/* C libraries do not agree on the type of a request */
+	if (syscall(SYS_ioctl, dir, (unsigned long)FS_UUID_IOCTL, &uuid) || uuid.length == 0 || uuid.length > sizeof(uuid.bytes))
+		return RC_OK;
+	int n = snprintf(out, cap, "uuid:");
+	for (unsigned i = 0; i < uuid.length; i++)
+		n += snprintf(out + n, cap - (size_t)n, "%02x", uuid.bytes[i]); /* 37 bytes of JOURNAL_FS_BYTES */
+	return RC_OK;
+}
+
+enum rc os_resolve_in(const char *sysroot, const char *path, char *out, struct err *e)
+{
+	char link[64];
+	const int top = open(sysroot, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	if (top < 0)
+		return errno == ENOENT ? RC_END : fail(e, RC_IO, "open %s", sysroot);
+	const struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
+	const int fd = (int)syscall(SYS_openat2, top, path, &how, sizeof(how));
+	const int why = errno;
+	(void)close(top); /* nothing was written */
+	if (fd < 0) {
+		if (why == ENOSYS) { /* before Linux 5.6: links are taken as they are */
+			(void)snprintf(out, LIMIT_PATH_BYTES, "%s%s%s", sysroot, *path == '/' ? "" : "/", path);
+			return RC_OK;
+		}
+		errno = why;
+		return why == ENOENT || why == ENOTDIR ? RC_END : fail(e, RC_IO, "open %s in %s", path, sysroot);
+	}
+	(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd); /* fits */
+	const ssize_t n = readlink(link, out, LIMIT_PATH_BYTES - 1);
+	(void)close(fd); /* as above */
+	if (n <= 0)
+		return fail(e, RC_IO, "resolve %s in %s (is /proc mounted?)", path, sysroot);
+	out[n] = 0;
+	return RC_OK;
+}
+
+bool os_exists(const char *path)
+{
+	struct stat st;
+	return stat(path, &st) == 0;
+}
+
+void os_notify(const char *text)
+{
+	const char *const where = getenv("NOTIFY_SOCKET");
+	struct sockaddr_un to = {.sun_family = AF_UNIX};
+	const size_t n = where ? strlen(where) : 0;
+
+	if (n < 2 || n > sizeof(to.sun_path) || (*where != '/' && *where != '@'))
+		return;
+	memcpy(to.sun_path, where, n);
+	if (*where == '@')
+		to.sun_path[0] = 0; /* systemd's way to write an abstract name */
+	const int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return;
+	(void)sendto(fd, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT, (const struct sockaddr *)&to,
+		(socklen_t)(offsetof(struct sockaddr_un, sun_path) + n)); /* nobody listens: nobody is told */
+	(void)close(fd);
+}
+
+void os_kernel_log(int priority, const char *line)
+{
+	char text[900]; /* one record of the kernel's log is less than 1 KiB */
+	const int fd = open("/dev/kmsg", O_WRONLY | O_CLOEXEC | O_NOCTTY);
+
+	if (fd < 0)
+		return;
+	const int n = snprintf(text, sizeof(text), "<%d>containerd-fsck: %s", priority, line);
+	if (n > 0 && write(fd, text, (size_t)n < sizeof(text) ? (size_t)n : sizeof(text) - 1) < 0)
+		errno = 0; /* a log that takes nothing cannot be told so */
+	(void)close(fd);
+}
+
+void os_sleep_ms(unsigned ms)
+{
+	(void)poll(NULL, 0, (int)ms); /* a signal ends it early: wanted */
+}
+
 enum rc os_lock(int fd, struct err *e)
 {
 	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
@@ -561,6 +669,65 @@ enum rc os_fsync(int fd, struct err *e)
 {
 	if (refused() || fsync(fd))
 		return change_failed(e, "sync");
+	return RC_OK;
+}
+
+static long mount_id(int fd)
+{
+	char path[64], text[512];
+	const char *found;
+
+	(void)snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd); /* fits */
+	const int info = open(path, O_RDONLY | O_CLOEXEC);
+	const ssize_t n = info < 0 ? -1 : read(info, text, sizeof(text) - 1);
+	if (info >= 0)
+		(void)close(info); /* opened for reading */
+	if (n <= 0)
+		return -1;
+	text[n] = 0;
+	found = strstr(text, "mnt_id:");
+	return found ? strtol(found + 7, NULL, 10) : -1;
+}
+
+/* The top directory of the mount that dir is on: the kernel remounts nothing else. -1: errno says why not. */
+static int top_of_mount(int dir)
+{
+	int at = openat(dir, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	const long id = at < 0 ? -1 : mount_id(at);
+
+	while (at >= 0) {
+		struct stat here, above;
+		const int up = openat(at, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+		if (up < 0)
+			break;
+		const bool last = mount_id(up) != id || fstat(at, &here) || fstat(up, &above) ||
+				  (here.st_ino == above.st_ino && here.st_dev == above.st_dev);
+		(void)close(last ? up : at); /* nothing was written */
+		if (last)
+			break;
+		at = up;
+	}
+	return at;
+}
+
+enum rc os_remount(int dir, bool writable, struct err *e)
+{
+	char path[64];
+	struct statvfs vfs;
+	unsigned long flags = MS_REMOUNT | (writable ? 0 : MS_RDONLY);
+
+	if (refused() || fstatvfs(dir, &vfs))
+		return change_failed(e, "remount");
+	/* a remount sets all flags: the others stay as they are. The same bits, but for relatime. */
+	flags |= vfs.f_flag & (ST_NOSUID | ST_NODEV | ST_NOEXEC | ST_NOATIME | ST_NODIRATIME);
+	flags |= vfs.f_flag & ST_RELATIME ? MS_RELATIME : 0;
+	auto_fd top = top_of_mount(dir);
+	if (top < 0)
+		return change_failed(e, "find the mount point");
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", top); /* fits */
+	/* the file system itself, then only this view of it: a bind mount has a read-only flag of its own */
+	if (mount(NULL, path, NULL, flags, NULL) && mount(NULL, path, NULL, flags | MS_BIND, NULL))
+		return change_failed(e, "make the file system %s", writable ? "writable" : "read-only again");
 	return RC_OK;
 }
 

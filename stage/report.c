@@ -36,6 +36,12 @@ struct sink {
 	char buf[4096];
 	struct err *e;
 	enum rc rc;
+	enum report_log log;
+	int priority;
+	unsigned lines;   /* of the log so far */
+	bool in_line;
+	char line[400];   /* of the kernel's log, so far */
+	size_t line_used;
 };
 
 static void sink_flush(struct sink *s)
@@ -49,7 +55,7 @@ static void sink_flush(struct sink *s)
 	s->used = 0;
 }
 
-static void put(struct sink *s, const char *text, size_t n)
+static void put_raw(struct sink *s, const char *text, size_t n)
 {
 	while (n) {
 		const size_t room = sizeof(s->buf) - s->used;
@@ -61,6 +67,49 @@ static void put(struct sink *s, const char *text, size_t n)
 		if (s->used == sizeof(s->buf))
 			sink_flush(s);
 	}
+}
+
+static void end_log_line(struct sink *s)
+{
+	s->line[s->line_used] = 0;
+	if (s->lines < REPORT_LOG_LINES)
+		os_kernel_log(s->priority, s->line);
+	else if (s->lines == REPORT_LOG_LINES)
+		os_kernel_log(s->priority, "and more: see " STORE_OWN_DIR "/report.json");
+	s->lines++;
+	s->line_used = 0;
+}
+
+/* One line of n bytes, its newline included if it has one. */
+static void log_line(struct sink *s, const char *text, size_t n)
+{
+	const bool ends = text[n - 1] == '\n';
+
+	if (s->log == REPORT_JOURNAL && !s->in_line) {
+		const char prefix[] = {'<', (char)('0' + s->priority), '>'};
+		put_raw(s, prefix, sizeof(prefix));
+	}
+	s->in_line = !ends;
+	if (s->log != REPORT_KERNEL_LOG)
+		return;
+	const size_t room = sizeof(s->line) - 1 - s->line_used, step = n - ends < room ? n - ends : room;
+	memcpy(s->line + s->line_used, text, step);
+	s->line_used += step;
+	if (ends)
+		end_log_line(s);
+}
+
+static void put(struct sink *s, const char *text, size_t n)
+{
+	while (n && s->log != REPORT_NO_LOG) {
+		const char *const end = memchr(text, '\n', n);
+		const size_t one = end ? (size_t)(end - text) + 1 : n;
+		log_line(s, text, one);
+		put_raw(s, text, one);
+		text += one;
+		n -= one;
+	}
+	put_raw(s, text, n);
 }
 
 static void puts_to(struct sink *s, const char *text)
@@ -206,11 +255,33 @@ static void put_message(struct sink *s, const struct finding *f, bool whole)
 
 /* ---- progress ---- */
 
+/* ns; systemd is told a few times in each window, which is long enough for a machine that stalls */
+#define NOTIFY_PAUSE_NS 1000000000u
+#define NOTIFY_WINDOW "120000000" /* us */
+
+static void notify(struct progress_state *s, const struct progress *p, uint64_t now)
+{
+	char text[200];
+
+	if (now - s->notified_ns < NOTIFY_PAUSE_NS)
+		return;
+	/* more time is asked for only while there is progress */
+	const bool moved = s->what != p->what || s->notified_bytes != p->done_bytes || !s->notified_ns;
+	s->notified_ns = now;
+	s->notified_bytes = p->done_bytes;
+	(void)snprintf(text, sizeof(text), "STATUS=%s: %s of %s\n%s", p->what, size_text(p->done_bytes).text,
+		size_text(p->total_bytes > p->done_bytes ? p->total_bytes : p->done_bytes).text,
+		moved ? "EXTEND_TIMEOUT_USEC=" NOTIFY_WINDOW "\n" : ""); /* fits */
+	os_notify(text);
+}
+
 void report_progress(void *self, const struct progress *p)
 {
 	struct progress_state *const s = self;
 	const uint64_t now = os_clock_ns();
 	const uint64_t pause = s->terminal ? 200000000u : 5000000000u;
+
+	notify(s, p, now);
 
 	if (s->options->quiet || (!s->terminal && !s->options->progress))
 		return;
@@ -336,6 +407,13 @@ static uint64_t count_harm(const struct plan *p, enum harm h)
 	return n;
 }
 
+static void put_trusted(struct sink *s, const struct survey *survey)
+{
+	if (survey->blobs_trusted || survey->snapshots_trusted)
+		putf(s, "not read again: %llu blobs and %llu snapshots, unchanged since the journal vouched for them\n",
+			(unsigned long long)survey->blobs_trusted, (unsigned long long)survey->snapshots_trusted);
+}
+
 static void put_summary(struct sink *s, const struct outcome *o, const struct report_options *options)
 {
 	const struct plan *const p = o->plan;
@@ -357,14 +435,19 @@ static void put_summary(struct sink *s, const struct outcome *o, const struct re
 			putf(s, "clean: %llu blobs and %llu snapshots hold what they must (%s read, %llu entries compared)\n",
 				(unsigned long long)o->survey->blobs_checked, (unsigned long long)o->survey->snapshots_checked,
 				size_text(o->survey->bytes_read).text, (unsigned long long)o->survey->entries_compared);
+		if (!options->quiet)
+			put_trusted(s, o->survey);
 		return;
 	}
 	putf(s, "found: %llu damaged %s, %llu lost %s, %llu %s", (unsigned long long)torn, plural(torn, "thing", "things"),
 		(unsigned long long)lost, plural(lost, "thing", "things"), (unsigned long long)stale,
 		plural(stale, "leftover", "leftovers"));
 	if (unchecked)
-		putf(s, ", %llu that could not be read", (unsigned long long)unchecked);
+		putf(s, ", %llu that could not be checked", (unsigned long long)unchecked);
 	puts_to(s, "\n");
+	put_trusted(s, o->survey);
+	if (o->survey->out_of_time)
+		puts_to(s, "the time allowed was over before everything was looked at; the next run begins with the rest\n");
 	if (!options->repair) {
 		putf(s, "next: %s\n", options->command);
 		return;
@@ -394,7 +477,7 @@ static void put_failure(struct sink *s, const struct err *e)
 
 void report_message(const struct report_options *options, const char *root, const char *text)
 {
-	struct sink s = {.file = options->out ? options->out : stderr};
+	struct sink s = {.file = options->out ? options->out : stderr, .log = options->log, .priority = options->priority};
 
 	put_escaped(&s, span_of_string(root));
 	putf(&s, ": %s\n", text);
@@ -405,7 +488,10 @@ void report_message(const struct report_options *options, const char *root, cons
 void report_console(const struct outcome *o, const struct report_options *options)
 {
 	struct err ignored = {0};
-	struct sink s = {.file = options->out, .e = &ignored};
+	struct sink s = {.file = options->out,
+		.e = &ignored,
+		.log = options->log,
+		.priority = o->status == EXIT_CLEAN ? 6 : o->status == EXIT_REPAIRED ? 4 : 3};
 
 	if (!options->out)
 		return;
@@ -489,10 +575,12 @@ static void put_json_body(struct sink *s, const struct outcome *o)
 			o->store->boot_proved_new ? "true" : "false");
 		putf(s,
 			",\"work\":{\"bytes_read\":%llu,\"blobs_checked\":%llu,\"snapshots_checked\":%llu,"
-			"\"entries_compared\":%llu,\"peak_bytes\":%zu}",
+			"\"entries_compared\":%llu,\"blobs_trusted\":%llu,\"snapshots_trusted\":%llu,\"out_of_time\":%s,"
+			"\"peak_bytes\":%zu}",
 			(unsigned long long)o->survey->bytes_read, (unsigned long long)o->survey->blobs_checked,
 			(unsigned long long)o->survey->snapshots_checked, (unsigned long long)o->survey->entries_compared,
-			o->peak_bytes);
+			(unsigned long long)o->survey->blobs_trusted, (unsigned long long)o->survey->snapshots_trusted,
+			o->survey->out_of_time ? "true" : "false", o->peak_bytes);
 	}
 	if (o->applied)
 		putf(s,
@@ -538,22 +626,49 @@ enum rc report_json(const struct outcome *o, FILE *out, struct err *e)
 	return s.rc;
 }
 
+static enum rc keep_in(const struct outcome *o, int dir, const char *name, const char *temporary, struct err *e)
+{
+	auto_fd fd = -1;
+	enum rc rc;
+
+	if ((rc = os_unlink(dir, temporary, e)) && rc != RC_END)
+		return rc;
+	if ((rc = os_create(dir, temporary, 0600, &fd, e)))
+		return rc == RC_END ? fail(e, RC_IO, "%s is in the way", temporary) : rc;
+	struct sink s = {.fd = fd, .e = e};
+	put_json_body(&s, o);
+	if ((rc = s.rc) || (rc = os_fsync(fd, e)) || (rc = os_rename(dir, temporary, dir, name, e)))
+		return rc;
+	return os_fsync(dir, e);
+}
+
 enum rc report_keep(const struct outcome *o, struct err *e)
 {
-	auto_fd own = -1, fd = -1;
-	enum rc rc = os_open_dir(o->store->dir, STORE_OWN_DIR, &own, e);
+	auto_fd own = -1;
+	const enum rc rc = os_open_dir(o->store->dir, STORE_OWN_DIR, &own, e);
 
 	if (rc)
 		return rc == RC_END || rc == RC_CORRUPT ? RC_OK : rc; /* nothing was changed, or it is not ours */
-	if ((rc = os_unlink(own, "report.json.tmp", e)) && rc != RC_END)
-		return rc;
-	if ((rc = os_create(own, "report.json.tmp", 0600, &fd, e)))
-		return rc == RC_END ? fail(e, RC_IO, "report.json.tmp is in the way") : rc;
-	struct sink s = {.fd = fd, .e = e};
-	put_json_body(&s, o);
-	if ((rc = s.rc) || (rc = os_fsync(fd, e)) || (rc = os_rename(own, "report.json.tmp", own, "report.json", e)))
-		return rc;
-	return os_fsync(own, e);
+	return keep_in(o, own, "report.json", "report.json.tmp", e);
+}
+
+void report_keep_run(const struct outcome *o, struct arena scratch)
+{
+	auto_fd run = -1, dir = -1;
+	struct err ignored = {0}; /* a copy for those who look there; the report itself is kept */
+	char *const name = arena_printf(&scratch, "%s.json", o->root + strspn(o->root, "/"));
+	char *const temporary = name ? arena_printf(&scratch, "%s.tmp", name) : NULL;
+
+	for (char *at = temporary; at && *at; at++)
+		*at = *at == '/' ? '-' : *at;
+	for (char *at = name; at && *at; at++)
+		*at = *at == '/' ? '-' : *at;
+	if (!temporary || strlen(temporary) > LIMIT_NAME_BYTES || os_open_root("/run", &run, &ignored) ||
+		(os_mkdir(run, STORE_OWN_DIR, 0700, &ignored) == RC_IO && ignored.rc) ||
+		os_open_dir(run, STORE_OWN_DIR, &dir, &ignored))
+		return;
+	if (keep_in(o, dir, name, temporary, &ignored))
+		return;
 }
 
 /* ---- show ---- */

@@ -18,8 +18,18 @@ enum exit_status {
 	EXIT_INTERRUPTED = 32
 };
 
+/* Besides the console, for who runs by itself. */
+enum report_log {
+	REPORT_NO_LOG,
+	REPORT_JOURNAL,   /* standard output is systemd's journal: lines begin with their priority */
+	REPORT_KERNEL_LOG /* there is no journal: lines go to /dev/kmsg too, at most REPORT_LOG_LINES of a message */
+};
+#define REPORT_LOG_LINES 24
+
 struct report_options {
 	bool quiet, verbose, progress, repair;
+	enum report_log log;
+	int priority;        /* of report_message, as in syslog; a console report has one by its outcome */
 	const char *command; /* what to type to repair this root */
 	FILE *out;           /* NULL: the console is not used (--json -) */
 };
@@ -43,7 +53,7 @@ enum exit_status report_status(const struct outcome *o, bool repair);
 
 struct progress_state {
 	const struct report_options *options;
-	uint64_t began_ns, last_ns;
+	uint64_t began_ns, last_ns, notified_ns, notified_bytes;
 	const char *what;
 	bool shown, terminal;
 };
@@ -58,6 +68,8 @@ void report_show(const struct outcome *o, const struct report_options *options);
 CHECKED enum rc report_json(const struct outcome *o, FILE *out, struct err *e);
 /* The same into <root>/containerd-fsck/report.json: all of the old file or all of the new. */
 CHECKED enum rc report_keep(const struct outcome *o, struct err *e);
+/* The same into /run/containerd-fsck/, named after the root; where that cannot be written it is not. */
+void report_keep_run(const struct outcome *o, struct arena scratch);
 
 /* An array of the reports of several roots. */
 void report_message(const struct report_options *options, const char *root, const char *text);

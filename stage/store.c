@@ -719,6 +719,7 @@ static enum rc read_blobs(struct store *st, struct arena scratch, struct err *e)
 				.text = arena_copy(st->keep, span_of_string(text)),
 				.size = (uint64_t)found.st_size,
 				.inode = found.st_ino,
+				.ctime_ns = os_ctime_ns(&found),
 				.mode = found.st_mode & 07777,
 				.regular = S_ISREG(found.st_mode),
 				.unreadable = rc ? why.sys_errno : S_ISLNK(found.st_mode) ? ELOOP : 0,
@@ -789,6 +790,8 @@ static enum rc read_ingest(struct store *st, const char *name, struct ingest *in
 	if (rc == RC_OK && S_ISREG(found.st_mode)) {
 		in->has_data = true;
 		in->data_size = (uint64_t)found.st_size;
+		in->data_inode = found.st_ino;
+		in->data_ctime_ns = os_ctime_ns(&found);
 	}
 	return optional(rc);
 }
@@ -907,6 +910,8 @@ static enum rc read_snapshot_dirs(struct store *st, struct backend **by_id, stru
 		if (b) {
 			b->dir_found = true;
 			b->dir_is_directory = is_directory;
+			b->dir_inode = found.st_ino; /* 0 after a failed stat */
+			b->dir_ctime_ns = os_ctime_ns(&found);
 			continue;
 		}
 		bool empty = true;
@@ -1060,12 +1065,15 @@ enum rc store_well_known(const char *sysroot, struct arena *a, const char ***roo
 		return no_memory(e);
 	for (size_t i = 0; i < n; i++) {
 		auto_fd fd = -1;
+		char inside[LIMIT_PATH_BYTES];
 		const char *const path = arena_printf(a, "%s%s", sysroot, known_roots[i].root);
 		struct err ignored = {0};
 		if (!path)
 			return no_memory(e);
 		/* what cannot be opened exists and is reported when it is its turn */
-		if (os_open_root(path, &fd, &ignored) != RC_END)
+		const enum rc rc = *sysroot ? os_resolve_in(sysroot, known_roots[i].root, inside, &ignored)
+					    : os_open_root(path, &fd, &ignored);
+		if (rc != RC_END)
 			found[count++] = path;
 	}
 	*roots = found;

@@ -108,6 +108,8 @@ struct backend {
 	size_t children;     /* records whose parent this is */
 	char dir[24];        /* id as text: the directory's name */
 	bool dir_found, dir_is_directory;
+	uint64_t dir_inode;  /* of snapshots/<id>; 0 if it could not be asked */
+	int64_t dir_ctime_ns;
 	bool parents_entry;  /* the parents bucket has its entry */
 	bool interrupted;    /* a rebuild of ours was cut off: its directories' times may be wrong */
 };
@@ -118,6 +120,7 @@ struct blob {
 	struct span text; /* "sha256:<hex>" */
 	struct digest digest;
 	uint64_t size, inode;
+	int64_t ctime_ns;
 	uint32_t mode;
 	bool regular;
 	int unreadable; /* errno of a failed stat, ELOOP for a symbolic link; 0: none */
@@ -134,6 +137,8 @@ struct ingest {
 	bool has_data;
 	int unreadable;       /* errno of a failed read of its small files; 0: none */
 	uint64_t data_size, total; /* total 0: unknown */
+	uint64_t data_inode;
+	int64_t data_ctime_ns;
 	size_t record;        /* index, STORE_NONE */
 };
 

@@ -35,6 +35,7 @@ struct run {
 	size_t listed[P_COUNT], finding_cap;
 	struct candidate *candidates;
 	size_t candidate_count;
+	bool *vouched;           /* by blob: read last; NULL: no order */
 	atomic_uint_least64_t bytes;
 	uint64_t total_bytes;
 	/* the pool */
@@ -57,6 +58,13 @@ static bool stopped(const struct run *r)
 {
 	return r->o->stop && *r->o->stop;
 }
+
+static bool out_of_time(const struct run *r)
+{
+	return r->o->deadline_ns && os_clock_ns() >= r->o->deadline_ns;
+}
+
+static const char too_late[] = "the time allowed (--budget) was over";
 
 /* ---- findings ---- */
 
@@ -128,7 +136,7 @@ static void *work(void *self)
 
 	for (;;) {
 		const size_t i = r->next++;
-		if (i >= r->job_count || stopped(r))
+		if (i >= r->job_count || stopped(r) || out_of_time(r))
 			break;
 		const struct arena mark = w->scratch;
 		r->job(r, w, r->order ? r->order[i] : i);
@@ -288,17 +296,20 @@ static void job_document(struct run *r, struct worker *w, size_t index)
 	uint8_t head[64];
 	size_t got = 0, skip = 0;
 
+	state->document = false;
 	if (!b->regular || b->size > LIMIT_JSON_BYTES)
 		return;
 	enum rc rc = store_open_blob(r->st, index, &fd, &e);
 	if (rc || (rc = os_read(fd, 0, head, sizeof(head), &got, &e))) {
+		state->document = true; /* for all we know */
 		if (rc == RC_IO)
 			blob_unreadable(r, index, e.sys_errno, e.text);
 		return;
 	}
 	while (skip < got && strchr(" \t\r\n", head[skip]))
 		skip++;
-	if (skip == got || head[skip] != '{')
+	state->document = skip < got && head[skip] == '{';
+	if (!state->document)
 		return;
 	const struct arena mark = *w->keep;
 	uint8_t *const bytes = arena_get(w->keep, (size_t)b->size + 1); /* stays, if it is a document: it refers to its text */
@@ -312,6 +323,7 @@ static void job_document(struct run *r, struct worker *w, size_t index)
 	hash_end(&h, &d);
 	r->bytes += json.left;
 	state->verdict = digest_equal(&d, &b->digest) ? BLOB_IS_GOOD : BLOB_IS_BAD;
+	state->trusted = false;
 	if (state->verdict == BLOB_IS_BAD) {
 		*w->keep = mark;
 		return;
@@ -736,6 +748,7 @@ static void job_blob(struct run *r, struct worker *w, size_t index)
 		return;
 	if (stopped(r))
 		return;
+	state->trusted = false; /* it was read */
 	if (rc == RC_OK)
 		state->verdict = feed.blob_good ? BLOB_IS_GOOD : BLOB_IS_BAD;
 	else if (rc != RC_END)
@@ -888,6 +901,13 @@ static enum rc pass_ingests(struct run *r)
 			order[count++] = i;
 		}
 	const enum rc rc = run_pool(r, "reading downloads", job_ingest, order, count);
+	for (size_t i = 0; rc == RC_OK && i < count && out_of_time(r); i++) {
+		const struct err late = {.rc = RC_LIMIT, .text = "the time allowed (--budget) was over"};
+		if (r->s->ingests[order[i]].verdict != INGEST_IS_NOT_CHECKED)
+			continue;
+		r->s->out_of_time = true;
+		ingest_unreadable(r, order[i], &late);
+	}
 	for (size_t i = 0; rc == RC_OK && !stopped(r) && i < r->st->ingest_count; i++)
 		emit_ingest(r, i);
 	for (size_t i = 0; rc == RC_OK && r->st->boot_proved_new && i < r->st->ingest_record_count; i++) {
@@ -969,20 +989,25 @@ static void emit_missing_blobs(struct run *r)
 
 /* ---- pass 5: rounds over the candidates ---- */
 
-/* Largest first, so that no worker is left alone with a giant at the end. */
-static bool comes_later(const struct store *st, size_t x, size_t y)
+/* Largest first, so that no worker is left alone with a giant at the end; but before them what nobody has vouched for, which
+ * is where a run that ran out of time stopped. */
+static bool comes_later(const struct run *r, size_t x, size_t y)
 {
-	const uint64_t left = st->blob_files[x].size, right = st->blob_files[y].size;
+	const uint64_t left = r->st->blob_files[x].size, right = r->st->blob_files[y].size;
+	const bool left_known = r->vouched && r->vouched[x], right_known = r->vouched && r->vouched[y];
+
+	if (left_known != right_known)
+		return left_known;
 	return left != right ? left < right : x > y;
 }
 
-static void sort_jobs(const struct store *st, size_t *order, size_t count)
+static void sort_jobs(const struct run *r, size_t *order, size_t count)
 {
 	for (size_t gap = count / 2; gap; gap /= 2) /* Shell's sort: qsort takes no context */
 		for (size_t i = gap; i < count; i++) {
 			const size_t moved = order[i];
 			size_t k = i;
-			for (; k >= gap && comes_later(st, order[k - gap], moved); k -= gap)
+			for (; k >= gap && comes_later(r, order[k - gap], moved); k -= gap)
 				order[k] = order[k - gap];
 			order[k] = moved;
 		}
@@ -1032,8 +1057,10 @@ static enum rc pass_layers(struct run *r)
 				order[count++] = i;
 				r->total_bytes += round ? st->blob_files[i].size : 0;
 			}
-		sort_jobs(st, order, count);
+		sort_jobs(r, order, count);
 		rc = run_pool(r, "reading layers", job_blob, order, count);
+		if (out_of_time(r))
+			break; /* what was not begun would be chosen again for ever */
 	}
 	return rc;
 }
@@ -1214,18 +1241,85 @@ static void pass_references(struct run *r)
 
 /* ---- the passes in order ---- */
 
+static struct journal_stamp blob_stamp(const struct blob *b)
+{
+	return (struct journal_stamp){.inode = b->inode, .size = b->size, .ctime_ns = b->ctime_ns};
+}
+
+/* What was durable and right at an instant that is known, and has not been touched since, is so now. */
+static void trust(struct run *r)
+{
+	const struct store *const st = r->st;
+
+	for (size_t i = 0; i < st->blob_count; i++) {
+		const struct blob *const b = &st->blob_files[i];
+		const struct journal_stamp stamp = blob_stamp(b);
+		if (!b->regular || b->unreadable || b->ingest != STORE_NONE)
+			continue;
+		const struct journal_blob *const known = journal_find_blob(r->o->trust, &b->digest, &stamp);
+		r->s->blobs[i].trusted = known != NULL;
+		r->s->blobs[i].document = known && known->document;
+	}
+	for (size_t i = 0; i < st->backend_count; i++) {
+		const struct backend *const b = &st->backends[i];
+		const struct journal_stamp stamp = {.inode = b->dir_inode, .ctime_ns = b->dir_ctime_ns};
+		if (b->kind != SNAPSHOT_COMMITTED || b->snapshot == STORE_NONE || !b->dir_is_directory || b->interrupted)
+			continue;
+		const struct journal_snapshot *const known = journal_find_snapshot(r->o->trust, b->id, b->key, &stamp);
+		if (!known)
+			continue;
+		r->s->snapshots[i].trusted = true;
+		r->s->snapshots[i].verdict = known->unverified ? SNAPSHOT_IS_UNVERIFIED : SNAPSHOT_IS_WHOLE;
+	}
+}
+
+/* Documents are read even if they are trusted: they say what belongs together. */
 static enum rc pass_documents(struct run *r)
 {
-	const enum rc rc = run_pool(r, "reading manifests", job_document, NULL, r->st->blob_count);
+	size_t *const order = arena_array(r->keep, r->st->blob_count + 1, sizeof(*order));
+	size_t count = 0;
+
+	if (!order)
+		return fail(r->e, RC_NOMEM, "no memory for the blobs");
+	for (size_t i = 0; i < r->st->blob_count; i++)
+		if (!r->s->blobs[i].trusted || r->s->blobs[i].document)
+			order[count++] = i;
+	const enum rc rc = run_pool(r, "reading manifests", job_document, order, count);
+	for (size_t i = 0; i < r->st->blob_count; i++)
+		if (r->s->blobs[i].trusted && r->s->blobs[i].verdict == BLOB_NOT_CHECKED)
+			r->s->blobs[i].verdict = BLOB_IS_GOOD;
 	return rc ? rc : find_candidates(r);
+}
+
+/* What was not looked at for want of time is unchecked: nothing is concluded from it. */
+static void give_up_rest(struct run *r)
+{
+	r->s->out_of_time = true;
+	for (size_t i = 0; i < r->st->blob_count; i++)
+		if (r->s->blobs[i].verdict == BLOB_NOT_CHECKED)
+			blob_unreadable(r, i, 0, too_late);
+	for (size_t i = 0; i < r->st->backend_count; i++) {
+		const struct backend *const b = &r->st->backends[i];
+		if (r->s->snapshots[i].verdict != SNAPSHOT_NOT_CHECKED || b->kind != SNAPSHOT_COMMITTED || b->snapshot == STORE_NONE)
+			continue;
+		r->s->snapshots[i].verdict = SNAPSHOT_IS_UNREADABLE;
+		r->s->snapshots[i].proof = STORE_NONE;
+		emit(r, (struct finding){.problem = P_SNAPSHOT_UNCHECKED,
+				.subject = SUBJECT_BACKEND,
+				.index = i,
+				.ns = b->ns_name,
+				.name = snapshot_name(r->st, i),
+				.why = text_of(too_late)});
+	}
 }
 
 static void pass_content(struct run *r)
 {
 	for (size_t i = 0; i < r->st->blob_count; i++) {
 		emit_blob(r, i);
-		r->s->blobs_checked += r->st->blob_files[i].ingest == STORE_NONE && (r->s->blobs[i].verdict == BLOB_IS_GOOD ||
-			r->s->blobs[i].verdict == BLOB_IS_BAD);
+		r->s->blobs_trusted += r->s->blobs[i].trusted;
+		r->s->blobs_checked += r->st->blob_files[i].ingest == STORE_NONE && !r->s->blobs[i].trusted &&
+				       (r->s->blobs[i].verdict == BLOB_IS_GOOD || r->s->blobs[i].verdict == BLOB_IS_BAD);
 	}
 	emit_missing_blobs(r);
 }
@@ -1235,7 +1329,8 @@ static void pass_snapshots(struct run *r)
 	for (size_t i = 0; i < r->st->backend_count; i++) {
 		const struct backend *const b = &r->st->backends[i];
 		const enum snapshot_verdict v = r->s->snapshots[i].verdict;
-		r->s->snapshots_checked += v == SNAPSHOT_IS_WHOLE || v == SNAPSHOT_IS_TORN;
+		r->s->snapshots_trusted += r->s->snapshots[i].trusted;
+		r->s->snapshots_checked += !r->s->snapshots[i].trusted && (v == SNAPSHOT_IS_WHOLE || v == SNAPSHOT_IS_TORN);
 		if (v == SNAPSHOT_NOT_CHECKED && b->kind == SNAPSHOT_COMMITTED && b->snapshot != STORE_NONE)
 			judge_without_layer(r, i);
 	}
@@ -1262,11 +1357,23 @@ enum rc survey(struct survey *s, const struct store *st, const struct survey_opt
 			return fail(e, RC_NOMEM, "no memory to look at the store");
 		for (size_t i = 0; i < st->backend_count; i++)
 			s->snapshots[i].proof = STORE_NONE;
+		if (o->trust)
+			trust(&r);
+		if (o->first) {
+			r.vouched = arena_array(keep, st->blob_count + 1, sizeof(*r.vouched));
+			if (!r.vouched)
+				return fail(e, RC_NOMEM, "no memory to look at the store");
+			for (size_t i = 0; i < st->blob_count; i++) {
+				const struct journal_stamp stamp = blob_stamp(&st->blob_files[i]);
+				r.vouched[i] = journal_find_blob(o->first, &st->blob_files[i].digest, &stamp) != NULL;
+			}
+		}
 		for (size_t i = 0; i < st->blob_count; i++)
-			r.total_bytes += st->blob_files[i].size;
+			r.total_bytes += s->blobs[i].trusted ? 0 : st->blob_files[i].size;
 		rc = pass_documents(&r);
-		if (rc == RC_OK && !o->documents_only && (rc = pass_layers(&r)) == RC_OK && (rc = pass_ingests(&r)) == RC_OK &&
-			!stopped(&r)) {
+		if (rc == RC_OK && !o->documents_only && (rc = pass_layers(&r)) == RC_OK && out_of_time(&r))
+			give_up_rest(&r);
+		if (rc == RC_OK && !o->documents_only && (rc = pass_ingests(&r)) == RC_OK && !stopped(&r)) {
 			pass_content(&r);
 			pass_snapshots(&r);
 			pass_references(&r);

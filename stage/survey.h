@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 
+#include "journal.h"
 #include "layer.h"
 #include "problem.h"
 #include "store.h"
@@ -25,6 +26,8 @@ struct blob_state {
 	struct digest content; /* diff ID, if content_known */
 	bool content_known;
 	uint64_t content_size;
+	bool trusted; /* not read in this run: the journal vouches for it */
+	bool document; /* begins as JSON does, or was never looked at and is small enough to */
 };
 
 enum snapshot_verdict {
@@ -43,6 +46,7 @@ struct snapshot_state {
 	enum layer_mode mode;
 	struct layer_verdict layer; /* damaged nodes; damaged_bits NULL with whole_tree */
 	bool whole_tree;        /* <id> or fs is not there */
+	bool trusted;           /* not compared in this run: the journal vouches for it */
 	bool orphan;            /* meta.db does not know it, and nothing of a user can be in it */
 	uint64_t rewrite_bytes, rewrite_inodes;
 };
@@ -68,6 +72,9 @@ struct progress {
 
 struct survey_options {
 	unsigned threads;
+	const struct journal *trust; /* what it vouches for is not read again; NULL: everything is */
+	const struct journal *first; /* what it vouches for is read last; NULL: no order. Of interest with a deadline */
+	uint64_t deadline_ns;        /* os_clock_ns: no new object is begun after it, and what is left is unchecked; 0: none */
 	bool documents_only; /* read indexes, manifests and configs, judge nothing: for show */
 	const volatile sig_atomic_t *stop; /* set: finish the piece in hand and return; may be NULL */
 	void (*progress)(void *self, const struct progress *p); /* called a few times a second from the calling thread; may be NULL */
@@ -83,6 +90,8 @@ struct survey {
 	struct ingest_state *ingests;
 	bool halted;              /* a database cannot be worked with: nothing after it was looked at */
 	bool interrupted;
+	bool out_of_time;         /* the deadline came: some objects are unchecked for no other reason */
+	uint64_t blobs_trusted, snapshots_trusted;
 	uint64_t bytes_read, entries_compared, blobs_checked, snapshots_checked;
 	uint64_t peak_bytes;      /* of the workers' arenas */
 	/* what workers kept lives in arenas of theirs */

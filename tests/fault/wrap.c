@@ -5,6 +5,7 @@
  *   FAULT=after:N   ends it when call N was made
  *   FAULT=torn:N    call N writes the first half of its bytes, then the process ends
  *   FAULT=fail:N:E  call N is not made and fails with EIO or ENOSPC
+ *   FAULT_TICK_NS=N each look at the clock takes so long
  *   FAULT_LOG=FILE  a line for each call: its number, its name, the inodes of the directory, of the file and of the new
  *                   directory (0: none), and what it was about
  *
@@ -111,6 +112,9 @@ WRAP(fsync, fd, NULL, -1, "",
 WRAP(syncfs, fd, NULL, -1, "",
 	(int fd, struct err *e),
 	(fd, e))
+WRAP(remount, dir, NULL, -1, "",
+	(int dir, bool writable, struct err *e),
+	(dir, writable, e))
 WRAP(rename, dir, name, new_dir, new_name,
 	(int dir, const char *name, int new_dir, const char *new_name, struct err *e),
 	(dir, name, new_dir, new_name, e))
@@ -168,4 +172,15 @@ bool __wrap_os_write_failed(void);
 bool __wrap_os_write_failed(void)
 {
 	return (fault.kind == FAULT_FAIL && fault.calls >= fault.at) || __real_os_write_failed();
+}
+
+/* A clock that can be told how fast to go, so that a test needs no time. */
+uint64_t __real_os_clock_ns(void);
+uint64_t __wrap_os_clock_ns(void);
+uint64_t __wrap_os_clock_ns(void)
+{
+	static uint64_t ticks;
+	const char *const step = getenv("FAULT_TICK_NS");
+
+	return step ? ticks += strtoull(step, NULL, 10) : __real_os_clock_ns();
 }

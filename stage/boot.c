@@ -1,0 +1,393 @@
+/* SPDX-License-Identifier: MIT */
+#include "boot.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "identity.h"
+#include "os.h"
+#include "os_write.h"
+#include "own.h"
+
+#define FORCE_FILE "force"
+
+/* ---- the kernel's command line ---- */
+
+/* The next word; double quotes keep blanks and vanish (Linux: lib/cmdline.c, next_arg). NULL: no memory, or no more. */
+static char *next_word(struct span *line, struct arena *a)
+{
+	while (line->left && memchr(" \t\n", *line->at, 3))
+		(void)span_take(line, 1);
+	char *const word = line->left ? arena_get(a, line->left + 1) : NULL;
+	bool quoted = false;
+	size_t n = 0;
+
+	while (word && line->left && (quoted || !memchr(" \t\n", *line->at, 3))) {
+		const uint8_t c = span_u8(line);
+		if (c == '"')
+			quoted = !quoted;
+		else
+			word[n++] = (char)c;
+	}
+	return word;
+}
+
+static const char *value_of(const char *word, const char *name)
+{
+	const size_t n = strlen(name);
+	return strncmp(word, name, n) == 0 ? word + n : NULL;
+}
+
+static bool mode_of(const char *value, bool ours, enum boot_mode *mode)
+{
+	static const char *const words[] = {[BOOT_AUTO] = "auto", [BOOT_CHECK] = "check", [BOOT_FORCE] = "force", [BOOT_SKIP] = "skip"};
+
+	for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (strcmp(value, words[i]) == 0 && (ours || i != BOOT_CHECK)) {
+			*mode = (enum boot_mode)i;
+			return true;
+		}
+	return false;
+}
+
+enum rc boot_parse_wish(struct boot_wish *w, struct span line, struct arena *a, struct err *e)
+{
+	enum boot_mode ours = BOOT_AUTO, common = BOOT_AUTO;
+	bool ours_given = false, repair = true;
+	char *word;
+
+	*w = (struct boot_wish){0};
+	while ((word = next_word(&line, a))) {
+		const char *const mode = value_of(word, "containerd.fsck="), *const root = value_of(word, "containerd.fsck.root=");
+		const char *const theirs = value_of(word, "fsck.mode="), *const fix = value_of(word, "fsck.repair=");
+		if (root && *root && w->root_count < BOOT_ROOTS_MAX)
+			w->roots[w->root_count++] = root;
+		else if (root)
+			w->unknown = word;
+		if (mode && mode_of(mode, true, &ours))
+			ours_given = true;
+		else if (mode || (theirs && !mode_of(theirs, false, &common)))
+			w->unknown = word;
+		if (fix && (strcmp(fix, "no") == 0 || strcmp(fix, "yes") == 0 || strcmp(fix, "preen") == 0))
+			repair = *fix != 'n';
+		else if (fix)
+			w->unknown = word;
+	}
+	if (line.left)
+		return fail(e, RC_NOMEM, "no memory for the kernel's command line");
+	w->mode = ours_given ? ours : common == BOOT_SKIP || repair ? common : BOOT_CHECK;
+	return RC_OK;
+}
+
+enum rc boot_read_wish(struct boot_wish *w, struct arena *a, struct err *e)
+{
+	struct span line = {0};
+	struct err ignored = {0};
+
+	if (os_read_proc("/proc/cmdline", a, &line, &ignored))
+		line = (struct span){0};
+	return boot_parse_wish(w, line, a, e);
+}
+
+bool boot_is_kdump(void)
+{
+	return os_exists("/proc/vmcore");
+}
+
+/* ---- shadows ---- */
+
+/* Whether place is the directory at path or one above it; "/" is of no interest. */
+static bool leads_to(const char *place, size_t length, const char *path)
+{
+	while (length > 1 && place[length - 1] == '/')
+		length--;
+	return length > 1 && strncmp(place, path, length) == 0 && (path[length] == 0 || path[length] == '/');
+}
+
+/* The fifth field of a line of mountinfo; blanks in it are written \040, which no root of ours has. */
+static bool is_mount_point(const char *mountinfo, const char *path)
+{
+	const size_t n = strlen(path);
+
+	for (const char *line = mountinfo; line && *line; line = strchr(line, '\n'), line += line != NULL) {
+		const char *at = line;
+		for (unsigned field = 0; at && field < 4; field++, at += at != NULL)
+			at = strchr(at, ' ');
+		if (at && strncmp(at, path, n) == 0 && at[n] == ' ')
+			return true;
+	}
+	return false;
+}
+
+struct shadow {
+	const char *sysroot, *inside, *mountinfo; /* inside: the root without sysroot */
+	struct arena *a;
+	const char *why;
+};
+
+static void judge_mount_point(struct shadow *s, const char *at, size_t length, const char *source)
+{
+	if (s->why || !leads_to(at, length, s->inside))
+		return;
+	while (at[length - 1] == '/')
+		length--;
+	const char *const place = arena_printf(s->a, "%s%.*s", strcmp(s->sysroot, "/") == 0 ? "" : s->sysroot, (int)length, at);
+	if (!place || is_mount_point(s->mountinfo, place))
+		return;
+	s->why = arena_printf(s->a, "%.*s is mounted later (%s)", (int)length, at, source);
+}
+
+static void judge_fstab(struct shadow *s, const char *text)
+{
+	for (const char *line = text; line && *line; line = strchr(line, '\n'), line += line != NULL) {
+		line += strspn(line, " \t");
+		if (*line == '#' || *line == '\n')
+			continue;
+		const char *at = line + strcspn(line, " \t\n");
+		at += strspn(at, " \t");
+		judge_mount_point(s, at, strcspn(at, " \t\n"), "fstab");
+	}
+}
+
+/* Unit names are paths with '-' for '/' and \x2d for '-' (systemd.unit(5)); other escapes do not occur in a root's path. */
+static void judge_units(struct shadow *s)
+{
+	static const char *const places[] = {"etc/systemd/system", "usr/lib/systemd/system", "lib/systemd/system", "run/systemd/system"};
+	char name[LIMIT_PATH_BYTES];
+	size_t n = 0;
+
+	for (const char *at = s->inside + (*s->inside == '/'); n + 16 < sizeof(name); at++) {
+		if (*at && *at != '/') {
+			n += (size_t)snprintf(name + n, sizeof(name) - n, *at == '-' ? "\\x2d" : "%c", *at);
+			continue;
+		}
+		for (size_t i = 0; n && i < sizeof(places) / sizeof(places[0]); i++) {
+			const char *const unit = arena_printf(s->a, "%s/%s/%.*s.mount", s->sysroot, places[i], (int)n, name);
+			if (unit && os_exists(unit))
+				judge_mount_point(s, s->inside, (size_t)(at - s->inside), "a mount unit");
+		}
+		if (!*at || !at[1])
+			break;
+		name[n++] = '-';
+	}
+}
+
+/* systemd.mount-extra=WHAT:WHERE[:TYPE[:OPTIONS]] */
+static void judge_extra(struct shadow *s, struct span line)
+{
+	char *word;
+
+	while ((word = next_word(&line, s->a))) {
+		const char *const value = value_of(word, "systemd.mount-extra=");
+		const char *const colon = value ? strchr(value, ':') : NULL;
+		if (colon)
+			judge_mount_point(s, colon + 1, strcspn(colon + 1, ":"), "systemd.mount-extra=");
+	}
+}
+
+enum rc boot_find_shadow(const char *sysroot, const char *root, struct arena *a, const char **why, struct err *e)
+{
+	struct span mountinfo = {0}, line = {0}, fstab = {0};
+	struct err ignored = {0};
+	auto_fd etc = -1;
+	struct shadow s = {.sysroot = sysroot, .inside = root + (strcmp(sysroot, "/") == 0 ? 0 : strlen(sysroot)), .a = a};
+	enum rc rc = os_read_proc("/proc/self/mountinfo", a, &mountinfo, e);
+
+	*why = NULL;
+	if (rc)
+		return rc;
+	s.mountinfo = (const char *)mountinfo.at;
+	const char *const etc_path = arena_printf(a, "%s/etc", sysroot);
+	if (!etc_path)
+		return fail(e, RC_NOMEM, "no memory to look for mount points");
+	if (os_open_root(etc_path, &etc, &ignored) == RC_OK &&
+		os_read_small(etc, "fstab", (size_t)1 << 20, a, &fstab, &ignored) == RC_OK)
+		judge_fstab(&s, (const char *)fstab.at);
+	judge_units(&s);
+	if (os_read_proc("/proc/cmdline", a, &line, &ignored) == RC_OK)
+		judge_extra(&s, line);
+	*why = s.why;
+	return RC_OK;
+}
+
+/* ---- the decision ---- */
+
+static bool went_back(const struct journal_identity *then, const struct journal_identity *now)
+{
+	for (size_t i = 0; i < then->database_count; i++)
+		for (size_t k = 0; k < now->database_count; k++)
+			if (strcmp(then->databases[i].path, now->databases[k].path) == 0 &&
+				now->databases[k].txid < then->databases[i].txid)
+				return true;
+	return false;
+}
+
+/* RC_END: somebody holds it. */
+static enum rc lock_store(int root, int *lock, struct err *e)
+{
+	auto_fd dir = -1;
+	enum rc rc = os_open_dir(root, STORE_META_DIR, &dir, e);
+
+	if (rc == RC_OK)
+		rc = os_open_file(dir, "meta.db", lock, e);
+	if (rc == RC_END || rc == RC_CORRUPT)
+		return RC_OK; /* nothing to hold: whoever opens the store says what is wrong with it */
+	return rc ? rc : os_lock(*lock, e);
+}
+
+static void decide(struct boot *b, const struct boot_options *o, bool forced, const char *boot_id,
+	const struct journal_identity *identity)
+{
+	const struct journal *const j = &b->journal;
+	const bool ours = j->present && journal_same_store(&j->identity, identity);
+	const bool same = ours && journal_same_databases(&j->identity, identity);
+	const bool again = ours && *boot_id && strcmp(j->boot_id, boot_id) == 0;
+	b->status = 0;
+	/* of earlier boots */
+	const unsigned attempts = !ours ? 0 : j->unfinished - (again && !j->done && j->unfinished);
+
+	if (again && j->done && !o->full) {
+		b->verdict = BOOT_HANDLED;
+		b->status = j->status == 1 ? 0 : j->status;
+		b->why = "was looked at in this boot already";
+	} else if (ours && j->clean && same && !forced) {
+		b->verdict = BOOT_IS_CLEAN;
+		b->why = "the last stop was clean, nothing to do";
+	} else if (attempts >= BOOT_ATTEMPTS_MAX && !o->full) {
+		b->verdict = BOOT_STEP_ASIDE;
+		b->status = 4;
+		b->why = "the check began in the last boots and never ended, it is left out: run containerd-fsck repair by hand while "
+			 "containerd is stopped";
+	} else if (o->mode == BOOT_SKIP) {
+		b->verdict = BOOT_SKIPPED;
+		b->why = "the kernel's command line says to skip the check; the next boot makes it";
+	} else if (forced) {
+		b->verdict = BOOT_CHECK_ALL;
+		b->why = "checking everything, as told";
+	} else if (!ours || went_back(&j->identity, identity)) {
+		b->verdict = BOOT_CHECK_ALL;
+		b->why = !j->present ? (strcmp(j->absent, "the journal is damaged") == 0 ? "the journal is damaged: checking everything"
+											  : "there is no journal yet: checking everything")
+			 : !ours     ? "the journal is of another file system or directory: checking everything"
+				     : "a database is older than the journal: checking everything";
+	} else {
+		b->verdict = BOOT_CHECK_CHANGED;
+		b->why = j->clean ? "the databases changed after the last stop: checking what changed"
+				  : "the last stop was not clean: checking what changed since the last one that was";
+	}
+}
+
+/* The record that a boot began; it uses the marker up. */
+static enum rc note(struct boot *b, const char *boot_id, const struct journal_identity *identity, struct arena scratch,
+	struct err *e)
+{
+	const enum journal_mode mode = b->verdict == BOOT_IS_CLEAN				       ? JOURNAL_CLEAN
+				       : b->verdict == BOOT_SKIPPED || b->verdict == BOOT_STEP_ASIDE ? JOURNAL_SKIPPED
+												       : JOURNAL_CHECKED;
+	struct journal_writer out;
+	enum rc rc;
+
+	if (b->journal.present && journal_same_store(&b->journal.identity, identity))
+		return journal_append_boot(&b->journal, b->own, boot_id, mode, b->status, scratch, e);
+	if ((rc = own_open_dir(b->root, STORE_OWN_DIR, &b->own, e)))
+		return rc;
+	journal_begin(&out, identity, &scratch);
+	journal_put_boot(&out, boot_id, mode, b->status);
+	return journal_commit(&out, b->own, e);
+}
+
+static enum rc begin(struct boot *b, const char *path, const struct boot_options *o, struct arena *keep, struct arena scratch,
+	struct err *e)
+{
+	struct journal_identity identity;
+	struct stat ignored = {0};
+	auto_fd lock = -1, meta = -1;
+	char boot_id[37] = "";
+	enum rc rc = os_open_root(path, &b->root, e);
+
+	if (rc == RC_OK) {
+		const enum rc own = os_open_dir(b->root, STORE_OWN_DIR, &b->own, e);
+		const enum rc store = own == RC_OK ? RC_OK : os_open_dir(b->root, STORE_META_DIR, &meta, e);
+		if (own == RC_IO || store == RC_IO)
+			return RC_IO;
+		rc = own == RC_END && store == RC_END ? RC_END : RC_OK;
+	}
+	if (rc == RC_END) {
+		b->verdict = BOOT_NOTHING;
+		b->why = "no store yet, nothing to do";
+		return RC_OK;
+	}
+	if (rc || (rc = identity_read(&identity, b->root, scratch, e)))
+		return rc;
+	b->journal.absent = "there is no journal";
+	if (b->own >= 0 && (rc = journal_read(&b->journal, b->own, keep, e)))
+		return rc;
+	if ((rc = os_boot_id(boot_id, e)) && rc != RC_END)
+		return rc;
+	const bool flag = b->own >= 0 && os_stat(b->own, FORCE_FILE, &ignored, e) == RC_OK;
+	*e = (struct err){0};
+	decide(b, o, o->full || flag || o->mode == BOOT_FORCE, boot_id, &identity);
+	if (b->verdict == BOOT_HANDLED)
+		return RC_OK;
+	rc = lock_store(b->root, &lock, e);
+	if (rc == RC_END) {
+		b->verdict = BOOT_RUNNING;
+		b->why = "containerd is running (it holds the lock of meta.db): stop it first";
+		return RC_OK;
+	}
+	if (rc)
+		return rc;
+	if (os_is_read_only(b->root)) {
+		if (b->verdict == BOOT_IS_CLEAN || !o->remount) {
+			b->why = b->verdict == BOOT_IS_CLEAN ? "the last stop was clean, nothing to do (read-only)"
+							     : "the file system is read-only: left to whoever mounts it writable";
+			b->verdict = BOOT_LATER;
+			return RC_OK;
+		}
+		if ((rc = os_remount(b->root, true, e)))
+			return rc;
+		b->remounted = true;
+	}
+	/* looked at again under the lock: containerd may have run in between */
+	if ((rc = identity_read(&identity, b->root, scratch, e)))
+		return rc;
+	decide(b, o, o->full || flag || o->mode == BOOT_FORCE, boot_id, &identity);
+	if ((rc = note(b, *boot_id ? boot_id : "-", &identity, scratch, e)))
+		return rc;
+	if (flag && ((rc = os_unlink(b->own, FORCE_FILE, e)) == RC_OK || rc == RC_END))
+		rc = os_fsync(b->own, e);
+	return rc;
+}
+
+enum rc boot_begin(struct boot *out, const char *path, const struct boot_options *o, struct arena *keep, struct arena scratch,
+	struct err *e)
+{
+	struct boot b = {.root = -1, .own = -1};
+	const enum rc rc = begin(&b, path, o, keep, scratch, e);
+
+	if (rc)
+		boot_end(&b);
+	else
+		*out = b;
+	return rc;
+}
+
+enum rc boot_give_up(struct boot *b, unsigned status, struct arena scratch, struct err *e)
+{
+	/* the journal may have been made anew since */
+	struct journal j = {0};
+	const enum rc rc = b->own < 0 ? RC_END : journal_read(&j, b->own, &scratch, e);
+
+	return rc || !j.present ? rc : journal_append_done(&j, b->own, status, scratch, e);
+}
+
+void boot_end(struct boot *b)
+{
+	struct err ignored = {0}; /* it stays writable: the system makes it so anyway */
+
+	if (b->remounted && os_remount(b->root, false, &ignored))
+		b->remounted = false;
+	b->remounted = false;
+	os_close(&b->own);
+	os_close(&b->root);
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+/* Whether a root is to be checked in this boot, and how much of it: the marker, the boot's id, the kernel's command line, the
+ * attempts before. Uses the marker up durably before it answers (boot-integration.md 3.3, 3.5). */
+#ifndef BOOT_H
+#define BOOT_H
+
+#include "journal.h"
+
+#define BOOT_ROOTS_MAX 8
+#define BOOT_ATTEMPTS_MAX 3
+
+enum boot_mode { BOOT_AUTO, BOOT_CHECK, BOOT_FORCE, BOOT_SKIP };
+
+/* containerd.fsck=auto|check|force|skip, containerd.fsck.root=PATH, and where the first is not given, fsck.mode= and
+ * fsck.repair= as systemd-fsck(8) reads them. The last of each counts. */
+struct boot_wish {
+	enum boot_mode mode;
+	const char *roots[BOOT_ROOTS_MAX + 1]; /* NULL-terminated */
+	size_t root_count;
+	const char *unknown; /* a value that means nothing, as "name=value"; NULL: none */
+};
+/* Without /proc: auto. */
+CHECKED enum rc boot_read_wish(struct boot_wish *w, struct arena *a, struct err *e);
+/* The parser itself. */
+CHECKED enum rc boot_parse_wish(struct boot_wish *w, struct span line, struct arena *a, struct err *e);
+
+/* The crash kernel has little memory and one job. */
+bool boot_is_kdump(void);
+
+/* In an initramfs: a phrase if the place of root is a shadow of what will be mounted there later, by fstab, a mount unit or
+ * systemd.mount-extra= of the system in sysroot; NULL if it is the real one. root: with sysroot in front, resolved. */
+CHECKED enum rc boot_find_shadow(const char *sysroot, const char *root, struct arena *a, const char **why, struct err *e);
+
+enum boot_verdict {
+	BOOT_NOTHING,    /* no store there */
+	BOOT_HANDLED,    /* already, in this boot: status */
+	BOOT_IS_CLEAN,
+	BOOT_LATER,      /* read-only: the marker stays for whoever can write */
+	BOOT_SKIPPED,    /* told so */
+	BOOT_STEP_ASIDE, /* it has not ended BOOT_ATTEMPTS_MAX times */
+	BOOT_RUNNING,    /* containerd holds its lock */
+	BOOT_CHECK_CHANGED, /* what journal does not vouch for */
+	BOOT_CHECK_ALL
+};
+
+struct boot {
+	enum boot_verdict verdict;
+	const char *why;  /* a sentence without a full stop */
+	unsigned status;  /* what to exit with if nothing is checked */
+	struct journal journal;
+	int root, own;    /* descriptors; -1 if there is none */
+	bool remounted;   /* writable for us: boot_end makes it read-only again */
+};
+
+struct boot_options {
+	enum boot_mode mode;
+	bool full;    /* --full: as BOOT_FORCE, and in a boot that was handled already as well */
+	bool remount; /* --remount: a read-only file system is made writable if there is something to do */
+};
+
+/* path: the root. The journal's memory is of keep. After BOOT_CHECK_*: a boot record is on disk that must be ended. */
+CHECKED enum rc boot_begin(struct boot *b, const char *path, const struct boot_options *o, struct arena *keep,
+	struct arena scratch, struct err *e);
+/* The check could not be made, and status says how: it is not tried again in this boot. */
+CHECKED enum rc boot_give_up(struct boot *b, unsigned status, struct arena scratch, struct err *e);
+/* Accepts a boot that began nothing. */
+void boot_end(struct boot *b);
+
+#endif

@@ -1,0 +1,606 @@
+/* SPDX-License-Identifier: MIT */
+#include "journal.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "os.h"
+#include "os_write.h"
+
+#define JOURNAL_VERSION "1"
+#define CHECKSUM_DIGITS 16
+#define FIELD_MAX 8
+/* bytes; a line of ours: a snapshot's key is as long as containerd's names may be, three digits for each byte */
+#define LINE_MAX_BYTES 8192
+
+/* ---- lines ---- */
+
+struct line {
+	struct span fields[FIELD_MAX]; /* after the number: type first */
+	size_t count;
+	uint64_t number;
+};
+
+static void checksum_text(char out[CHECKSUM_DIGITS + 1], const void *at, size_t n)
+{
+	(void)snprintf(out, CHECKSUM_DIGITS + 1, "%016llx", (unsigned long long)fnv1a(at, n)); /* fits */
+}
+
+/* One line without its newline. false: it is none of ours. */
+static bool parse_line(struct span text, struct line *out)
+{
+	char sum[CHECKSUM_DIGITS + 1];
+	struct line l = {0};
+
+	if (text.left < CHECKSUM_DIGITS + 2)
+		return false;
+	const size_t body = text.left - CHECKSUM_DIGITS - 1;
+	checksum_text(sum, text.at, body);
+	if (text.at[body] != ' ' || memcmp(text.at + body + 1, sum, CHECKSUM_DIGITS) != 0)
+		return false;
+	struct span rest = span_of(text.at, body);
+	for (size_t i = 0; rest.left; i++) {
+		const uint8_t *const blank = memchr(rest.at, ' ', rest.left);
+		const struct span field = span_sub(&rest, blank ? (size_t)(blank - rest.at) : rest.left);
+		if (blank)
+			(void)span_take(&rest, 1);
+		if (i == 0 && parse_decimal(field, &l.number))
+			return false;
+		if (i > FIELD_MAX)
+			return false;
+		if (i)
+			l.fields[l.count++] = field;
+	}
+	*out = l;
+	return l.count > 0;
+}
+
+static bool number_of(struct span s, uint64_t *value)
+{
+	return parse_decimal(s, value) == RC_OK;
+}
+
+/* Change times before 1970 are written with a sign. */
+static bool time_of(struct span s, int64_t *value)
+{
+	uint64_t n = 0;
+	const bool negative = s.left && s.at[0] == '-';
+
+	if (negative)
+		(void)span_take(&s, 1);
+	if (!number_of(s, &n) || n > INT64_MAX)
+		return false;
+	*value = negative ? -(int64_t)n : (int64_t)n;
+	return true;
+}
+
+static int hex_value(uint8_t c)
+{
+	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* %xx for blanks, what is not printable ASCII, and the sign itself. */
+static bool unquote(struct span s, struct arena *a, struct span *out)
+{
+	uint8_t *const to = arena_get(a, s.left + 1);
+	size_t n = 0;
+
+	if (!to)
+		return false;
+	while (s.left) {
+		const uint8_t c = span_u8(&s);
+		if (c != '%') {
+			to[n++] = c;
+			continue;
+		}
+		const int high = hex_value(span_u8(&s)), low = hex_value(span_u8(&s));
+		if (s.bad || high < 0 || low < 0)
+			return false;
+		to[n++] = (uint8_t)(high * 16 + low);
+	}
+	*out = span_of(to, n);
+	return true;
+}
+
+static size_t quote(char *out, size_t cap, struct span raw)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < raw.left && n + 4 < cap; i++) {
+		const uint8_t c = raw.at[i];
+		if (c > ' ' && c < 0x7f && c != '%')
+			out[n++] = (char)c;
+		else
+			n += (size_t)snprintf(out + n, cap - n, "%%%02x", c);
+	}
+	out[n] = 0;
+	return n;
+}
+
+/* ---- reading ---- */
+
+/* Appends a zeroed element; the array moves when it is full. */
+static void *push(struct arena *a, void **array, size_t *count, size_t size)
+{
+	if ((*count & (*count - 1)) == 0) { /* full at every power of two */
+		const size_t cap = *count ? *count * 2 : 1;
+		void *const bigger = arena_array(a, cap, size);
+		if (!bigger)
+			return NULL;
+		if (*count)
+			memcpy(bigger, *array, *count * size);
+		*array = bigger;
+	}
+	return (uint8_t *)*array + (*count)++ * size;
+}
+#define PUSH(a, j, array, count) push(a, (void **)&(j)->array, &(j)->count, sizeof(*(j)->array))
+
+static bool take_stamp(const struct span *fields, struct journal_stamp *s)
+{
+	return number_of(fields[0], &s->size) && number_of(fields[1], &s->inode) && time_of(fields[2], &s->ctime_ns);
+}
+
+static bool text_fits(struct span s, char *out, size_t cap)
+{
+	if (s.left == 0 || s.left >= cap)
+		return false;
+	memcpy(out, s.at, s.left);
+	out[s.left] = 0;
+	return true;
+}
+
+/* "blob <digest> <size> <inode> <ctime> document|data", and "doubt-blob" the same */
+static enum rc take_blob(struct journal *j, const struct line *l, bool doubt, struct arena *a)
+{
+	struct journal_blob *const b = doubt ? PUSH(a, j, blob_doubts, blob_doubt_count) : PUSH(a, j, blobs, blob_count);
+
+	if (!b)
+		return RC_NOMEM;
+	b->document = l->count > 5 && !span_is(l->fields[5], "data");
+	return l->count == 6 && digest_parse(l->fields[1], &b->digest) == RC_OK && take_stamp(l->fields + 2, &b->stamp)
+		       ? RC_OK
+		       : RC_CORRUPT;
+}
+
+/* "snapshot <id> <size> <inode> <ctime> verified|unverified <key>", and "doubt-snapshot" the same */
+static enum rc take_snapshot(struct journal *j, const struct line *l, bool doubt, struct arena *a)
+{
+	struct journal_snapshot *const s =
+		doubt ? PUSH(a, j, snapshot_doubts, snapshot_doubt_count) : PUSH(a, j, snapshots, snapshot_count);
+
+	if (!s)
+		return RC_NOMEM;
+	s->unverified = l->count > 5 && !span_is(l->fields[5], "verified");
+	return l->count == 7 && number_of(l->fields[1], &s->id) && take_stamp(l->fields + 2, &s->stamp) &&
+			       unquote(l->fields[6], a, &s->key)
+		       ? RC_OK
+		       : RC_CORRUPT;
+}
+
+static enum rc take_ingest(struct journal *j, const struct line *l, struct arena *a)
+{
+	struct journal_ingest *const in = PUSH(a, j, ingests, ingest_count);
+
+	if (!in)
+		return RC_NOMEM;
+	return l->count == 5 && unquote(l->fields[1], a, &in->name) && take_stamp(l->fields + 2, &in->stamp) ? RC_OK : RC_CORRUPT;
+}
+
+static enum rc take_database(struct journal *j, const struct line *l)
+{
+	struct journal_identity *const id = &j->identity;
+
+	if (id->database_count == JOURNAL_DATABASES_MAX || l->count != 6)
+		return RC_CORRUPT;
+	struct journal_database *const d = &id->databases[id->database_count++];
+	return text_fits(l->fields[1], d->path, sizeof(d->path)) && number_of(l->fields[2], &d->size) &&
+			       number_of(l->fields[3], &d->inode) && time_of(l->fields[4], &d->ctime_ns) &&
+			       number_of(l->fields[5], &d->txid)
+		       ? RC_OK
+		       : RC_CORRUPT;
+}
+
+static const char *const mode_names[JOURNAL_MODES] = {
+	[JOURNAL_NOT_BEGUN] = "-", [JOURNAL_CLEAN] = "clean", [JOURNAL_CHECKED] = "check", [JOURNAL_SKIPPED] = "skip"};
+
+static enum rc take_boot(struct journal *j, const struct line *l)
+{
+	char id[sizeof(j->boot_id)];
+
+	if (l->count != 3 || !text_fits(l->fields[1], id, sizeof(id)))
+		return RC_CORRUPT;
+	for (unsigned m = JOURNAL_CLEAN; m < JOURNAL_MODES; m++) {
+		if (!span_is(l->fields[2], mode_names[m]))
+			continue;
+		/* a second try in one boot is the same attempt, and one that stepped aside is none */
+		if (m != JOURNAL_SKIPPED && (j->unfinished == 0 || strcmp(id, j->boot_id) != 0))
+			j->unfinished++;
+		memcpy(j->boot_id, id, sizeof(id));
+		j->mode = (enum journal_mode)m;
+		j->done = false;
+		j->status = 0;
+		return RC_OK;
+	}
+	return RC_CORRUPT;
+}
+
+static enum rc take_done(struct journal *j, const struct line *l)
+{
+	uint64_t status = 0;
+
+	if (l->count != 2 || !number_of(l->fields[1], &status) || status > 255 || !*j->boot_id)
+		return RC_CORRUPT;
+	j->done = true;
+	j->status = (unsigned)status;
+	j->unfinished = j->mode == JOURNAL_SKIPPED ? j->unfinished : 0;
+	return RC_OK;
+}
+
+static enum rc take_clean(struct journal *j, const struct line *l)
+{
+	uint64_t blobs = 0, snapshots = 0, ingests = 0;
+
+	/* the counts are a second witness that the inventory is whole */
+	if (l->count != 5 || !number_of(l->fields[1], &blobs) || !number_of(l->fields[2], &snapshots) ||
+		!number_of(l->fields[3], &ingests) || blobs != j->blob_count || snapshots != j->snapshot_count ||
+		ingests != j->ingest_count)
+		return RC_CORRUPT;
+	j->boot_id[0] = 0;
+	j->mode = JOURNAL_NOT_BEGUN;
+	j->done = false;
+	return RC_OK;
+}
+
+static enum rc take_line(struct journal *j, const struct line *l, struct arena *a)
+{
+	const struct span type = l->fields[0];
+
+	if (l->number == 1)
+		return l->count == 2 && span_is(type, "journal") && span_is(l->fields[1], JOURNAL_VERSION) ? RC_OK : RC_CORRUPT;
+	j->clean = span_is(type, "clean");
+	if (j->clean)
+		return take_clean(j, l);
+	if (span_is(type, "blob") || span_is(type, "doubt-blob"))
+		return take_blob(j, l, type.left > 4, a);
+	if (span_is(type, "snapshot") || span_is(type, "doubt-snapshot"))
+		return take_snapshot(j, l, type.left > 8, a);
+	if (span_is(type, "ingest"))
+		return take_ingest(j, l, a);
+	if (span_is(type, "database"))
+		return take_database(j, l);
+	if (span_is(type, "store"))
+		return l->count == 3 && number_of(l->fields[1], &j->identity.root_inode) &&
+				       text_fits(l->fields[2], j->identity.fs, sizeof(j->identity.fs))
+			       ? RC_OK
+			       : RC_CORRUPT;
+	if (span_is(type, "boot"))
+		return take_boot(j, l);
+	return span_is(type, "done") ? take_done(j, l) : RC_CORRUPT;
+}
+
+/* Whether any whole record of a higher number stands behind a broken one: then it was no torn tail. */
+static bool goes_on(struct span rest, uint64_t number)
+{
+	while (rest.left) {
+		const uint8_t *const end = memchr(rest.at, '\n', rest.left);
+		struct line l;
+		if (!end)
+			return false;
+		const struct span text = span_sub(&rest, (size_t)(end - rest.at));
+		(void)span_take(&rest, 1);
+		if (parse_line(text, &l) && l.number >= number)
+			return true;
+	}
+	return false;
+}
+
+static int compare_blob(const void *a, const void *b)
+{
+	return digest_compare(&((const struct journal_blob *)a)->digest, &((const struct journal_blob *)b)->digest);
+}
+
+static int compare_snapshot(const void *a, const void *b)
+{
+	const uint64_t x = ((const struct journal_snapshot *)a)->id, y = ((const struct journal_snapshot *)b)->id;
+	return (x > y) - (x < y);
+}
+
+static void sort_if_needed(void *array, size_t count, size_t size, int (*compare)(const void *, const void *))
+{
+	const uint8_t *const at = array;
+
+	for (size_t i = 0; i + 1 < count; i++)
+		if (compare(at + i * size, at + (i + 1) * size) > 0) {
+			qsort(array, count, size, compare);
+			return;
+		}
+}
+
+static enum rc parse(struct journal *j, struct span text, struct arena *a)
+{
+	struct span rest = text;
+
+	while (rest.left) {
+		const struct span here = rest;
+		const uint8_t *const end = memchr(rest.at, '\n', rest.left);
+		struct line l = {0};
+		bool whole = end != NULL;
+		if (whole) {
+			const struct span one = span_sub(&rest, (size_t)(end - rest.at));
+			(void)span_take(&rest, 1);
+			whole = parse_line(one, &l) && l.number == j->records + 1;
+		}
+		if (!whole) {
+			if (goes_on(here, j->records + 1))
+				return RC_CORRUPT;
+			break;
+		}
+		const enum rc rc = take_line(j, &l, a);
+		if (rc)
+			return rc;
+		j->records++;
+		j->valid_bytes = text.left - rest.left;
+	}
+	if (j->records < 2 || !*j->identity.fs)
+		return RC_CORRUPT; /* its beginning was never written in pieces */
+	sort_if_needed(j->blobs, j->blob_count, sizeof(*j->blobs), compare_blob);
+	sort_if_needed(j->snapshots, j->snapshot_count, sizeof(*j->snapshots), compare_snapshot);
+	sort_if_needed(j->blob_doubts, j->blob_doubt_count, sizeof(*j->blob_doubts), compare_blob);
+	sort_if_needed(j->snapshot_doubts, j->snapshot_doubt_count, sizeof(*j->snapshot_doubts), compare_snapshot);
+	return RC_OK;
+}
+
+enum rc journal_read(struct journal *out, int own, struct arena *a, struct err *e)
+{
+	struct journal j = {.present = true};
+	struct span text = {0};
+	enum rc rc = os_read_small(own, JOURNAL_NAME, LIMIT_JOURNAL_BYTES, a, &text, e);
+
+	if (rc == RC_OK)
+		rc = parse(&j, text, a);
+	if (rc == RC_NOMEM)
+		return fail(e, RC_NOMEM, "no memory for the journal");
+	if (rc == RC_IO)
+		return rc;
+	if (rc)
+		j = (struct journal){.absent = rc == RC_END     ? "there is no journal"
+					       : rc == RC_LIMIT ? "the journal is too big to be one of ours"
+								: "the journal is damaged"};
+	*out = j;
+	return RC_OK;
+}
+
+bool journal_same_store(const struct journal_identity *a, const struct journal_identity *b)
+{
+	/* a kernel that tells more than the last one did is no other store */
+	const bool untold = strcmp(a->fs, "-") == 0 || strcmp(b->fs, "-") == 0;
+	return a->root_inode == b->root_inode && (untold || strcmp(a->fs, b->fs) == 0);
+}
+
+bool journal_same_databases(const struct journal_identity *a, const struct journal_identity *b)
+{
+	if (a->database_count != b->database_count)
+		return false;
+	for (size_t i = 0; i < a->database_count; i++) {
+		const struct journal_database *const x = &a->databases[i], *const y = &b->databases[i];
+		if (strcmp(x->path, y->path) != 0 || x->inode != y->inode || x->size != y->size || x->txid != y->txid ||
+			x->ctime_ns != y->ctime_ns)
+			return false;
+	}
+	return true;
+}
+
+static bool same_stamp(const struct journal_stamp *a, const struct journal_stamp *b)
+{
+	return a->inode == b->inode && a->size == b->size && a->ctime_ns == b->ctime_ns;
+}
+
+const struct journal_blob *journal_find_blob(const struct journal *j, const struct digest *d, const struct journal_stamp *s)
+{
+	const struct journal_blob key = {.digest = *d};
+	const struct journal_blob *const b =
+		j->blob_count ? bsearch(&key, j->blobs, j->blob_count, sizeof(key), compare_blob) : NULL;
+
+	return b && same_stamp(&b->stamp, s) ? b : NULL;
+}
+
+const struct journal_snapshot *journal_find_snapshot(
+	const struct journal *j, uint64_t id, struct span key, const struct journal_stamp *s)
+{
+	const struct journal_snapshot wanted = {.id = id};
+	const struct journal_snapshot *const found =
+		j->snapshot_count ? bsearch(&wanted, j->snapshots, j->snapshot_count, sizeof(wanted), compare_snapshot) : NULL;
+
+	return found && same_stamp(&found->stamp, s) && span_equal(found->key, key) ? found : NULL;
+}
+
+bool journal_doubts_blob(const struct journal *j, const struct digest *d, uint64_t inode)
+{
+	const struct journal_blob key = {.digest = *d};
+	const struct journal_blob *const b =
+		j->blob_doubt_count ? bsearch(&key, j->blob_doubts, j->blob_doubt_count, sizeof(key), compare_blob) : NULL;
+
+	return b && b->stamp.inode == inode;
+}
+
+bool journal_doubts_snapshot(const struct journal *j, uint64_t id)
+{
+	const struct journal_snapshot key = {.id = id};
+
+	return j->snapshot_doubt_count &&
+	       bsearch(&key, j->snapshot_doubts, j->snapshot_doubt_count, sizeof(key), compare_snapshot);
+}
+
+/* ---- writing ---- */
+
+static void put(struct journal_writer *w, const char *format, ...) PRINTF_LIKE(2, 3);
+static void put(struct journal_writer *w, const char *format, ...)
+{
+	char line[LINE_MAX_BYTES];
+	va_list arguments;
+	int n = snprintf(line, sizeof(line), "%llu ", (unsigned long long)w->number + 1);
+
+	va_start(arguments, format);
+	n += vsnprintf(line + n, sizeof(line) - (size_t)n, format, arguments);
+	va_end(arguments);
+	if (n < 0 || (size_t)n + CHECKSUM_DIGITS + 3 > sizeof(line)) {
+		w->full = true; /* no name is that long */
+		return;
+	}
+	char sum[CHECKSUM_DIGITS + 1];
+	checksum_text(sum, line, (size_t)n);
+	n += snprintf(line + n, sizeof(line) - (size_t)n, " %s\n", sum);
+	if (w->used + (size_t)n > w->cap) {
+		const size_t cap = w->cap ? 2 * w->cap : (size_t)64 << 10;
+		char *const bigger = w->at ? arena_grow(w->a, w->at, w->cap, cap) : arena_get(w->a, cap);
+		if (!bigger) {
+			w->full = true;
+			return;
+		}
+		w->at = bigger;
+		w->cap = cap;
+	}
+	memcpy(w->at + w->used, line, (size_t)n);
+	w->used += (size_t)n;
+	w->number++;
+}
+
+/* The marker is used up and nothing else is to be done, or nothing may be done: then it ends as it begins. */
+void journal_put_boot(struct journal_writer *w, const char *boot_id, enum journal_mode mode, unsigned status)
+{
+	put(w, "boot %s %s", boot_id, mode_names[mode]);
+	if (mode != JOURNAL_CHECKED)
+		journal_put_done(w, status);
+}
+
+void journal_put_done(struct journal_writer *w, unsigned status)
+{
+	put(w, "done %u", status);
+}
+
+/* What follows the records that are there. The marker counts for nothing once a record stands behind it. */
+static enum rc append(struct journal *j, int own, const struct journal_writer *w, struct err *e)
+{
+	auto_fd fd = -1;
+	struct stat st = {0};
+	enum rc rc;
+
+	if (w->full)
+		return fail(e, RC_NOMEM, "no memory for the journal");
+	if ((rc = os_open_write(own, JOURNAL_NAME, &fd, e)))
+		return rc == RC_END || rc == RC_CORRUPT ? fail(e, RC_IO, "the journal is gone") : rc;
+	if ((rc = os_stat_fd(fd, &st, e)) ||
+		((uint64_t)st.st_size > j->valid_bytes && (rc = os_truncate(fd, j->valid_bytes, e))) ||
+		(rc = os_write(fd, j->valid_bytes, w->at, w->used, e)) || (rc = os_fsync(fd, e)))
+		return rc;
+	j->valid_bytes += w->used;
+	j->records = w->number;
+	j->clean = false;
+	return RC_OK;
+}
+
+enum rc journal_append_boot(struct journal *j, int own, const char *boot_id, enum journal_mode mode, unsigned status,
+	struct arena scratch, struct err *e)
+{
+	struct journal_writer w = {.a = &scratch, .number = j->records};
+
+	journal_put_boot(&w, boot_id, mode, status);
+	return append(j, own, &w, e);
+}
+
+enum rc journal_append_done(struct journal *j, int own, unsigned status, struct arena scratch, struct err *e)
+{
+	struct journal_writer w = {.a = &scratch, .number = j->records};
+
+	journal_put_done(&w, status);
+	return append(j, own, &w, e);
+}
+
+void journal_begin(struct journal_writer *w, const struct journal_identity *id, struct arena *a)
+{
+	*w = (struct journal_writer){.a = a};
+	put(w, "journal " JOURNAL_VERSION);
+	put(w, "store %llu %s", (unsigned long long)id->root_inode, id->fs);
+	for (size_t i = 0; i < id->database_count; i++) {
+		const struct journal_database *const d = &id->databases[i];
+		put(w, "database %s %llu %llu %lld %llu", d->path, (unsigned long long)d->size, (unsigned long long)d->inode,
+			(long long)d->ctime_ns, (unsigned long long)d->txid);
+	}
+}
+
+void journal_put_blob(struct journal_writer *w, const struct journal_blob *b, bool doubt)
+{
+	char text[DIGEST_TEXT_BYTES];
+
+	digest_format(&b->digest, text);
+	w->blob_count += !doubt;
+	put(w, "%s %s %llu %llu %lld %s", doubt ? "doubt-blob" : "blob", text, (unsigned long long)b->stamp.size,
+		(unsigned long long)b->stamp.inode, (long long)b->stamp.ctime_ns, b->document ? "document" : "data");
+}
+
+void journal_put_snapshot(struct journal_writer *w, const struct journal_snapshot *s, bool doubt)
+{
+	char key[LINE_MAX_BYTES - 256];
+
+	if (doubt || s->key.left > sizeof(key) / 3 - 4) { /* a doubt is found by its id */
+		if (!doubt)
+			return;
+		(void)snprintf(key, sizeof(key), "-");
+	} else {
+		(void)quote(key, sizeof(key), s->key); /* fits */
+		w->snapshot_count++;
+	}
+	put(w, "%s %llu %llu %llu %lld %s %s", doubt ? "doubt-snapshot" : "snapshot", (unsigned long long)s->id,
+		(unsigned long long)s->stamp.size, (unsigned long long)s->stamp.inode, (long long)s->stamp.ctime_ns,
+		s->unverified ? "unverified" : "verified", key);
+}
+
+void journal_put_ingest(struct journal_writer *w, const struct journal_ingest *in)
+{
+	char name[3 * LIMIT_NAME_BYTES + 8];
+
+	(void)quote(name, sizeof(name), in->name); /* fits */
+	w->ingest_count++;
+	put(w, "ingest %s %llu %llu %lld", name, (unsigned long long)in->stamp.size, (unsigned long long)in->stamp.inode,
+		(long long)in->stamp.ctime_ns);
+}
+
+void journal_put_clean(struct journal_writer *w, const char *boot_id)
+{
+	put(w, "clean %llu %llu %llu %s", (unsigned long long)w->blob_count, (unsigned long long)w->snapshot_count,
+		(unsigned long long)w->ingest_count, boot_id);
+}
+
+static bool is_there_already(const struct journal_writer *w, int own)
+{
+	struct arena scratch = *w->a;
+	struct span there = {0};
+	struct err ignored = {0}; /* what cannot be read is written again */
+
+	return os_read_small(own, JOURNAL_NAME, w->used, &scratch, &there, &ignored) == RC_OK &&
+	       span_equal(there, span_of(w->at, w->used));
+}
+
+enum rc journal_commit(struct journal_writer *w, int own, struct err *e)
+{
+	static const char temporary[] = JOURNAL_NAME ".tmp";
+	auto_fd fd = -1;
+	enum rc rc;
+
+	if (w->full)
+		return fail(e, RC_NOMEM, "no memory for the journal");
+	if (w->used > LIMIT_JOURNAL_BYTES)
+		return fail(e, RC_LIMIT, "the store has more objects than a journal may list");
+	if (is_there_already(w, own))
+		return RC_OK;
+	if ((rc = os_unlink(own, temporary, e)) && rc != RC_END) /* of a run that was cut off */
+		return rc;
+	if ((rc = os_create(own, temporary, 0600, &fd, e)))
+		return rc == RC_END ? fail(e, RC_IO, "%s is in the way", temporary) : rc;
+	if ((rc = os_write(fd, 0, w->at, w->used, e)) || (rc = os_fsync(fd, e)) ||
+		(rc = os_rename(own, temporary, own, JOURNAL_NAME, e)))
+		return rc;
+	return os_fsync(own, e);
+}

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MIT */
+/* <root>/containerd-fsck/journal: was the last stop clean, and which objects were durable and right at some instant that is
+ * known. Text, a record a line, described for people in containerd-fsck-journal(5):
+ *
+ *   <number> <type> <field>... <checksum>      numbers count from 1; the checksum is FNV-1a (64 bit, 16 hexadecimal digits) of
+ *                                              all before the blank in front of it
+ *
+ * A tail that is not whole was being written when the power went: it is ignored. Whatever else is wrong means that there is no
+ * journal. What a journal says is trusted only by comparison: of the store it names (struct journal_identity), and of each
+ * object's inode, size and change time. Times are compared for equality only; no clock is asked.
+ *
+ * Cuts: journal_commit leaves all of the old journal or all of the new. journal_append leaves the old one, with or without
+ * whole new records. */
+#ifndef JOURNAL_H
+#define JOURNAL_H
+
+#include "stream.h"
+
+#define JOURNAL_NAME "journal"
+#define JOURNAL_DATABASES_MAX 16
+#define JOURNAL_FS_BYTES 40 /* "uuid:" and 32 digits, or "fsid:" and 16; with the NUL */
+
+/* The store it is of. */
+struct journal_database {
+	char path[128]; /* relative to the root */
+	uint64_t inode, size, txid;
+	int64_t ctime_ns;
+};
+struct journal_identity {
+	uint64_t root_inode;
+	char fs[JOURNAL_FS_BYTES]; /* "-": this file system tells none */
+	struct journal_database databases[JOURNAL_DATABASES_MAX];
+	size_t database_count;
+};
+/* The same directory of the same file system: what the journal says of its objects may be compared with them. */
+bool journal_same_store(const struct journal_identity *a, const struct journal_identity *b);
+/* And nobody has changed a database since. */
+bool journal_same_databases(const struct journal_identity *a, const struct journal_identity *b);
+
+/* What tells whether a file or directory is still the one that was meant. */
+struct journal_stamp {
+	uint64_t inode, size; /* size 0 for a directory */
+	int64_t ctime_ns;
+};
+
+struct journal_blob {
+	struct digest digest;
+	struct journal_stamp stamp;
+	bool document; /* it is an index, manifest or config, or may be one */
+};
+struct journal_snapshot {
+	uint64_t id;
+	struct span key; /* in metadata.db */
+	struct journal_stamp stamp; /* of snapshots/<id> */
+	bool unverified; /* durable, but there was nothing to compare it with */
+};
+struct journal_ingest {
+	struct span name;
+	struct journal_stamp stamp; /* of its data */
+};
+
+/* What the last boot record since the last seal says. */
+enum journal_mode {
+	JOURNAL_NOT_BEGUN,
+	JOURNAL_CLEAN,   /* the marker was good: nothing was looked at */
+	JOURNAL_CHECKED, /* looked at, and perhaps repaired: all that was doubtful then is in doubts */
+	JOURNAL_SKIPPED, /* told not to look */
+	JOURNAL_MODES
+};
+
+struct journal {
+	bool present;       /* there is one, and it is whole but for its tail */
+	const char *absent; /* else: why not, a phrase */
+	struct journal_identity identity;
+	/* Vouched for: durable, and right as far as could be told. Sorted: by digest, id, name. */
+	struct journal_blob *blobs;
+	struct journal_snapshot *snapshots;
+	struct journal_ingest *ingests;
+	size_t blob_count, snapshot_count, ingest_count;
+	/* Objects that were there when the last check ended and were not right, or could not be looked at. */
+	struct journal_blob *blob_doubts;
+	struct journal_snapshot *snapshot_doubts;
+	size_t blob_doubt_count, snapshot_doubt_count;
+
+	bool clean;         /* the last record is the marker */
+	char boot_id[37];   /* of the last boot record; "" if there is none since the last seal */
+	enum journal_mode mode;
+	bool done;          /* it ended */
+	unsigned status;    /* with this exit status */
+	unsigned unfinished; /* boots in a row that began and did not end, that of boot_id included */
+	uint64_t records, valid_bytes; /* whole records, and where they end */
+};
+
+/* Never RC_CORRUPT: see absent. own: containerd-fsck/ below the root. RC_IO: it is there and cannot be read. */
+CHECKED enum rc journal_read(struct journal *j, int own, struct arena *a, struct err *e);
+
+/* Looks the object up; NULL if the journal does not vouch for one with this very stamp. */
+const struct journal_blob *journal_find_blob(const struct journal *j, const struct digest *d, const struct journal_stamp *s);
+const struct journal_snapshot *journal_find_snapshot(
+	const struct journal *j, uint64_t id, struct span key, const struct journal_stamp *s);
+/* A doubt is about whatever has the inode (a blob) or the id (a snapshot): rather one too many. */
+bool journal_doubts_blob(const struct journal *j, const struct digest *d, uint64_t inode);
+bool journal_doubts_snapshot(const struct journal *j, uint64_t id);
+
+/* ---- writing ---- */
+
+/* A boot begins: durable when this returns, and the marker, if there was one, is used up. With a mode other than
+ * JOURNAL_CHECKED it ends as well, with this status. */
+CHECKED enum rc journal_append_boot(struct journal *j, int own, const char *boot_id, enum journal_mode mode, unsigned status,
+	struct arena scratch, struct err *e);
+CHECKED enum rc journal_append_done(struct journal *j, int own, unsigned status, struct arena scratch, struct err *e);
+
+/* A new journal, built in memory. What has too long a name to be listed is left out: nobody vouches for it. */
+struct journal_writer {
+	struct arena *a;
+	char *at;
+	size_t used, cap;
+	uint64_t number;
+	uint64_t blob_count, snapshot_count, ingest_count; /* vouched for */
+	bool full; /* no memory: told by journal_commit */
+};
+void journal_begin(struct journal_writer *w, const struct journal_identity *identity, struct arena *a);
+void journal_put_blob(struct journal_writer *w, const struct journal_blob *b, bool doubt);
+void journal_put_snapshot(struct journal_writer *w, const struct journal_snapshot *s, bool doubt);
+void journal_put_ingest(struct journal_writer *w, const struct journal_ingest *in);
+/* As journal_append_boot. */
+void journal_put_boot(struct journal_writer *w, const char *boot_id, enum journal_mode mode, unsigned status);
+void journal_put_done(struct journal_writer *w, unsigned status);
+/* The marker; nothing may follow. Everything before it must be durable. */
+void journal_put_clean(struct journal_writer *w, const char *boot_id);
+/* Writes nothing if the journal there says the same already. */
+CHECKED enum rc journal_commit(struct journal_writer *w, int own, struct err *e);
+
+#endif

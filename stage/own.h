@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/* Our own directory, <root>/containerd-fsck/, for those who write into it: apply, seal, boot. */
+#ifndef OWN_H
+#define OWN_H
+
+#include "store.h"
+
+#define OWN_BACKUP_DIR "backup"
+
+/* Opens a directory of ours, and makes it, durably, if it is not there. *fd >= 0: it is open already. */
+CHECKED enum rc own_open_dir(int parent, const char *name, int *fd, struct err *e);
+
+/* containerd-fsck/backup/<name> becomes a copy of a database, compared with it byte by byte: all old bytes of the last copy,
+ * or all of this one. */
+CHECKED enum rc own_copy_database(int own, const struct database *d, const char *name, struct arena scratch, struct err *e);
+
+#endif

@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: MIT */
+#include "seal.h"
+
+#include <string.h>
+
+#include "bolt.h"
+#include "identity.h"
+#include "os.h"
+#include "os_write.h"
+#include "own.h"
+
+#define SNAPSHOTTER_PREFIX "io.containerd.snapshotter.v1."
+#define SYNCED_MAX 32
+
+/* bytes; kept free when databases are copied */
+#define COPY_MARGIN_BYTES ((uint64_t)16 << 20)
+
+/* ---- making it durable ---- */
+
+struct synced {
+	dev_t seen[SYNCED_MAX];
+	size_t count;
+};
+
+static enum rc sync_one(struct synced *s, int fd, struct err *e)
+{
+	struct stat st = {0};
+	enum rc rc;
+
+	if (fd < 0)
+		return RC_OK;
+	if ((rc = os_stat_fd(fd, &st, e)))
+		return rc;
+	for (size_t i = 0; i < s->count; i++)
+		if (s->seen[i] == st.st_dev)
+			return RC_OK;
+	if (s->count < SYNCED_MAX) /* past it one file system is synced more often */
+		s->seen[s->count++] = st.st_dev;
+	return os_syncfs(fd, e);
+}
+
+/* Parts of a store may be mounts of their own (boot-integration.md 3.7). */
+static enum rc sync_all(const struct store *st, struct arena scratch, struct err *e)
+{
+	struct synced s = {0};
+	struct os_name *names = NULL;
+	size_t count = 0;
+	enum rc rc;
+
+	if ((rc = sync_one(&s, st->dir, e)) || (rc = sync_one(&s, st->meta.dir, e)) || (rc = sync_one(&s, st->blobs, e)) ||
+		(rc = sync_one(&s, st->ingest_dir, e)) || (rc = sync_one(&s, st->overlay.dir, e)) ||
+		(rc = sync_one(&s, st->snapshots_dir, e)) || (rc = os_list(st->dir, &scratch, &names, &count, e)))
+		return rc;
+	for (int kind = 0; kind < DIGEST_KINDS; kind++) {
+		auto_fd dir = -1;
+		rc = store_open_blob_dir(st, (enum digest_kind)kind, &dir, e);
+		if ((rc && rc != RC_END) || (rc = sync_one(&s, dir, e)))
+			return rc;
+	}
+	for (size_t i = 0; i < count; i++) {
+		auto_fd dir = -1;
+		if (strncmp(names[i].name, SNAPSHOTTER_PREFIX, sizeof(SNAPSHOTTER_PREFIX) - 1) != 0)
+			continue;
+		rc = os_open_dir(st->dir, names[i].name, &dir, e);
+		if ((rc && rc != RC_END && rc != RC_CORRUPT) || (rc = sync_one(&s, dir, e)))
+			return rc;
+	}
+	return RC_OK;
+}
+
+/* ---- the inventory ---- */
+
+struct sealer {
+	const struct store *st;
+	const struct seal_check *check; /* NULL: at shutdown, and then: */
+	const struct journal *journal;
+	const bool *rebuilt; /* by backend: put right in this run */
+	struct journal_writer *out;
+	struct seal_result *result;
+	struct err *e;
+};
+
+/* A document is read at every check; anything else only if it is a suspect. */
+static bool begins_as_document(const struct store *st, size_t blob)
+{
+	auto_fd fd = -1;
+	uint8_t head[64];
+	size_t got = 0, skip = 0;
+	struct err ignored = {0};
+
+	if (st->blob_files[blob].size > LIMIT_JSON_BYTES)
+		return false;
+	if (store_open_blob(st, blob, &fd, &ignored) || os_read(fd, 0, head, sizeof(head), &got, &ignored))
+		return true; /* for all we know */
+	while (skip < got && strchr(" \t\r\n", head[skip]))
+		skip++;
+	return skip < got && head[skip] == '{';
+}
+
+static enum rc put_blob(struct sealer *w, size_t i, int dir)
+{
+	const struct blob *const b = &w->st->blob_files[i];
+	char text[DIGEST_TEXT_BYTES];
+	struct stat st = {0};
+
+	/* asked again: a repair may have removed it, or made it of a download */
+	digest_format(&b->digest, text);
+	const enum rc rc = os_stat(dir, strchr(text, ':') + 1, &st, w->e);
+	if (rc)
+		return rc == RC_END ? RC_OK : rc;
+	struct journal_blob record = {.digest = b->digest,
+		.stamp = {.inode = st.st_ino, .size = (uint64_t)st.st_size, .ctime_ns = os_ctime_ns(&st)}};
+	bool doubt = !S_ISREG(st.st_mode);
+	if (w->check) {
+		const struct blob_state *const state = &w->check->survey->blobs[i];
+		doubt |= state->verdict != BLOB_IS_GOOD || record.stamp.size != b->size;
+		record.document = state->document;
+	} else {
+		const struct journal_blob *const known = journal_find_blob(w->journal, &b->digest, &record.stamp);
+		doubt |= journal_doubts_blob(w->journal, &b->digest, record.stamp.inode);
+		record.document = known ? known->document : !doubt && begins_as_document(w->st, i);
+	}
+	journal_put_blob(w->out, &record, doubt);
+	w->result->blobs += !doubt;
+	w->result->doubts += doubt;
+	return RC_OK;
+}
+
+static enum rc put_blobs(struct sealer *w)
+{
+	enum rc rc = RC_OK;
+
+	for (int kind = 0; rc == RC_OK && kind < DIGEST_KINDS; kind++) {
+		auto_fd dir = -1;
+		rc = store_open_blob_dir(w->st, (enum digest_kind)kind, &dir, w->e);
+		if (rc == RC_END) {
+			rc = RC_OK;
+			continue;
+		}
+		for (size_t i = 0; rc == RC_OK && i < w->st->blob_count; i++)
+			if (w->st->blob_files[i].digest.kind == (enum digest_kind)kind)
+				rc = put_blob(w, i, dir);
+	}
+	return rc;
+}
+
+static bool is_doubtful(const struct sealer *w, size_t i, bool *unverified)
+{
+	const struct snapshot_state *const state = w->check ? &w->check->survey->snapshots[i] : NULL;
+
+	if (!state)
+		return journal_doubts_snapshot(w->journal, w->st->backends[i].id);
+	*unverified = state->verdict == SNAPSHOT_IS_UNVERIFIED;
+	return !(state->verdict == SNAPSHOT_IS_WHOLE || *unverified ||
+		 (state->verdict == SNAPSHOT_IS_TORN && w->rebuilt[i] && !w->check->applied->failed[i]));
+}
+
+static enum rc put_snapshot(struct sealer *w, size_t i)
+{
+	const struct backend *const b = &w->st->backends[i];
+	struct journal_snapshot record = {.id = b->id, .key = b->key};
+	struct stat st = {0};
+
+	if (b->kind != SNAPSHOT_COMMITTED || b->snapshot == STORE_NONE)
+		return RC_OK; /* a container's own, or nobody's */
+	const enum rc rc = w->st->snapshots_dir < 0 ? RC_END : os_stat(w->st->snapshots_dir, b->dir, &st, w->e);
+	if (rc == RC_END && w->check)
+		return RC_OK; /* dropped, or found missing again by the next check */
+	if (rc && rc != RC_END)
+		return rc;
+	record.stamp = (struct journal_stamp){.inode = st.st_ino, .ctime_ns = os_ctime_ns(&st)};
+	const bool doubt = is_doubtful(w, i, &record.unverified) || rc == RC_END || !S_ISDIR(st.st_mode);
+	if (!w->check && !doubt) {
+		const struct journal_snapshot *const known = journal_find_snapshot(w->journal, b->id, b->key, &record.stamp);
+		record.unverified = known && known->unverified;
+	}
+	journal_put_snapshot(w->out, &record, doubt);
+	w->result->snapshots += !doubt;
+	w->result->doubts += doubt;
+	return RC_OK;
+}
+
+/* Downloads: so many of their bytes are durable. */
+static enum rc put_ingest(struct sealer *w, size_t i)
+{
+	const struct ingest *const in = &w->st->ingests[i];
+	auto_fd dir = -1;
+	struct stat st = {0};
+	enum rc rc = w->st->ingest_dir < 0 || !in->has_data
+			     ? RC_END
+			     : os_open_dir(w->st->ingest_dir, (const char *)in->name.at, &dir, w->e);
+
+	if (rc == RC_OK)
+		rc = os_stat(dir, "data", &st, w->e);
+	if (rc)
+		return rc == RC_END || rc == RC_CORRUPT ? RC_OK : rc;
+	journal_put_ingest(w->out, &(struct journal_ingest){.name = in->name,
+					   .stamp = {.inode = st.st_ino,
+						   .size = (uint64_t)st.st_size,
+						   .ctime_ns = os_ctime_ns(&st)}});
+	return RC_OK;
+}
+
+static enum rc put_inventory(struct sealer *w)
+{
+	enum rc rc = put_blobs(w);
+
+	for (size_t i = 0; rc == RC_OK && i < w->st->backend_count; i++)
+		rc = put_snapshot(w, i);
+	for (size_t i = 0; rc == RC_OK && i < w->st->ingest_count; i++)
+		rc = put_ingest(w, i);
+	return rc;
+}
+
+/* ---- copies of the databases ---- */
+
+static bool is_copied(int own, const struct database *d, const char *name, struct arena scratch)
+{
+	auto_fd dir = -1, fd = -1;
+	struct bolt b = {0};
+	struct bolt_fault fault;
+	struct src src;
+	struct err ignored = {0}; /* what cannot be read is copied again */
+
+	return os_open_dir(own, OWN_BACKUP_DIR, &dir, &ignored) == RC_OK && os_open_file(dir, name, &fd, &ignored) == RC_OK &&
+	       os_src(fd, &src, &ignored) == RC_OK && src.size == d->src.size &&
+	       bolt_open(&b, &src, &scratch, &fault, &ignored) == RC_OK &&
+	       b.meta[b.current].txid == d->bolt.meta[d->bolt.current].txid;
+}
+
+/* On a full disk the marker is worth more than the copies. */
+static enum rc copy_databases(const struct store *st, int own, struct arena scratch, struct err *e)
+{
+	static const char *const names[] = {"sealed-meta.db", "sealed-overlayfs-metadata.db"};
+	const struct database *const databases[] = {&st->meta, &st->overlay};
+	uint64_t bytes = 0, inodes = 0;
+	enum rc rc = RC_OK;
+
+	for (size_t i = 0; rc == RC_OK && i < 2; i++) {
+		const struct database *const d = databases[i];
+		if (!d->sound || is_copied(own, d, names[i], scratch))
+			continue;
+		if ((rc = os_free(st->dir, &bytes, &inodes, e)))
+			return rc;
+		if (bytes < d->src.size + COPY_MARGIN_BYTES || inodes < 16)
+			continue;
+		rc = own_copy_database(own, d, names[i], scratch, e);
+	}
+	return rc;
+}
+
+/* ---- the two occasions ---- */
+
+enum rc seal_stop(const struct store *st, struct seal_result *result, struct arena scratch, struct err *e)
+{
+	struct journal_identity identity;
+	struct journal_writer out;
+	struct journal j = {0};
+	auto_fd own = -1;
+	enum rc rc;
+
+	*result = (struct seal_result){0};
+	if (st->fault_count) {
+		result->why = "a database cannot be worked with: run containerd-fsck";
+		return RC_OK;
+	}
+	rc = os_open_dir(st->dir, STORE_OWN_DIR, &own, e);
+	if (rc == RC_OK)
+		rc = journal_read(&j, own, &scratch, e);
+	if (rc && rc != RC_END && rc != RC_CORRUPT)
+		return rc;
+	if ((rc = identity_read(&identity, st->dir, scratch, e)))
+		return rc;
+	const bool same = j.present && journal_same_store(&j.identity, &identity);
+	if (same && j.clean && journal_same_databases(&j.identity, &identity)) {
+		*result = (struct seal_result){.blobs = j.blob_count, .snapshots = j.snapshot_count, .clean = true};
+		return sync_all(st, scratch, e); /* sealed already, and nobody has written since */
+	}
+	/* status 4 leaves doubts, which are listed; anything worse left no list */
+	if (!same || strcmp(j.boot_id, st->boot_id) != 0 || !*st->boot_id || !j.done || j.mode == JOURNAL_SKIPPED || j.status > 4) {
+		result->why = !same ? "no check was made since the machine started: run containerd-fsck boot first"
+				    : "the check of this boot was skipped, or did not end: the next boot makes it";
+		return RC_OK;
+	}
+	if ((rc = sync_all(st, scratch, e)) || (rc = copy_databases(st, own, scratch, e)))
+		return rc;
+	journal_begin(&out, &identity, &scratch);
+	struct sealer w = {.st = st, .journal = &j, .out = &out, .result = result, .e = e};
+	if ((rc = put_inventory(&w)))
+		return rc;
+	result->clean = result->doubts == 0;
+	if (result->clean)
+		journal_put_clean(&out, st->boot_id);
+	else
+		result->why = "some objects are damaged or could not be checked: the next boot looks at them again";
+	return journal_commit(&out, own, e);
+}
+
+enum rc seal_checked(const struct store *st, const struct seal_check *c, struct arena scratch, struct err *e)
+{
+	struct seal_result result = {0};
+	struct journal_identity identity;
+	struct journal_writer out;
+	struct journal j = {0};
+	auto_fd own = -1;
+	enum rc rc;
+
+	rc = os_open_dir(st->dir, STORE_OWN_DIR, &own, e);
+	if (rc && rc != RC_END)
+		return rc == RC_CORRUPT ? fail(e, RC_IO, STORE_OWN_DIR " is no directory: move it away and run again") : rc;
+	if (rc == RC_OK && (rc = journal_read(&j, own, &scratch, e)))
+		return rc;
+	if (c->only_update && !j.present)
+		return RC_OK;
+	bool *const rebuilt = arena_array(&scratch, st->backend_count + 1, sizeof(*rebuilt));
+	if (!rebuilt)
+		return fail(e, RC_NOMEM, "no memory for the journal");
+	for (size_t i = 0; c->applied && i < c->plan->action_count; i++)
+		if (c->plan->actions[i].kind == ACTION_REBUILD)
+			rebuilt[c->plan->actions[i].index] = true;
+	if ((rc = own_open_dir(st->dir, STORE_OWN_DIR, &own, e)) || (rc = sync_all(st, scratch, e)) ||
+		(rc = identity_read(&identity, st->dir, scratch, e)))
+		return rc;
+	journal_begin(&out, &identity, &scratch);
+	struct sealer w = {.st = st, .check = c, .rebuilt = rebuilt, .out = &out, .result = &result, .e = e};
+	if ((rc = put_inventory(&w)))
+		return rc;
+	journal_put_boot(&out, *st->boot_id ? st->boot_id : "-", JOURNAL_CHECKED, 0);
+	/* a second repair in one boot finds nothing left to do, and changes nothing */
+	const bool again = c->only_update && j.done && strcmp(j.boot_id, st->boot_id) == 0 && j.status <= 1 && c->status <= 1;
+	journal_put_done(&out, again ? j.status : c->status);
+	return journal_commit(&out, own, e);
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/* Writes down what can be vouched for: at shutdown, when containerd has stopped, and after a check. What a journal lists was
+ * made durable (syncfs of each file system under the root) before the journal was, by somebody who held containerd's lock.
+ * It says nothing of what containers write: shims and containers may still run (boot-integration.md 2.3). */
+#ifndef SEAL_H
+#define SEAL_H
+
+#include "apply.h"
+#include "journal.h"
+
+struct seal_result {
+	uint64_t blobs, snapshots, doubts;
+	bool clean;      /* the marker was written */
+	const char *why; /* else: a phrase */
+};
+
+/* At shutdown. Vouches for all but what the last check of this boot doubted; without one nothing can be said of objects that no
+ * journal lists, and the journal stays as it is. Keeps a copy of the databases in containerd-fsck/backup/.
+ * Cuts: all of the old journal, whose marker boot has used up, or all of the new. */
+CHECKED enum rc seal_stop(const struct store *st, struct seal_result *result, struct arena scratch, struct err *e);
+
+/* After a check, or a repair that was carried out to its end: p and applied as in the outcome, applied NULL if nothing was to be
+ * changed. The boot that began ends with this status. only_update: nothing is written if there is no journal yet.
+ * Cuts: the old journal, in which this boot did not end, or the new. */
+struct seal_check {
+	const struct survey *survey;
+	const struct plan *plan;
+	const struct apply_result *applied;
+	unsigned status;
+	bool only_update;
+};
+CHECKED enum rc seal_checked(const struct store *st, const struct seal_check *c, struct arena scratch, struct err *e);
+
+#endif

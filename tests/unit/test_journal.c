@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: MIT */
+#include "journal.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "boot.h"
+#include "os.h"
+#include "test.h"
+
+static struct arena arena;
+static int place = -1; /* a directory for the journal */
+static struct err err;
+
+static void begin(void)
+{
+	char name[] = "/tmp/test_journal.XXXXXX";
+
+	CHECK(arena_open(&arena, &err) == RC_OK);
+	CHECK(mkdtemp(name) != NULL);
+	place = open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	CHECK(place >= 0);
+}
+
+static void end(void)
+{
+	char link[64], name[128] = "";
+
+	(void)unlinkat(place, JOURNAL_NAME, 0);
+	(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", place);
+	if (readlink(link, name, sizeof(name) - 1) > 0)
+		(void)rmdir(name);
+	close(place);
+	arena_close(&arena);
+}
+
+static void put_file(const void *at, size_t n)
+{
+	const int fd = openat(place, JOURNAL_NAME, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	CHECK(fd >= 0 && write(fd, at, n) == (ssize_t)n);
+	close(fd);
+}
+
+static const struct journal_identity identity = {.root_inode = 77,
+	.fs = "fsid:0123456789abcdef",
+	.databases = {{.path = "io.containerd.metadata.v1.bolt/meta.db", .inode = 5, .size = 65536, .txid = 9, .ctime_ns = -1},
+		{.path = "io.containerd.snapshotter.v1.overlayfs/metadata.db", .inode = 6, .size = 32768, .txid = 4, .ctime_ns = 12}},
+	.database_count = 2};
+
+static struct digest digest_of(uint8_t first)
+{
+	struct digest d = {.kind = DIGEST_SHA256};
+	d.bytes[0] = first;
+	return d;
+}
+
+/* The whole of a sealed journal, in memory of the arena. */
+static struct span sealed(void)
+{
+	struct journal_writer w;
+	struct span text = {0};
+
+	journal_begin(&w, &identity, &arena);
+	for (unsigned i = 0; i < 4; i++) /* not in order: reading sorts */
+		journal_put_blob(&w, &(struct journal_blob){.digest = digest_of((uint8_t)(9 - i)),
+					     .stamp = {.inode = 10 + i, .size = 100 * i, .ctime_ns = 1000 + i},
+					     .document = i == 1},
+			i == 3);
+	journal_put_snapshot(&w, &(struct journal_snapshot){.id = 3,
+					 .key = SPAN_LITERAL("k8s.io/7/a key with blanks, 100% and \n"),
+					 .stamp = {.inode = 30, .ctime_ns = 31},
+					 .unverified = true},
+		false);
+	journal_put_snapshot(&w, &(struct journal_snapshot){.id = 2, .key = SPAN_LITERAL("default/1/x"), .stamp = {.inode = 20}}, false);
+	journal_put_snapshot(&w, &(struct journal_snapshot){.id = 4, .key = SPAN_LITERAL("default/2/y"), .stamp = {.inode = 21}}, true);
+	journal_put_ingest(&w, &(struct journal_ingest){.name = SPAN_LITERAL("abc"), .stamp = {.inode = 8, .size = 55, .ctime_ns = 3}});
+	journal_put_clean(&w, "11111111-1111-1111-1111-111111111111");
+	CHECK(journal_commit(&w, place, &err) == RC_OK);
+	CHECK(os_read_small(place, JOURNAL_NAME, 1 << 20, &arena, &text, &err) == RC_OK);
+	return text;
+}
+
+static struct journal read_back(void)
+{
+	struct journal j = {0};
+
+	CHECK(journal_read(&j, place, &arena, &err) == RC_OK);
+	return j;
+}
+
+static void what_was_written_is_read(void)
+{
+	begin();
+	(void)sealed();
+	struct journal j = read_back();
+	const struct digest first = digest_of(9), doubted = digest_of(6);
+	const struct journal_stamp stamp = {.inode = 10, .size = 0, .ctime_ns = 1000};
+
+	CHECK(j.present && j.clean && j.blob_count == 3 && j.snapshot_count == 2 && j.ingest_count == 1);
+	CHECK(journal_same_store(&j.identity, &identity) && journal_same_databases(&j.identity, &identity));
+	CHECK(journal_find_blob(&j, &first, &stamp) && !journal_find_blob(&j, &first, &stamp)->document);
+	CHECK(!journal_find_blob(&j, &first, &(struct journal_stamp){.inode = 11, .ctime_ns = 1000}));
+	CHECK(!journal_find_blob(&j, &first, &(struct journal_stamp){.inode = 10, .size = 1, .ctime_ns = 1000}));
+	CHECK(!journal_find_blob(&j, &first, &(struct journal_stamp){.inode = 10, .ctime_ns = 1001}));
+	CHECK(!journal_find_blob(&j, &doubted, &(struct journal_stamp){.inode = 13, .size = 300, .ctime_ns = 1003}));
+	CHECK(journal_doubts_blob(&j, &doubted, 13) && !journal_doubts_blob(&j, &doubted, 14) && !journal_doubts_blob(&j, &first, 10));
+	CHECK(journal_doubts_snapshot(&j, 4) && !journal_doubts_snapshot(&j, 3));
+	const struct span key = SPAN_LITERAL("k8s.io/7/a key with blanks, 100% and \n");
+	const struct journal_stamp there = {.inode = 30, .ctime_ns = 31};
+	CHECK(journal_find_snapshot(&j, 3, key, &there) && journal_find_snapshot(&j, 3, key, &there)->unverified);
+	CHECK(!journal_find_snapshot(&j, 3, SPAN_LITERAL("k8s.io/8/x"), &there) && !journal_find_snapshot(&j, 2, key, &there));
+	CHECK(j.ingests[0].stamp.size == 55 && span_is(j.ingests[0].name, "abc"));
+
+	struct journal_identity other = identity;
+	other.databases[1].txid++;
+	CHECK(journal_same_store(&j.identity, &other) && !journal_same_databases(&j.identity, &other));
+	other = identity;
+	other.root_inode++;
+	CHECK(!journal_same_store(&j.identity, &other));
+	other = identity;
+	memcpy(other.fs, "fsid:1", 7);
+	CHECK(!journal_same_store(&j.identity, &other));
+	memcpy(other.fs, "-", 2);
+	CHECK(journal_same_store(&j.identity, &other)); /* a kernel that tells less */
+	end();
+}
+
+/* Cut anywhere, a journal has no marker; what it still vouches for is what it said before. */
+static void a_torn_journal_is_not_clean(void)
+{
+	begin();
+	const struct span whole = sealed();
+
+	for (size_t n = 0; n < whole.left; n++) {
+		put_file(whole.at, n);
+		const struct arena mark = arena;
+		const struct journal j = read_back();
+		CHECK(!j.clean);
+		CHECK(j.blob_count <= 3 && j.snapshot_count <= 2 && j.valid_bytes <= n);
+		arena = mark;
+	}
+	/* a tail that was being written takes nothing away */
+	uint8_t *const more = arena_get(&arena, whole.left + 600);
+	memcpy(more, whole.at, whole.left);
+	memcpy(more + whole.left, "17 boot 22222222-2222", 21);
+	put_file(more, whole.left + 21);
+	CHECK(read_back().clean && read_back().valid_bytes == whole.left);
+	memset(more + whole.left, 0, 600);
+	put_file(more, whole.left + 600);
+	CHECK(read_back().clean);
+	end();
+}
+
+/* A changed byte in the last line is a torn tail; anywhere else there is no journal. */
+static void a_damaged_journal_is_none(void)
+{
+	begin();
+	const struct span whole = sealed();
+	uint8_t *const bytes = arena_get(&arena, whole.left);
+	size_t last = whole.left - 1;
+
+	memcpy(bytes, whole.at, whole.left);
+	while (bytes[last - 1] != '\n')
+		last--;
+	for (size_t i = 0; i < whole.left; i++) {
+		static const uint8_t masks[] = {1, 0x80, 0x20};
+		for (size_t k = 0; k < sizeof(masks); k++) {
+			const struct arena mark = arena;
+			bytes[i] ^= masks[k];
+			put_file(bytes, whole.left);
+			const struct journal j = read_back();
+			CHECK(!j.clean);
+			CHECK(i >= last - 1 || (!j.present && j.absent && j.blob_count == 0));
+			bytes[i] ^= masks[k];
+			arena = mark;
+		}
+	}
+	end();
+}
+
+static void boots_are_counted(void)
+{
+	static const char *const ids[] = {"11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-222222222222",
+		"33333333-3333-3333-3333-333333333333"};
+	begin();
+	(void)sealed();
+	struct journal j = read_back();
+
+	CHECK(journal_append_boot(&j, place, ids[0], JOURNAL_CLEAN, 0, arena, &err) == RC_OK);
+	j = read_back();
+	CHECK(!j.clean && j.done && j.status == 0 && j.mode == JOURNAL_CLEAN && j.unfinished == 0 && strcmp(j.boot_id, ids[0]) == 0);
+	for (unsigned i = 0; i < 3; i++)
+		for (unsigned again = 0; again < 2; again++) { /* twice in one boot is one attempt */
+			CHECK(journal_append_boot(&j, place, ids[i], JOURNAL_CHECKED, 0, arena, &err) == RC_OK);
+			j = read_back();
+			CHECK(!j.done && j.unfinished == (i ? i + 1 : 1) && j.mode == JOURNAL_CHECKED);
+		}
+	CHECK(journal_append_boot(&j, place, "4", JOURNAL_SKIPPED, 4, arena, &err) == RC_OK);
+	j = read_back();
+	CHECK(j.done && j.status == 4 && j.unfinished == 3); /* it stays so until one ends */
+	CHECK(journal_append_boot(&j, place, "5", JOURNAL_CHECKED, 0, arena, &err) == RC_OK);
+	CHECK(journal_append_done(&j, place, 1, arena, &err) == RC_OK);
+	j = read_back();
+	CHECK(j.done && j.status == 1 && j.unfinished == 0 && j.blob_count == 3);
+	end();
+}
+
+static struct boot_wish wish(const char *line)
+{
+	struct boot_wish w;
+
+	CHECK(boot_parse_wish(&w, span_of_string(line), &arena, &err) == RC_OK);
+	return w;
+}
+
+static void the_kernels_command_line(void)
+{
+	begin();
+	CHECK(wish("").mode == BOOT_AUTO && wish("quiet root=/dev/sda").mode == BOOT_AUTO);
+	CHECK(wish("containerd.fsck=skip").mode == BOOT_SKIP && wish("a \"containerd.fsck=force\"\n").mode == BOOT_FORCE);
+	CHECK(wish("containerd.fsck=skip containerd.fsck=check").mode == BOOT_CHECK);
+	CHECK(wish("xcontainerd.fsck=skip containerd.fscks=skip").mode == BOOT_AUTO);
+	CHECK(wish("fsck.mode=force").mode == BOOT_FORCE && wish("fsck.mode=skip fsck.repair=no").mode == BOOT_SKIP);
+	CHECK(wish("fsck.repair=no").mode == BOOT_CHECK && wish("fsck.mode=force fsck.repair=no").mode == BOOT_CHECK);
+	CHECK(wish("fsck.repair=no containerd.fsck=auto").mode == BOOT_AUTO);
+	CHECK(wish("fsck.mode=check").mode == BOOT_AUTO && wish("fsck.mode=check").unknown);
+	CHECK(strcmp(wish("containerd.fsck=maybe").unknown, "containerd.fsck=maybe") == 0);
+	const struct boot_wish w = wish("containerd.fsck.root=/a \"containerd.fsck.root=/with a blank\" containerd.fsck.root=");
+	CHECK(w.root_count == 2 && strcmp(w.roots[0], "/a") == 0 && strcmp(w.roots[1], "/with a blank") == 0 && w.unknown);
+	end();
+}
+
+int main(void)
+{
+	RUN(what_was_written_is_read);
+	RUN(a_torn_journal_is_not_clean);
+	RUN(a_damaged_journal_is_none);
+	RUN(boots_are_counted);
+	RUN(the_kernels_command_line);
+	return test_failed != 0;
+}
