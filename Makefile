@@ -173,6 +173,7 @@ install: all
 	ln -sfn containerd-fsck '$(DESTDIR)$(PREFIX)/sbin/fsck.containerd'
 	install -D -m 644 $(BUILD)/containerd-fsck.8 '$(DESTDIR)$(PREFIX)/share/man/man8/containerd-fsck.8'
 	ln -sfn containerd-fsck.8 '$(DESTDIR)$(PREFIX)/share/man/man8/fsck.containerd.8'
+	install -D -m 644 stage/containerd-fsck-journal.5 '$(DESTDIR)$(PREFIX)/share/man/man5/containerd-fsck-journal.5'
 
 # What starts it: hooks/ and dracut/, which name /usr/sbin/containerd-fsck. Each of these installs files and no more.
 SYSTEMD_UNITS ?= /usr/lib/systemd/system

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "journal.h"
 #include "os.h"
 #include "os_write.h"
 
@@ -831,6 +832,31 @@ static void show_last_report(struct sink *s, const struct outcome *o)
 	puts_to(s, " seconds since 1970 (" STORE_OWN_DIR "/report.json)\n");
 }
 
+static void show_journal(struct sink *s, const struct outcome *o)
+{
+	auto_fd own = -1;
+	struct arena scratch = *o->store->keep;
+	struct journal j = {0};
+	struct err ignored = {0};
+
+	if (os_open_dir(o->store->dir, STORE_OWN_DIR, &own, &ignored) || journal_read(&j, own, &scratch, &ignored))
+		return;
+	if (!j.present) {
+		putf(s, "journal: %s\n", j.absent);
+		return;
+	}
+	putf(s, "journal: vouches for %zu blobs and %zu snapshots, doubts %zu; %s\n", j.blob_count, j.snapshot_count,
+		j.blob_doubt_count + j.snapshot_doubt_count,
+		j.clean			   ? "the last stop was clean"
+		: !*j.boot_id		   ? "sealed, and not clean"
+		: !j.done		   ? "a check began and did not end"
+		: j.mode == JOURNAL_CLEAN  ? "in use since a clean stop"
+		: j.mode == JOURNAL_SKIPPED ? "in use, the check was left out"
+					   : "in use since a check");
+	if (j.unfinished)
+		putf(s, "journal: %u %s in a row did not end\n", j.unfinished, plural(j.unfinished, "check", "checks"));
+}
+
 static void show_aside(struct sink *s, const struct outcome *o)
 {
 	auto_fd own = -1, aside = -1;
@@ -876,6 +902,7 @@ void report_show(const struct outcome *o, const struct report_options *options)
 			putf(&s, "  directory %s\n", st->backends[i].dir);
 		}
 	show_aside(&s, o);
+	show_journal(&s, o);
 	show_last_report(&s, o);
 	sink_flush(&s);
 	(void)fflush(s.file); /* a console that is gone cannot be told so */
