@@ -102,6 +102,8 @@ def furnish(lab, root, sets):
                 os.unlink(os.path.join(root, "etc/systemd/system/%s.wants" % above, unit))
             except OSError:
                 pass
+    # a mount point must be there before a read-only root is mounted
+    os.makedirs(os.path.join(root, "var/lib/containerd"), 0o711, exist_ok=True)
     put(root, "etc/fstab", "/dev/vda / auto defaults 0 0\n")
     put(root, "etc/hostname", "guest\n")
     put(root, "etc/machine-id", "0123456789abcdef0123456789abcdef\n")

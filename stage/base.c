@@ -395,3 +395,49 @@ uint64_t fnv1a(const void *at, size_t n)
 		hash = (hash ^ bytes[i]) * 0x100000001b3u;
 	return hash;
 }
+
+static uint64_t wide_mix(uint64_t lane, uint64_t word)
+{
+	lane ^= word;
+	return (lane << 29 | lane >> 35) * 0x9e3779b97f4a7c15u;
+}
+
+void wide_sum_begin(struct wide_sum *s)
+{
+	*s = (struct wide_sum){.lanes = {1, 2, 3, 4}};
+}
+
+static uint64_t word_at(const uint8_t *at)
+{
+	uint64_t word;
+	memcpy(&word, at, sizeof(word));
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+	word = __builtin_bswap64(word);
+#endif
+	return word;
+}
+
+void wide_sum_add(struct wide_sum *s, const void *at, size_t n)
+{
+	const uint8_t *bytes = at;
+
+	s->bytes += n;
+	for (; n >= 32; n -= 32, bytes += 32)
+		for (size_t i = 0; i < 4; i++)
+			s->lanes[i] = wide_mix(s->lanes[i], word_at(bytes + 8 * i));
+	if (n) {
+		uint8_t last[32] = {0};
+		memcpy(last, bytes, n);
+		for (size_t i = 0; i < 4; i++)
+			s->lanes[i] = wide_mix(s->lanes[i], word_at(last + 8 * i));
+	}
+}
+
+uint64_t wide_sum_end(const struct wide_sum *s)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < 4; i++)
+		sum = wide_mix(sum, s->lanes[i]);
+	return wide_mix(sum, s->bytes);
+}

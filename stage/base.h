@@ -139,4 +139,15 @@ size_t escape(char *out, size_t cap, struct span raw);
 /* FNV-1a, 64 bit: hash tables, and the checksum of bolt's meta page. */
 uint64_t fnv1a(const void *at, size_t n);
 
+/* A checksum for megabytes, against accidents only: 64-bit little-endian words in four lanes that take turns, each
+ * lane = rotate_left(lane ^ word, 29) * 0x9e3779b97f4a7c15. What does not fill 32 bytes at the end is filled up with zeros; the
+ * lanes, which begin as 1, 2, 3 and 4, and then the length are mixed in the same way into a sum that begins as 0. */
+struct wide_sum {
+	uint64_t lanes[4], bytes;
+};
+void wide_sum_begin(struct wide_sum *s);
+/* n: a multiple of 32 for all pieces but the last. */
+void wide_sum_add(struct wide_sum *s, const void *at, size_t n);
+uint64_t wide_sum_end(const struct wide_sum *s);
+
 #endif

@@ -320,13 +320,20 @@ static enum rc begin(struct boot *b, const char *path, const struct boot_options
 	if (rc || (rc = identity_read(&identity, b->root, scratch, e)))
 		return rc;
 	b->journal.absent = "there is no journal";
-	if (b->own >= 0 && (rc = journal_read(&b->journal, b->own, keep, e)))
-		return rc;
 	if ((rc = os_boot_id(boot_id, e)) && rc != RC_END)
 		return rc;
 	const bool flag = b->own >= 0 && os_stat(b->own, FORCE_FILE, &ignored, e) == RC_OK;
 	*e = (struct err){0};
-	decide(b, o, o->full || flag || o->mode == BOOT_FORCE, boot_id, &identity);
+	const bool forced = o->full || flag || o->mode == BOOT_FORCE;
+	/* a clean boot looks at no more than this */
+	rc = b->own < 0 ? RC_END : journal_read_marker(&b->journal, b->own, scratch, e);
+	if (rc == RC_OK)
+		decide(b, o, forced, boot_id, &identity);
+	if (rc && rc != RC_END)
+		return rc;
+	if ((rc == RC_END || b->verdict != BOOT_IS_CLEAN) && b->own >= 0 && (rc = journal_read(&b->journal, b->own, keep, e)))
+		return rc;
+	decide(b, o, forced, boot_id, &identity);
 	if (b->verdict == BOOT_HANDLED)
 		return RC_OK;
 	rc = lock_store(b->root, &lock, e);
@@ -351,7 +358,13 @@ static enum rc begin(struct boot *b, const char *path, const struct boot_options
 	/* looked at again under the lock: containerd may have run in between */
 	if ((rc = identity_read(&identity, b->root, scratch, e)))
 		return rc;
-	decide(b, o, o->full || flag || o->mode == BOOT_FORCE, boot_id, &identity);
+	const bool quick = b->verdict == BOOT_IS_CLEAN;
+	decide(b, o, forced, boot_id, &identity);
+	if (quick && b->verdict != BOOT_IS_CLEAN) {
+		if ((rc = journal_read(&b->journal, b->own, keep, e)))
+			return rc;
+		decide(b, o, forced, boot_id, &identity);
+	}
 	if ((rc = note(b, *boot_id ? boot_id : "-", &identity, scratch, e)))
 		return rc;
 	if (flag && ((rc = os_unlink(b->own, FORCE_FILE, e)) == RC_OK || rc == RC_END))

@@ -242,8 +242,8 @@ static enum rc take_clean(struct journal *j, const struct line *l)
 {
 	uint64_t blobs = 0, snapshots = 0, ingests = 0;
 
-	/* the counts are a second witness that the inventory is whole */
-	if (l->count != 5 || !number_of(l->fields[1], &blobs) || !number_of(l->fields[2], &snapshots) ||
+	/* the counts are a second witness that the inventory is whole, and the sum is for those who do not read it */
+	if (l->count != 6 || !number_of(l->fields[1], &blobs) || !number_of(l->fields[2], &snapshots) ||
 		!number_of(l->fields[3], &ingests) || blobs != j->blob_count || snapshots != j->snapshot_count ||
 		ingests != j->ingest_count)
 		return RC_CORRUPT;
@@ -349,6 +349,90 @@ static enum rc parse(struct journal *j, struct span text, struct arena *a)
 	sort_if_needed(j->snapshots, j->snapshot_count, sizeof(*j->snapshots), compare_snapshot);
 	sort_if_needed(j->blob_doubts, j->blob_doubt_count, sizeof(*j->blob_doubts), compare_blob);
 	sort_if_needed(j->snapshot_doubts, j->snapshot_doubt_count, sizeof(*j->snapshot_doubts), compare_snapshot);
+	return RC_OK;
+}
+
+#define PIECE_BYTES ((size_t)64 << 10)
+/* bytes; the marker, and what stands in front of the first object */
+#define MARKER_MAX_BYTES 256
+
+static enum rc sum_of(int fd, uint64_t end, uint8_t *piece, char text[CHECKSUM_DIGITS + 1], struct err *e)
+{
+	struct wide_sum sum;
+	size_t got = 0;
+
+	wide_sum_begin(&sum);
+	for (uint64_t at = 0; at < end; at += got) {
+		const size_t n = (size_t)min_u64(PIECE_BYTES, end - at);
+		const enum rc rc = os_read(fd, at, piece, n, &got, e);
+		if (rc)
+			return rc;
+		if (got != n)
+			return RC_END;
+		wide_sum_add(&sum, piece, n);
+	}
+	(void)snprintf(text, CHECKSUM_DIGITS + 1, "%016llx", (unsigned long long)wide_sum_end(&sum)); /* fits */
+	return RC_OK;
+}
+
+/* The header, up to the first record of an object. */
+static bool parse_header(struct journal *j, struct span text, struct arena *a)
+{
+	const uint8_t *end;
+
+	while (text.left && (end = memchr(text.at, '\n', text.left))) {
+		struct line l = {0};
+		const struct span one = span_sub(&text, (size_t)(end - text.at));
+		(void)span_take(&text, 1);
+		if (!parse_line(one, &l) || l.number != j->records + 1)
+			return false;
+		if (l.number > 1 && !span_is(l.fields[0], "store") && !span_is(l.fields[0], "database"))
+			break;
+		if (take_line(j, &l, a))
+			return false;
+		j->records++;
+	}
+	return *j->identity.fs != 0;
+}
+
+enum rc journal_read_marker(struct journal *out, int own, struct arena scratch, struct err *e)
+{
+	struct journal j = {.present = true, .clean = true};
+	uint8_t *const piece = arena_get(&scratch, PIECE_BYTES);
+	char sum[CHECKSUM_DIGITS + 1];
+	struct stat st = {0};
+	struct line l = {0};
+	auto_fd fd = -1;
+	size_t got = 0;
+	enum rc rc = os_open_file(own, JOURNAL_NAME, &fd, e);
+
+	if (rc || (rc = os_stat_fd(fd, &st, e)))
+		return rc == RC_CORRUPT ? RC_END : rc;
+	if (!piece)
+		return fail(e, RC_NOMEM, "no memory for the journal");
+	const uint64_t size = (uint64_t)st.st_size, from = size > MARKER_MAX_BYTES ? size - MARKER_MAX_BYTES : 0;
+	if ((rc = os_read(fd, from, piece, MARKER_MAX_BYTES, &got, e)))
+		return rc;
+	size_t begin = got ? got - 1 : 0;
+	if (!got || from + got != size || piece[begin] != '\n')
+		return RC_END;
+	while (begin && piece[begin - 1] != '\n')
+		begin--;
+	uint8_t marker[MARKER_MAX_BYTES];
+	const size_t length = got - 1 - begin;
+	memcpy(marker, piece + begin, length);
+	if (!parse_line(span_of(marker, length), &l) || l.count != 6 || !span_is(l.fields[0], "clean"))
+		return RC_END;
+	if ((rc = sum_of(fd, from + begin, piece, sum, e)) || !span_is(l.fields[5], sum))
+		return rc ? rc : RC_END;
+	if ((rc = os_read(fd, 0, piece, (size_t)min_u64(PIECE_BYTES, from + begin), &got, e)))
+		return rc;
+	if (!parse_header(&j, span_of(piece, got), &scratch))
+		return RC_END;
+	j.clean = true;
+	j.records = l.number;
+	j.valid_bytes = size;
+	*out = j;
 	return RC_OK;
 }
 
@@ -569,8 +653,12 @@ void journal_put_ingest(struct journal_writer *w, const struct journal_ingest *i
 
 void journal_put_clean(struct journal_writer *w, const char *boot_id)
 {
-	put(w, "clean %llu %llu %llu %s", (unsigned long long)w->blob_count, (unsigned long long)w->snapshot_count,
-		(unsigned long long)w->ingest_count, boot_id);
+	struct wide_sum sum;
+
+	wide_sum_begin(&sum);
+	wide_sum_add(&sum, w->at, w->used);
+	put(w, "clean %llu %llu %llu %s %016llx", (unsigned long long)w->blob_count, (unsigned long long)w->snapshot_count,
+		(unsigned long long)w->ingest_count, boot_id, (unsigned long long)wide_sum_end(&sum));
 }
 
 static bool is_there_already(const struct journal_writer *w, int own)

@@ -91,6 +91,10 @@ struct journal {
 	uint64_t records, valid_bytes; /* whole records, and where they end */
 };
 
+/* The quick look of a clean boot: header, the sum of the whole, and the marker, which must be the very last. Only present, clean,
+ * identity, records and valid_bytes are set then. RC_END: no marker stands there, or not all is as it was written; journal_read
+ * says what there is. */
+CHECKED enum rc journal_read_marker(struct journal *j, int own, struct arena scratch, struct err *e);
 /* Never RC_CORRUPT: see absent. own: containerd-fsck/ below the root. RC_IO: it is there and cannot be read. */
 CHECKED enum rc journal_read(struct journal *j, int own, struct arena *a, struct err *e);
 
