@@ -37,7 +37,9 @@ enum rc feed_open(struct feed **out, const struct store *st, size_t blob, const 
 {
 	const struct blob *const b = &st->blob_files[blob];
 	struct feed *const f = arena_get(a, sizeof(*f));
-	uint8_t *const room = arena_get(a, OS_READER_BYTES + FEED_ALIGN);
+	/* most blobs are small, and memory that is not touched costs nothing */
+	const size_t cap = (size_t)min_u64(OS_READER_BYTES, (b->size / FEED_ALIGN + 1) * FEED_ALIGN);
+	uint8_t *const room = arena_get(a, cap + FEED_ALIGN);
 	enum rc rc;
 
 	if (!f || !room)
@@ -49,7 +51,7 @@ enum rc feed_open(struct feed **out, const struct store *st, size_t blob, const 
 	uint8_t *const buf = room + (FEED_ALIGN - (uintptr_t)room % FEED_ALIGN);
 	if ((rc = store_open_blob(st, blob, &f->fd, e)))
 		return rc;
-	if ((rc = os_reader_open(&f->reader, f->fd, buf, e)) ||
+	if ((rc = os_reader_open(&f->reader, f->fd, buf, cap, e)) ||
 		(rc = stream_open(&f->stream, (struct stream_source){next_piece, f}, b->digest.kind, o->hash_content, a, e))) {
 		feed_close(f);
 		return rc;

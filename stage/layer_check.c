@@ -362,7 +362,7 @@ static unsigned begin_file(struct view *v, int dir, const char *name, const stru
 		return 0;
 	}
 	if (!rc)
-		rc = os_reader_open(&v->reader, v->file, v->buffer, why);
+		rc = os_reader_open(&v->reader, v->file, v->buffer, OS_READER_BYTES, why);
 	if (rc) {
 		if (!why->sys_errno)
 			why->sys_errno = ESTALE; /* it was a regular file a moment ago */

@@ -54,8 +54,9 @@ struct os_reader {
 	bool direct;
 };
 #define OS_READER_BYTES ((size_t)1 << 20)
-/* buf: OS_READER_BYTES, page aligned, borrowed. Takes no ownership of fd, which must be a regular file. */
-CHECKED enum rc os_reader_open(struct os_reader *r, int fd, uint8_t *buf, struct err *e);
+/* buf: cap bytes, both multiples of a page; borrowed. OS_READER_BYTES is what pays; for a small file its size is enough. Takes no
+ * ownership of fd, which must be a regular file. */
+CHECKED enum rc os_reader_open(struct os_reader *r, int fd, uint8_t *buf, size_t cap, struct err *e);
 /* The next piece, valid until the next call; RC_END after the last byte. */
 CHECKED enum rc os_reader_next(struct os_reader *r, struct span *piece, struct err *e);
 

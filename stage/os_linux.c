@@ -255,14 +255,14 @@ enum rc os_read_link(int dir, const char *name, char *buf, size_t *n, struct err
 	return RC_OK;
 }
 
-enum rc os_reader_open(struct os_reader *r, int fd, uint8_t *buf, struct err *e)
+enum rc os_reader_open(struct os_reader *r, int fd, uint8_t *buf, size_t cap, struct err *e)
 {
 	struct stat st = {0};
 	const enum rc rc = os_stat_fd(fd, &st, e);
 
 	if (rc)
 		return rc;
-	*r = (struct os_reader){.fd = fd, .size = (uint64_t)st.st_size, .buf = buf, .cap = OS_READER_BYTES};
+	*r = (struct os_reader){.fd = fd, .size = (uint64_t)st.st_size, .buf = buf, .cap = cap};
 	const int flags = fcntl(fd, F_GETFL);
 	/* a small file is one read either way, and its tail cannot be read with O_DIRECT on some file systems */
 	if (r->size >= 64u << 10 && flags >= 0 && fcntl(fd, F_SETFL, flags | O_DIRECT) == 0)

@@ -784,7 +784,7 @@ static void job_ingest(struct run *r, struct worker *w, size_t index)
 		return;
 	if ((rc = os_open_dir(r->st->ingest_dir, (const char *)in->name.at, &dir, &e)) ||
 		(rc = os_open_file(dir, "data", &fd, &e)) ||
-		(rc = os_reader_open(&reader, fd, room + (4096 - (uintptr_t)room % 4096), &e))) {
+		(rc = os_reader_open(&reader, fd, room + (4096 - (uintptr_t)room % 4096), OS_READER_BYTES, &e))) {
 		ingest_unreadable(r, index, &e);
 		return;
 	}
