@@ -133,6 +133,8 @@ def make_root(lab, root, path, fs, fstab):
     try:
         sh("cp", "-a", "--one-file-system", root + "/.", where, timeout=900)
         put(where, "etc/fstab", fstab)
+        if "/var/lib/containerd" in fstab:  # what is mounted read-only in the initramfs needs its place
+            os.makedirs(os.path.join(where, "var/lib/containerd"), exist_ok=True)
     finally:
         laboratory.umount(where)
 

@@ -296,6 +296,29 @@ static enum rc note(struct boot *b, const char *boot_id, const struct journal_id
 	return journal_commit(&out, b->own, e);
 }
 
+/* An empty root: all that this session puts into it is new, and seal may vouch for it. Should the true root be mounted over it
+ * later, it hides the note. A cut leaves the directory of ours without a journal, or with the whole. */
+static enum rc note_empty(struct boot *b, struct arena scratch, struct err *e)
+{
+	struct journal_identity identity;
+	struct journal_writer out;
+	struct os_name *names = NULL;
+	char boot_id[37] = "";
+	size_t count = 0;
+	enum rc rc;
+
+	if ((rc = os_list(b->root, &scratch, &names, &count, e)) || count || os_is_read_only(b->root))
+		return rc;
+	if ((rc = os_boot_id(boot_id, e)))
+		return rc == RC_END ? RC_OK : rc;
+	if ((rc = identity_read(&identity, b->root, scratch, e)) || (rc = own_open_dir(b->root, STORE_OWN_DIR, &b->own, e)))
+		return rc;
+	journal_begin(&out, &identity, &scratch);
+	journal_put_boot(&out, boot_id, JOURNAL_CHECKED, 0);
+	journal_put_done(&out, 0);
+	return journal_commit(&out, b->own, e);
+}
+
 static enum rc begin(struct boot *b, const char *path, const struct boot_options *o, struct arena *keep, struct arena scratch,
 	struct err *e)
 {
@@ -315,7 +338,7 @@ static enum rc begin(struct boot *b, const char *path, const struct boot_options
 	if (rc == RC_END) {
 		b->verdict = BOOT_NOTHING;
 		b->why = "no store yet, nothing to do";
-		return RC_OK;
+		return b->root < 0 || o->inside ? RC_OK : note_empty(b, scratch, e);
 	}
 	if (rc || (rc = identity_read(&identity, b->root, scratch, e)))
 		return rc;

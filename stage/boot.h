@@ -32,7 +32,7 @@ bool boot_is_kdump(void);
 CHECKED enum rc boot_find_shadow(const char *sysroot, const char *root, struct arena *a, const char **why, struct err *e);
 
 enum boot_verdict {
-	BOOT_NOTHING,    /* no store there */
+	BOOT_NOTHING,    /* no store there; in an empty root it is noted, so that what comes into it can be sealed */
 	BOOT_HANDLED,    /* already, in this boot: status */
 	BOOT_IS_CLEAN,
 	BOOT_LATER,      /* read-only: the marker stays for whoever can write */
@@ -55,6 +55,7 @@ struct boot {
 struct boot_options {
 	enum boot_mode mode;
 	bool full;    /* --full: as BOOT_FORCE, and in a boot that was handled already as well */
+	bool inside;  /* --sysroot: a directory without a store may be a shadow, and nothing is made in it */
 	bool remount; /* --remount: a read-only file system is made writable if there is something to do */
 };
 

@@ -218,7 +218,10 @@ static void say_span(const struct run *r, const struct place *root, const char *
 
 static enum exit_status boot_root(struct run *r, const struct place *root, bool first, enum boot_mode mode)
 {
-	const struct boot_options options = {.mode = mode, .full = r->opts->full, .remount = r->opts->remount};
+	const struct boot_options options = {.mode = mode,
+		.full = r->opts->full,
+		.inside = *r->sysroot != 0,
+		.remount = r->opts->remount};
 	struct boot b = {.root = -1, .own = -1};
 	const uint64_t began = os_clock_ns();
 	enum exit_status status = EXIT_FAILED;

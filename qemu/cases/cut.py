@@ -33,8 +33,12 @@ def by_hand(rig, disks):
     with rig.boot(disks, ["tool", "judge", "heal", "poweroff"], "plain",
                   ["systemd.unit=rescue.target", "systemd.setenv=SYSTEMD_SULOGIN_FORCE=1"]) as vm:
         vm.shows("Press Enter", BOOT, "the rescue shell")
-        vm.type("")
-        vm.shows("# $", BOOT, "the rescue shell's prompt")
+        for _ in range(60):
+            vm.type("")  # sulogin throws away what was typed before it was ready
+            if vm.console.wait("# $", 3):
+                break
+        else:
+            raise Failure("the rescue shell shows no prompt")
         vm.type("containerd-fsck; echo status=$?")
         look = vm.shows(r"^status=(\d+)", WORK, "the check by hand").group(1)
         vm.type("containerd-fsck repair; echo status=$?")
