@@ -60,7 +60,7 @@ class VM:
         self.disks, self.log = disks, log
         self.console, self.agent = Stream(), Stream()
         self.began, self.ended = time.monotonic(), False
-        port = log + ".port"
+        port = self.fifo = disks[0] + ".port"
         with contextlib.suppress(OSError):
             os.unlink(port)
         os.mkfifo(port)
@@ -168,7 +168,7 @@ class VM:
         with contextlib.suppress(OSError):
             self.process.stdin.close()
         with contextlib.suppress(OSError):
-            os.unlink(self.log + ".port")
+            os.unlink(self.fifo)
 
     def __enter__(self):
         return self

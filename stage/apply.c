@@ -782,11 +782,11 @@ static void leave_snapshot(struct applier *w, size_t backend, struct err *why)
 	*why = (struct err){0};
 }
 
-/* An implicit directory copies from the layers below: a snapshot is rebuilt only on whole ones. */
+/* An implicit directory copies from the layers below: a snapshot is rebuilt only on those that are whole, as far as can be told. */
 static bool stands_on_failed(const struct applier *w, size_t backend)
 {
 	for (size_t at = w->st->backends[backend].parent_index; at != STORE_NONE; at = w->st->backends[at].parent_index)
-		if (w->result->failed[at])
+		if (w->result->failed[at] || w->s->snapshots[at].verdict == SNAPSHOT_IS_UNREADABLE)
 			return true;
 	return false;
 }
@@ -844,7 +844,7 @@ enum rc apply_plan(struct plan *p, struct store *st, const struct survey *s, con
 			o->progress(o->self, &progress);
 		w->published = false;
 		rc = p->actions[i].kind == ACTION_REBUILD && stands_on_failed(w, p->actions[i].index)
-			     ? fail(e, RC_CORRUPT, "a layer below it could not be put back")
+			     ? fail(e, RC_CORRUPT, "a layer below it could not be put back, or was not checked")
 			     : carry_out(w, &p->actions[i]);
 		*keep = mark;
 		if (rc == RC_OK) {

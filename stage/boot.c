@@ -131,7 +131,7 @@ static void judge_mount_point(struct shadow *s, const char *at, size_t length, c
 		return;
 	while (at[length - 1] == '/')
 		length--;
-	const char *const place = arena_printf(s->a, "%s%.*s", strcmp(s->sysroot, "/") == 0 ? "" : s->sysroot, (int)length, at);
+	const char *const place = arena_printf(s->a, "%s%.*s", s->sysroot, (int)length, at);
 	if (!place || is_mount_point(s->mountinfo, place))
 		return;
 	s->why = arena_printf(s->a, "%.*s is mounted later (%s)", (int)length, at, source);
@@ -190,10 +190,13 @@ enum rc boot_find_shadow(const char *sysroot, const char *root, struct arena *a,
 	struct span mountinfo = {0}, line = {0}, fstab = {0};
 	struct err ignored = {0};
 	auto_fd etc = -1;
-	struct shadow s = {.sysroot = sysroot, .inside = root + (strcmp(sysroot, "/") == 0 ? 0 : strlen(sysroot)), .a = a};
-	enum rc rc = os_read_proc("/proc/self/mountinfo", a, &mountinfo, e);
+	const size_t n = strlen(sysroot);
+	struct shadow s = {.sysroot = sysroot, .inside = root + n, .a = a};
 
 	*why = NULL;
+	if (strncmp(root, sysroot, n) != 0 || root[n] != '/')
+		return fail(e, RC_IO, "%s is not inside %s", root, sysroot);
+	enum rc rc = os_read_proc("/proc/self/mountinfo", a, &mountinfo, e);
 	if (rc)
 		return rc;
 	s.mountinfo = (const char *)mountinfo.at;
@@ -246,7 +249,7 @@ static void decide(struct boot *b, const struct boot_options *o, bool forced, co
 	/* of earlier boots */
 	const unsigned attempts = !ours ? 0 : j->unfinished - (again && !j->done && j->unfinished);
 
-	if (again && j->done && !o->full) {
+	if (again && j->done && j->status != 32 && !o->full) {
 		b->verdict = BOOT_HANDLED;
 		b->status = j->status == 1 ? 0 : j->status;
 		b->why = "was looked at in this boot already";
@@ -266,8 +269,7 @@ static void decide(struct boot *b, const struct boot_options *o, bool forced, co
 		b->why = "checking everything, as told";
 	} else if (!ours || went_back(&j->identity, identity)) {
 		b->verdict = BOOT_CHECK_ALL;
-		b->why = !j->present ? (strcmp(j->absent, "the journal is damaged") == 0 ? "the journal is damaged: checking everything"
-											  : "there is no journal yet: checking everything")
+		b->why = !j->present ? j->absent
 			 : !ours     ? "the journal is of another file system or directory: checking everything"
 				     : "a database is older than the journal: checking everything";
 	} else {
@@ -323,7 +325,6 @@ static enum rc begin(struct boot *b, const char *path, const struct boot_options
 	struct err *e)
 {
 	struct journal_identity identity;
-	struct stat ignored = {0};
 	auto_fd lock = -1, meta = -1;
 	char boot_id[37] = "";
 	enum rc rc = os_open_root(path, &b->root, e);
@@ -340,14 +341,21 @@ static enum rc begin(struct boot *b, const char *path, const struct boot_options
 		b->why = "no store yet, nothing to do";
 		return b->root < 0 || o->inside ? RC_OK : note_empty(b, scratch, e);
 	}
-	if (rc || (rc = identity_read(&identity, b->root, scratch, e)))
+	if (rc)
 		return rc;
-	b->journal.absent = "there is no journal";
+	/* held until the decision is on the disk */
+	const enum rc locked = lock_store(b->root, &lock, e);
+	if (locked && locked != RC_END)
+		return locked;
+	if ((rc = identity_read(&identity, b->root, scratch, e)))
+		return rc;
+	b->journal.absent = "there is no journal yet: checking everything";
 	if ((rc = os_boot_id(boot_id, e)) && rc != RC_END)
 		return rc;
-	const bool flag = b->own >= 0 && os_stat(b->own, FORCE_FILE, &ignored, e) == RC_OK;
-	*e = (struct err){0};
-	const bool forced = o->full || flag || o->mode == BOOT_FORCE;
+	struct err ignored = {0};
+	struct stat flag = {0};
+	b->flag = b->own >= 0 && os_stat(b->own, FORCE_FILE, &flag, &ignored) == RC_OK && S_ISREG(flag.st_mode);
+	const bool forced = o->full || b->flag || o->mode == BOOT_FORCE;
 	/* a clean boot looks at no more than this */
 	rc = b->own < 0 ? RC_END : journal_read_marker(&b->journal, b->own, scratch, e);
 	if (rc == RC_OK)
@@ -359,40 +367,27 @@ static enum rc begin(struct boot *b, const char *path, const struct boot_options
 	decide(b, o, forced, boot_id, &identity);
 	if (b->verdict == BOOT_HANDLED)
 		return RC_OK;
-	rc = lock_store(b->root, &lock, e);
-	if (rc == RC_END) {
+	if (locked == RC_END) {
 		b->verdict = BOOT_RUNNING;
 		b->why = "containerd is running (it holds the lock of meta.db): stop it first";
 		return RC_OK;
 	}
-	if (rc)
-		return rc;
 	if (os_is_read_only(b->root)) {
 		if (b->verdict == BOOT_IS_CLEAN || !o->remount) {
 			b->why = b->verdict == BOOT_IS_CLEAN ? "the last stop was clean, nothing to do (read-only)"
-							     : "the file system is read-only: left to whoever mounts it writable";
+				 : o->inside		     ? "the file system is read-only: left to whoever mounts it writable"
+							     : "the file system is read-only, nothing was checked: remount it, or name "
+							       "the root in ReadWritePaths= of the unit";
+			/* in an initramfs somebody comes after us */
+			b->status = b->verdict == BOOT_IS_CLEAN || o->inside ? 0 : 8;
 			b->verdict = BOOT_LATER;
 			return RC_OK;
 		}
-		if ((rc = os_remount(b->root, true, e)))
+		if ((rc = os_remount(b->root, true, &b->whole, e)))
 			return rc;
 		b->remounted = true;
 	}
-	/* looked at again under the lock: containerd may have run in between */
-	if ((rc = identity_read(&identity, b->root, scratch, e)))
-		return rc;
-	const bool quick = b->verdict == BOOT_IS_CLEAN;
-	decide(b, o, forced, boot_id, &identity);
-	if (quick && b->verdict != BOOT_IS_CLEAN) {
-		if ((rc = journal_read(&b->journal, b->own, keep, e)))
-			return rc;
-		decide(b, o, forced, boot_id, &identity);
-	}
-	if ((rc = note(b, *boot_id ? boot_id : "-", &identity, scratch, e)))
-		return rc;
-	if (flag && ((rc = os_unlink(b->own, FORCE_FILE, e)) == RC_OK || rc == RC_END))
-		rc = os_fsync(b->own, e);
-	return rc;
+	return note(b, *boot_id ? boot_id : "-", &identity, scratch, e);
 }
 
 enum rc boot_begin(struct boot *out, const char *path, const struct boot_options *o, struct arena *keep, struct arena scratch,
@@ -417,12 +412,19 @@ enum rc boot_give_up(struct boot *b, unsigned status, struct arena scratch, stru
 	return rc || !j.present ? rc : journal_append_done(&j, b->own, status, scratch, e);
 }
 
+enum rc boot_done(struct boot *b, struct err *e)
+{
+	const enum rc rc = b->flag ? os_unlink(b->own, FORCE_FILE, e) : RC_END;
+
+	return rc == RC_OK ? os_fsync(b->own, e) : rc == RC_END ? RC_OK : rc;
+}
+
 void boot_end(struct boot *b)
 {
-	struct err ignored = {0}; /* it stays writable: the system makes it so anyway */
+	struct err ignored = {0};
 
-	if (b->remounted && os_remount(b->root, false, &ignored))
-		b->remounted = false;
+	if (b->remounted && os_remount(b->root, false, &b->whole, &ignored))
+		ignored.rc = RC_OK; /* then it stays writable, as the system makes it anyway */
 	b->remounted = false;
 	os_close(&b->own);
 	os_close(&b->root);

@@ -28,7 +28,7 @@ CHECKED enum rc boot_parse_wish(struct boot_wish *w, struct span line, struct ar
 bool boot_is_kdump(void);
 
 /* In an initramfs: a phrase if the place of root is a shadow of what will be mounted there later, by fstab, a mount unit or
- * systemd.mount-extra= of the system in sysroot; NULL if it is the real one. root: with sysroot in front, resolved. */
+ * systemd.mount-extra= of the system in sysroot; NULL if it is the real one. root: with sysroot in front; both resolved. */
 CHECKED enum rc boot_find_shadow(const char *sysroot, const char *root, struct arena *a, const char **why, struct err *e);
 
 enum boot_verdict {
@@ -49,7 +49,8 @@ struct boot {
 	unsigned status;  /* what to exit with if nothing is checked */
 	struct journal journal;
 	int root, own;    /* descriptors; -1 if there is none */
-	bool remounted;   /* writable for us: boot_end makes it read-only again */
+	bool remounted, whole; /* writable for us: boot_end makes it read-only again */
+	bool flag;        /* the flag file asks for a full check */
 };
 
 struct boot_options {
@@ -64,6 +65,8 @@ CHECKED enum rc boot_begin(struct boot *b, const char *path, const struct boot_o
 	struct arena scratch, struct err *e);
 /* The check could not be made, and status says how: it is not tried again in this boot. */
 CHECKED enum rc boot_give_up(struct boot *b, unsigned status, struct arena scratch, struct err *e);
+/* The check was made: what asked for it goes. */
+CHECKED enum rc boot_done(struct boot *b, struct err *e);
 /* Accepts a boot that began nothing. */
 void boot_end(struct boot *b);
 

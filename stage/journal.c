@@ -215,7 +215,7 @@ static enum rc take_boot(struct journal *j, const struct line *l)
 		if (!span_is(l->fields[2], mode_names[m]))
 			continue;
 		/* a second try in one boot is the same attempt, and one that stepped aside is none */
-		if (m != JOURNAL_SKIPPED && (j->unfinished == 0 || strcmp(id, j->boot_id) != 0))
+		if (m != JOURNAL_SKIPPED && (j->unfinished == 0 || strcmp(id, j->boot_id) != 0 || strcmp(id, "-") == 0))
 			j->unfinished++;
 		memcpy(j->boot_id, id, sizeof(id));
 		j->mode = (enum journal_mode)m;
@@ -404,15 +404,16 @@ enum rc journal_read_marker(struct journal *out, int own, struct arena scratch, 
 	struct line l = {0};
 	auto_fd fd = -1;
 	size_t got = 0;
-	enum rc rc = os_open_file(own, JOURNAL_NAME, &fd, e);
+	struct err why = {0};
+	enum rc rc = os_open_file(own, JOURNAL_NAME, &fd, &why);
 
-	if (rc || (rc = os_stat_fd(fd, &st, e)))
-		return rc == RC_CORRUPT ? RC_END : rc;
+	if (rc || os_stat_fd(fd, &st, &why))
+		return RC_END; /* journal_read says what there is instead */
 	if (!piece)
 		return fail(e, RC_NOMEM, "no memory for the journal");
 	const uint64_t size = (uint64_t)st.st_size, from = size > MARKER_MAX_BYTES ? size - MARKER_MAX_BYTES : 0;
-	if ((rc = os_read(fd, from, piece, MARKER_MAX_BYTES, &got, e)))
-		return rc;
+	if (os_read(fd, from, piece, MARKER_MAX_BYTES, &got, &why))
+		return RC_END;
 	size_t begin = got ? got - 1 : 0;
 	if (!got || from + got != size || piece[begin] != '\n')
 		return RC_END;
@@ -423,11 +424,9 @@ enum rc journal_read_marker(struct journal *out, int own, struct arena scratch, 
 	memcpy(marker, piece + begin, length);
 	if (!parse_line(span_of(marker, length), &l) || l.count != 6 || !span_is(l.fields[0], "clean"))
 		return RC_END;
-	if ((rc = sum_of(fd, from + begin, piece, sum, e)) || !span_is(l.fields[5], sum))
-		return rc ? rc : RC_END;
-	if ((rc = os_read(fd, 0, piece, (size_t)min_u64(PIECE_BYTES, from + begin), &got, e)))
-		return rc;
-	if (!parse_header(&j, span_of(piece, got), &scratch))
+	if (sum_of(fd, from + begin, piece, sum, &why) || !span_is(l.fields[5], sum) ||
+		os_read(fd, 0, piece, (size_t)min_u64(PIECE_BYTES, from + begin), &got, &why) ||
+		!parse_header(&j, span_of(piece, got), &scratch))
 		return RC_END;
 	j.clean = true;
 	j.records = l.number;
@@ -446,12 +445,11 @@ enum rc journal_read(struct journal *out, int own, struct arena *a, struct err *
 		rc = parse(&j, text, a);
 	if (rc == RC_NOMEM)
 		return fail(e, RC_NOMEM, "no memory for the journal");
-	if (rc == RC_IO)
-		return rc;
-	if (rc)
-		j = (struct journal){.absent = rc == RC_END     ? "there is no journal"
-					       : rc == RC_LIMIT ? "the journal is too big to be one of ours"
-								: "the journal is damaged"};
+	if (rc) /* a sector that cannot be read must not keep the store from being checked: a new journal takes its place */
+		j = (struct journal){.absent = rc == RC_END     ? "there is no journal yet: checking everything"
+					       : rc == RC_IO    ? "the journal cannot be read: checking everything"
+					       : rc == RC_LIMIT ? "the journal is too big to be one of ours: checking everything"
+								: "the journal is damaged: checking everything"};
 	*out = j;
 	return RC_OK;
 }

@@ -17,11 +17,11 @@
 #include "stream.h"
 
 #define JOURNAL_NAME "journal"
-#define JOURNAL_DATABASES_MAX 16
+#define JOURNAL_DATABASES_MAX 24
 #define JOURNAL_FS_BYTES 40 /* "uuid:" and 32 digits, or "fsid:" and 16; with the NUL */
 
 /* The store it is of. */
-struct journal_database {
+struct journal_database { /* or, with size and txid 0, a directory that only containerd changes */
 	char path[128]; /* relative to the root */
 	uint64_t inode, size, txid;
 	int64_t ctime_ns;
@@ -95,7 +95,7 @@ struct journal {
  * identity, records and valid_bytes are set then. RC_END: no marker stands there, or not all is as it was written; journal_read
  * says what there is. */
 CHECKED enum rc journal_read_marker(struct journal *j, int own, struct arena scratch, struct err *e);
-/* Never RC_CORRUPT: see absent. own: containerd-fsck/ below the root. RC_IO: it is there and cannot be read. */
+/* RC_NOMEM, or RC_OK: see absent. own: containerd-fsck/ below the root. */
 CHECKED enum rc journal_read(struct journal *j, int own, struct arena *a, struct err *e);
 
 /* Looks the object up; NULL if the journal does not vouch for one with this very stamp. */

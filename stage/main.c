@@ -51,6 +51,7 @@ struct run {
 	bool journalled;         /* what comes out of it is written into the journal, which is made if need be */
 	const struct journal *trust; /* NULL: everything is looked at */
 	uint64_t deadline_ns;    /* 0: none */
+	bool json_begun;         /* the file has the report of another root already */
 };
 
 /* A root as the person named it, and where that is. */
@@ -106,15 +107,17 @@ static enum rc run_root(struct run *r, struct outcome *out, struct store *st, st
 	return apply_plan(p, st, s, &touching, &r->keep, applied, e);
 }
 
-static enum rc write_json(const struct opts *o, const struct outcome *out, bool first, struct err *e)
+static enum rc write_json(struct run *r, const struct outcome *out, struct err *e)
 {
+	const struct opts *const o = r->opts;
 	FILE *file = stdout;
 	enum rc rc;
 
 	if (!o->json)
 		return RC_OK;
-	if (strcmp(o->json, "-") != 0 && !(file = fopen(o->json, first ? "we" : "ae")))
+	if (strcmp(o->json, "-") != 0 && !(file = fopen(o->json, r->json_begun ? "ae" : "we")))
 		return fail(e, RC_IO, "open %s", o->json);
+	r->json_begun = true;
 	rc = report_json(out, file, e);
 	if (file != stdout && fclose(file) && rc == RC_OK)
 		rc = fail(e, RC_IO, "write %s", o->json);
@@ -130,28 +133,24 @@ static void say_failure(const struct run *r, const char *about, const struct err
 	report_message(&r->report, about, text);
 }
 
-/* What was learnt goes into the journal, and the report where it is looked for. RC_END: this run learnt nothing. */
-static enum rc keep_result(struct run *r, const struct outcome *out, struct err *e)
+/* What was learnt goes into the journal. A repair that failed has learnt as well: what it was to put right is doubtful.
+ * RC_END: this run learnt nothing. */
+static enum rc keep_knowledge(struct run *r, const struct outcome *out, struct err *e)
 {
-	const bool ended = !out->failure && out->plan && !out->survey->halted && out->status != EXIT_INTERRUPTED;
+	const bool whole = !out->failure && !(out->applied && out->applied->interrupted);
 	const struct seal_check check = {.survey = out->survey,
 		.plan = out->plan,
-		.applied = out->applied && out->applied->failed ? out->applied : NULL,
+		.applied = whole && out->applied && out->applied->failed ? out->applied : NULL,
 		.status = (unsigned)out->status,
 		.only_update = !r->journalled};
-	enum rc rc = RC_OK;
 
-	if (ended && (r->repair || r->journalled))
-		rc = seal_checked(out->store, &check, r->scratch, e);
-	if (rc == RC_OK && ((out->applied && out->applied->done) || (r->journalled && out->plan)))
-		rc = report_keep(out, e);
-	if (rc == RC_OK && r->journalled)
-		report_keep_run(out, r->scratch);
-	return rc ? rc : ended ? RC_OK : RC_END;
+	if (!out->plan || out->survey->halted || out->survey->interrupted || !(r->repair || r->journalled))
+		return RC_END;
+	return seal_checked(out->store, &check, r->scratch, e);
 }
 
 /* RC_OK: it was done to its end, and the journal says so. */
-static enum rc one_root(struct run *r, const struct place *root, bool first, enum exit_status *status)
+static enum rc one_root(struct run *r, const struct place *root, enum exit_status *status)
 {
 	struct outcome out = {.root = root->path, .repair = r->repair, .started_ns = os_calendar_ns()};
 	struct progress_state progress = {.options = &r->report, .terminal = isatty(2) == 1};
@@ -190,12 +189,20 @@ static enum rc one_root(struct run *r, const struct place *root, bool first, enu
 	} else {
 		report_console(&out, &r->report);
 	}
-	const enum rc kept = keep_result(r, &out, &late);
+	const enum rc kept = keep_knowledge(r, &out, &late);
 	if (kept && kept != RC_END) {
 		say_failure(r, root->path, &late);
 		out.status = EXIT_FAILED;
 	}
-	if (write_json(r->opts, &out, first, &late)) {
+	late = (struct err){0};
+	if (((out.applied && out.applied->done) || (r->journalled && out.plan)) && report_keep(&out, &late)) {
+		say_failure(r, root->path, &late);
+		out.status = EXIT_FAILED;
+	}
+	if (r->journalled && out.store)
+		report_keep_run(&out, r->scratch);
+	late = (struct err){0};
+	if (write_json(r, &out, &late)) {
 		say_failure(r, r->opts->json, &late);
 		out.status = EXIT_FAILED;
 	}
@@ -216,11 +223,11 @@ static void say_span(const struct run *r, const struct place *root, const char *
 	report_message(&r->report, root->path, line);
 }
 
-static enum exit_status boot_root(struct run *r, const struct place *root, bool first, enum boot_mode mode)
+static enum exit_status boot_root(struct run *r, const struct place *root, enum boot_mode mode)
 {
 	const struct boot_options options = {.mode = mode,
 		.full = r->opts->full,
-		.inside = *r->sysroot != 0,
+		.inside = *r->sysroot || *r->opts->sysroot,
 		.remount = r->opts->remount};
 	struct boot b = {.root = -1, .own = -1};
 	const uint64_t began = os_clock_ns();
@@ -262,9 +269,9 @@ static enum exit_status boot_root(struct run *r, const struct place *root, bool 
 	report_message(&r->report, root->path, b.why);
 	r->repair = mode != BOOT_CHECK;
 	r->trust = b.verdict == BOOT_CHECK_CHANGED ? &b.journal : NULL;
-	rc = one_root(r, root, first, &status);
+	rc = one_root(r, root, &status);
 	r->trust = NULL;
-	if (rc && status != EXIT_INTERRUPTED && boot_give_up(&b, status, r->scratch, &e))
+	if ((rc && boot_give_up(&b, status, r->scratch, &e)) || (!rc && boot_done(&b, &e)))
 		say_failure(r, root->path, &e);
 	boot_end(&b);
 	return status;
@@ -285,12 +292,9 @@ static enum exit_status seal_root(struct run *r, const struct place *root)
 	enum rc rc = RC_OK;
 	char text[300];
 
-	for (unsigned waited = 0; waited <= LOCK_WAIT_MS && refusal == STORE_RUNNING && rc == RC_OK; waited += LOCK_STEP_MS) {
-		const struct arena mark = r->keep;
-		if (waited) {
-			r->keep = mark;
+	for (unsigned waited = 0; waited <= LOCK_WAIT_MS && refusal == STORE_RUNNING && rc == RC_OK && !stop; waited += LOCK_STEP_MS) {
+		if (waited)
 			os_sleep_ms(LOCK_STEP_MS);
-		}
 		rc = store_open(&st, root->path, r->sysroot, &r->keep, r->scratch, &refusal, &e);
 	}
 	if (rc == RC_OK && refusal == STORE_OPENED && !st.meta.present && !st.blob_count && !st.backend_count) {
@@ -374,15 +378,22 @@ static enum exit_status all_roots(struct run *r)
 	unsigned status = EXIT_CLEAN;
 
 	r->sysroot = *o->sysroot || o->root_count ? o->sysroot : system_being_started();
+	if (*r->sysroot) { /* one name for it, so that what lies inside can be told by its beginning */
+		char real[LIMIT_PATH_BYTES]; /* PATH_MAX, what realpath fills at most */
+		if (realpath(r->sysroot, real))
+			r->sysroot = arena_string(&r->keep, span_of_string(strcmp(real, "/") == 0 ? "" : real));
+		if (!r->sysroot)
+			return EXIT_FAILED;
+	}
 	if (o->verb == VERB_BOOT && boot_is_kdump()) {
 		report_message(&r->report, "containerd-fsck", "this is the crash kernel, nothing to do");
 		return EXIT_CLEAN;
 	}
-	if (o->verb == VERB_BOOT && boot_read_wish(&wish, &r->keep, &e)) {
+	if (by_itself && boot_read_wish(&wish, &r->keep, &e)) {
 		say_failure(r, "containerd-fsck", &e);
 		return EXIT_FAILED;
 	}
-	if (wish.unknown)
+	if (wish.unknown && o->verb == VERB_BOOT)
 		report_message(&r->report, wish.unknown, "on the kernel's command line means nothing to this program");
 	const bool told = o->root_count == 0 && wish.root_count;
 	const struct place *const places = find_places(r, told ? wish.roots : o->roots, told ? wish.root_count : o->root_count);
@@ -399,11 +410,11 @@ static enum exit_status all_roots(struct run *r)
 	for (size_t i = 0; places[i].path && !stop; i++) {
 		enum exit_status one = EXIT_FAILED;
 		if (o->verb == VERB_BOOT)
-			one = boot_root(r, &places[i], i == 0, wish.mode);
+			one = boot_root(r, &places[i], wish.mode);
 		else if (o->verb == VERB_SEAL)
 			one = seal_root(r, &places[i]);
 		else
-			(void)one_root(r, &places[i], i == 0, &one); /* told, and in the status */
+			(void)one_root(r, &places[i], &one); /* told, and in the status */
 		status = (unsigned)one > status ? (unsigned)one : status; /* the numbers grow with the weight */
 	}
 	return (enum exit_status)(stop ? EXIT_INTERRUPTED : status);

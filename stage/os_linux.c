@@ -710,7 +710,7 @@ static int top_of_mount(int dir)
 	return at;
 }
 
-enum rc os_remount(int dir, bool writable, struct err *e)
+enum rc os_remount(int dir, bool writable, bool *whole, struct err *e)
 {
 	char path[64];
 	struct statvfs vfs;
@@ -719,15 +719,23 @@ enum rc os_remount(int dir, bool writable, struct err *e)
 	if (refused() || fstatvfs(dir, &vfs))
 		return change_failed(e, "remount");
 	/* a remount sets all flags: the others stay as they are. The same bits, but for relatime. */
-	flags |= vfs.f_flag & (ST_NOSUID | ST_NODEV | ST_NOEXEC | ST_NOATIME | ST_NODIRATIME);
+	flags |= vfs.f_flag & (ST_NOSUID | ST_NODEV | ST_NOEXEC | ST_SYNCHRONOUS | ST_MANDLOCK | ST_NOATIME | ST_NODIRATIME);
 	flags |= vfs.f_flag & ST_RELATIME ? MS_RELATIME : 0;
 	auto_fd top = top_of_mount(dir);
 	if (top < 0)
 		return change_failed(e, "find the mount point");
 	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", top); /* fits */
-	/* the file system itself, then only this view of it: a bind mount has a read-only flag of its own */
-	if (mount(NULL, path, NULL, flags, NULL) && mount(NULL, path, NULL, flags | MS_BIND, NULL))
-		return change_failed(e, "make the file system %s", writable ? "writable" : "read-only again");
+	if (!writable) {
+		if (mount(NULL, path, NULL, flags | (*whole ? 0 : MS_BIND), NULL))
+			return change_failed(e, "make the file system read-only again");
+		return RC_OK;
+	}
+	*whole = false;
+	if (mount(NULL, path, NULL, flags | MS_BIND, NULL) == 0 && fstatvfs(dir, &vfs) == 0 && !(vfs.f_flag & ST_RDONLY))
+		return RC_OK;
+	*whole = true;
+	if (mount(NULL, path, NULL, flags, NULL))
+		return change_failed(e, "make the file system writable");
 	return RC_OK;
 }
 

@@ -25,8 +25,9 @@ CHECKED enum rc os_open_write(int dir, const char *name, int *fd, struct err *e)
 CHECKED enum rc os_write(int fd, uint64_t off, const void *buf, size_t n, struct err *e);
 CHECKED enum rc os_truncate(int fd, uint64_t size, struct err *e);
 CHECKED enum rc os_fsync(int fd, struct err *e);
-/* Makes the mount that dir is on writable, or read-only again. */
-CHECKED enum rc os_remount(int dir, bool writable, struct err *e);
+/* Makes the mount that dir is on writable: this view of the file system if that is enough, else the file system; *whole says
+ * which. With writable false it undoes what *whole says was done. */
+CHECKED enum rc os_remount(int dir, bool writable, bool *whole, struct err *e);
 /* Everything written so far on the file system of fd. */
 CHECKED enum rc os_syncfs(int fd, struct err *e);
 /* Replaces what is at new_name. */

@@ -113,7 +113,9 @@ static enum rc put_blob(struct sealer *w, size_t i, int dir)
 	bool doubt = !S_ISREG(st.st_mode);
 	if (w->check) {
 		const struct blob_state *const state = &w->check->survey->blobs[i];
-		doubt |= state->verdict != BLOB_IS_GOOD || record.stamp.size != b->size;
+		/* what was replaced since it was looked at is another file; one that was a download is where we put it */
+		doubt |= state->verdict != BLOB_IS_GOOD || record.stamp.size != b->size ||
+			 (b->ingest == STORE_NONE && (record.stamp.inode != b->inode || record.stamp.ctime_ns != b->ctime_ns));
 		record.document = state->document;
 	} else {
 		const struct journal_blob *const known = journal_find_blob(w->journal, &b->digest, &record.stamp);
@@ -150,9 +152,11 @@ static bool is_doubtful(const struct sealer *w, size_t i, bool *unverified)
 
 	if (!state)
 		return journal_doubts_snapshot(w->journal, w->st->backends[i].id);
+	const bool rebuilt = w->rebuilt[i] && !w->check->applied->failed[i];
 	*unverified = state->verdict == SNAPSHOT_IS_UNVERIFIED;
-	return !(state->verdict == SNAPSHOT_IS_WHOLE || *unverified ||
-		 (state->verdict == SNAPSHOT_IS_TORN && w->rebuilt[i] && !w->check->applied->failed[i]));
+	if (state->layer.count[DIFF_UNREADABLE] || (w->st->backends[i].interrupted && !rebuilt))
+		return true;
+	return !(state->verdict == SNAPSHOT_IS_WHOLE || *unverified || (state->verdict == SNAPSHOT_IS_TORN && rebuilt));
 }
 
 static enum rc put_snapshot(struct sealer *w, size_t i)
@@ -169,7 +173,9 @@ static enum rc put_snapshot(struct sealer *w, size_t i)
 	if (rc && rc != RC_END)
 		return rc;
 	record.stamp = (struct journal_stamp){.inode = st.st_ino, .ctime_ns = os_ctime_ns(&st)};
-	const bool doubt = is_doubtful(w, i, &record.unverified) || rc == RC_END || !S_ISDIR(st.st_mode);
+	const bool same = record.stamp.inode == b->dir_inode && record.stamp.ctime_ns == b->dir_ctime_ns;
+	const bool doubt = is_doubtful(w, i, &record.unverified) || rc == RC_END || !S_ISDIR(st.st_mode) ||
+			   (w->check && !w->rebuilt[i] && !same);
 	if (!w->check && !doubt) {
 		const struct journal_snapshot *const known = journal_find_snapshot(w->journal, b->id, b->key, &record.stamp);
 		record.unverified = known && known->unverified;
@@ -288,7 +294,8 @@ enum rc seal_stop(const struct store *st, struct seal_result *result, struct are
 	struct sealer w = {.st = st, .journal = &j, .out = &out, .result = result, .e = e};
 	if ((rc = put_inventory(&w)))
 		return rc;
-	result->clean = result->doubts == 0;
+	/* what a check left and no record of an object can say (a lost file, a download) is known by its status */
+	result->clean = result->doubts == 0 && j.status <= 1;
 	if (result->clean)
 		journal_put_clean(&out, st->boot_id);
 	else

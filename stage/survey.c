@@ -64,7 +64,8 @@ static bool out_of_time(const struct run *r)
 	return r->o->deadline_ns && os_clock_ns() >= r->o->deadline_ns;
 }
 
-static const char too_late[] = "the time allowed (--budget) was over";
+#define TOO_LATE "the time allowed (--budget) was over"
+static const char too_late[] = TOO_LATE;
 
 /* ---- findings ---- */
 
@@ -902,7 +903,7 @@ static enum rc pass_ingests(struct run *r)
 		}
 	const enum rc rc = run_pool(r, "reading downloads", job_ingest, order, count);
 	for (size_t i = 0; rc == RC_OK && i < count && out_of_time(r); i++) {
-		const struct err late = {.rc = RC_LIMIT, .text = "the time allowed (--budget) was over"};
+		const struct err late = {.rc = RC_LIMIT, .text = TOO_LATE};
 		if (r->s->ingests[order[i]].verdict != INGEST_IS_NOT_CHECKED)
 			continue;
 		r->s->out_of_time = true;
@@ -1286,9 +1287,24 @@ static enum rc pass_documents(struct run *r)
 			order[count++] = i;
 	const enum rc rc = run_pool(r, "reading manifests", job_document, order, count);
 	for (size_t i = 0; i < r->st->blob_count; i++)
-		if (r->s->blobs[i].trusted && r->s->blobs[i].verdict == BLOB_NOT_CHECKED)
-			r->s->blobs[i].verdict = BLOB_IS_GOOD;
+		if (r->s->blobs[i].trusted && !r->s->blobs[i].document && r->s->blobs[i].verdict == BLOB_NOT_CHECKED)
+			r->s->blobs[i].verdict = BLOB_IS_GOOD; /* a document that there was no time for is unchecked */
 	return rc ? rc : find_candidates(r);
+}
+
+static void give_up_snapshot(struct run *r, size_t i)
+{
+	const struct backend *const b = &r->st->backends[i];
+
+	r->s->out_of_time = true;
+	r->s->snapshots[i].verdict = SNAPSHOT_IS_UNREADABLE;
+	r->s->snapshots[i].proof = STORE_NONE;
+	emit(r, (struct finding){.problem = P_SNAPSHOT_UNCHECKED,
+			.subject = SUBJECT_BACKEND,
+			.index = i,
+			.ns = b->ns_name,
+			.name = snapshot_name(r->st, i),
+			.why = text_of(too_late)});
 }
 
 /* What was not looked at for want of time is unchecked: nothing is concluded from it. */
@@ -1300,16 +1316,8 @@ static void give_up_rest(struct run *r)
 			blob_unreadable(r, i, 0, too_late);
 	for (size_t i = 0; i < r->st->backend_count; i++) {
 		const struct backend *const b = &r->st->backends[i];
-		if (r->s->snapshots[i].verdict != SNAPSHOT_NOT_CHECKED || b->kind != SNAPSHOT_COMMITTED || b->snapshot == STORE_NONE)
-			continue;
-		r->s->snapshots[i].verdict = SNAPSHOT_IS_UNREADABLE;
-		r->s->snapshots[i].proof = STORE_NONE;
-		emit(r, (struct finding){.problem = P_SNAPSHOT_UNCHECKED,
-				.subject = SUBJECT_BACKEND,
-				.index = i,
-				.ns = b->ns_name,
-				.name = snapshot_name(r->st, i),
-				.why = text_of(too_late)});
+		if (r->s->snapshots[i].verdict == SNAPSHOT_NOT_CHECKED && b->kind == SNAPSHOT_COMMITTED && b->snapshot != STORE_NONE)
+			give_up_snapshot(r, i);
 	}
 }
 
@@ -1331,8 +1339,14 @@ static void pass_snapshots(struct run *r)
 		const enum snapshot_verdict v = r->s->snapshots[i].verdict;
 		r->s->snapshots_trusted += r->s->snapshots[i].trusted;
 		r->s->snapshots_checked += !r->s->snapshots[i].trusted && (v == SNAPSHOT_IS_WHOLE || v == SNAPSHOT_IS_TORN);
-		if (v == SNAPSHOT_NOT_CHECKED && b->kind == SNAPSHOT_COMMITTED && b->snapshot != STORE_NONE)
+		if (v != SNAPSHOT_NOT_CHECKED || b->kind != SNAPSHOT_COMMITTED || b->snapshot == STORE_NONE)
+			continue;
+		if (out_of_time(r))
+			give_up_snapshot(r, i);
+		else
 			judge_without_layer(r, i);
+		r->what = "counting files";
+		tell_progress(r);
 	}
 }
 

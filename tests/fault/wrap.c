@@ -113,8 +113,8 @@ WRAP(syncfs, fd, NULL, -1, "",
 	(int fd, struct err *e),
 	(fd, e))
 WRAP(remount, dir, NULL, -1, "",
-	(int dir, bool writable, struct err *e),
-	(dir, writable, e))
+	(int dir, bool writable, bool *whole, struct err *e),
+	(dir, writable, whole, e))
 WRAP(rename, dir, name, new_dir, new_name,
 	(int dir, const char *name, int new_dir, const char *new_name, struct err *e),
 	(dir, name, new_dir, new_name, e))
