@@ -6,7 +6,7 @@
 #   make unit lint fuzz      parts of it
 #   make demo                the report this tool was born from, with real containerd
 #   make qemu CASE=name      power cuts of a virtual machine; without CASE all that qemu/run can
-#   make crash POINTS=n      power cuts; healthy: false positives
+#   make crash POINTS=n      power cuts; healthy: false positives; bench: what a boot costs
 #   make size                the binary's size and its parts
 #   make install DESTDIR= PREFIX=/usr/local
 #   make install-systemd     install-dracut, install-initramfs-tools, install-mkinitcpio: what starts it at boot
@@ -228,6 +228,9 @@ crash: tests-need
 	@tests/crash POINTS=$(POINTS)
 healthy: tests-need
 	@tests/healthy
+bench: tests-need
+	@tests/install-build-deps test
+	@tests/bench
 qemu: tests-need
 	@qemu/run $(CASE)
 tests-need:
@@ -283,7 +286,7 @@ clean:
 	rm -rf $(addprefix $(BUILD)/,musl host fuzz unit tool fuzzer fuzz-found kernel containerd-fsck*)
 
 .SECONDARY:
-.PHONY: all install install-systemd install-dracut install-initramfs-tools install-mkinitcpio deb size test demo crash healthy tests-need check unit fuzz lint syntax-clang tidy clean
+.PHONY: all install install-systemd install-dracut install-initramfs-tools install-mkinitcpio deb size test demo crash healthy bench qemu tests-need check unit fuzz lint syntax-clang tidy clean
 
 # ---- the libraries' sources ----------------------------------------------------------------------------------------
 

@@ -13,16 +13,21 @@
 
 /* ---- the kernel's command line ---- */
 
+static bool is_blank(uint8_t c)
+{
+	return c == ' ' || c == '\t' || c == '\n';
+}
+
 /* The next word; double quotes keep blanks and vanish (Linux: lib/cmdline.c, next_arg). NULL: no memory, or no more. */
 static char *next_word(struct span *line, struct arena *a)
 {
-	while (line->left && memchr(" \t\n", *line->at, 3))
+	while (line->left && is_blank(*line->at))
 		(void)span_take(line, 1);
 	char *const word = line->left ? arena_get(a, line->left + 1) : NULL;
 	bool quoted = false;
 	size_t n = 0;
 
-	while (word && line->left && (quoted || !memchr(" \t\n", *line->at, 3))) {
+	while (word && line->left && (quoted || !is_blank(*line->at))) {
 		const uint8_t c = span_u8(line);
 		if (c == '"')
 			quoted = !quoted;

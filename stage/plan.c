@@ -257,10 +257,12 @@ static bool ingest_brings(const struct planner *w, const struct digest *d)
 /* A download of it was not looked at: it may be the good copy, and the next run knows. */
 static bool ingest_may_bring(const struct planner *w, const struct digest *d)
 {
-	for (size_t i = 0; w->s->out_of_time && i < w->st->ingest_count; i++)
-		if ((w->s->ingests[i].verdict == INGEST_IS_UNREADABLE || w->s->ingests[i].verdict == INGEST_IS_NOT_CHECKED) &&
-			w->st->ingests[i].expected_known && digest_equal(&w->st->ingests[i].expected, d))
+	for (size_t i = 0; w->s->out_of_time && i < w->st->ingest_count; i++) {
+		const enum ingest_verdict v = w->s->ingests[i].verdict;
+		if ((v == INGEST_IS_UNREADABLE || v == INGEST_IS_NOT_CHECKED) && w->st->ingests[i].expected_known &&
+			digest_equal(&w->st->ingests[i].expected, d))
 			return true;
+	}
 	return false;
 }
 
@@ -276,7 +278,8 @@ static void plan_blobs(struct planner *w)
 			add_action(w, ACTION_REMOVE_BLOB, i, w->o->keep || !st->blob_files[i].regular);
 	for (size_t i = 0; i < st->content_count; i++) {
 		const struct content *const c = &st->contents[i];
-		const bool bad = c->blob == STORE_NONE ? c->digest_known && !ingest_brings(w, &c->digest) && !ingest_may_bring(w, &c->digest)
+		const bool bad = c->blob == STORE_NONE ? c->digest_known && !ingest_brings(w, &c->digest) &&
+								 !ingest_may_bring(w, &c->digest)
 						       : w->s->blobs[c->blob].verdict == BLOB_IS_BAD && !w->rescued[c->blob];
 		if (bad) {
 			w->drop_content[i] = true;

@@ -660,10 +660,10 @@ void report_keep_run(const struct outcome *o, struct arena scratch)
 	char *const name = arena_printf(&scratch, "%s.json", o->root + strspn(o->root, "/"));
 	char *const temporary = name ? arena_printf(&scratch, "%s.tmp", name) : NULL;
 
-	for (char *at = temporary; at && *at; at++)
-		*at = *at == '/' ? '-' : *at;
-	for (char *at = name; at && *at; at++)
-		*at = *at == '/' ? '-' : *at;
+	for (char *at = temporary; at && (at = strchr(at, '/'));)
+		*at = '-';
+	for (char *at = name; at && (at = strchr(at, '/'));)
+		*at = '-';
 	if (!temporary || strlen(temporary) > LIMIT_NAME_BYTES || os_open_root("/run", &run, &ignored) ||
 		(os_mkdir(run, STORE_OWN_DIR, 0700, &ignored) == RC_IO && ignored.rc) ||
 		os_open_dir(run, STORE_OWN_DIR, &dir, &ignored))
