@@ -30,6 +30,9 @@ MODULES := base os_linux bolt bolt_edit oci tar path stream layer layer_dirs lay
 	problem journal identity store survey plan own apply seal boot report opts main
 # Where time goes; the rest is small rather than fast.
 HOT := base stream tar
+# The same of the libraries: what is not in their inner loops.
+SMALL := lib/decompress/zstd_decompress lib/decompress/zstd_ddict lib/common/entropy_common lib/common/error_private \
+	lib/common/zstd_common inftrees inflate zutil
 
 # Debian's orig tarballs, those of Debian 12 and, where it differs, of Debian 13: SHA-256. Only the files named are built.
 PIN_zlib    := 71feb7947e3c00ef125f83b79a4e529bde31171e5babe48b391f06758d1ab0a1 \
@@ -90,7 +93,7 @@ $(BUILD)/$1/stage/%.o: stage/%.c Makefile $(SOURCES_DONE)
 $(call library_objects,$1): $(BUILD)/$1/%.o: $(SOURCES_DONE) Makefile
 	@mkdir -p $$(@D)
 	$$(call said,$1 $$*.c)
-	$(Q)$2 $(LIB_FLAGS) $3 -c -o $$@ $(SOURCES)/$$*.c
+	$(Q)$2 $(LIB_FLAGS) $3 $$(if $$(filter $(addprefix %/,$(SMALL)),$$*),$4) -c -o $$@ $(SOURCES)/$$*.c
 -include $$(patsubst %,$(BUILD)/$1/stage/%.d,$(MODULES))
 endef
 $(eval $(call variant,musl,$(MUSL_CC),$(MUSL_CFLAGS),-Os))

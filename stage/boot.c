@@ -314,8 +314,10 @@ static enum rc note_empty(struct boot *b, struct arena scratch, struct err *e)
 	size_t count = 0;
 	enum rc rc;
 
-	if ((rc = os_list(b->root, &scratch, &names, &count, e)) || count || os_is_read_only(b->root))
+	if ((rc = os_list(b->root, &scratch, &names, &count, e)) || os_is_read_only(b->root))
 		return rc;
+	if (count > 1 || (count == 1 && strcmp(names[0].name, STORE_OWN_DIR) != 0))
+		return RC_OK;
 	if ((rc = os_boot_id(boot_id, e)))
 		return rc == RC_END ? RC_OK : rc;
 	if ((rc = identity_read(&identity, b->root, scratch, e)) || (rc = own_open_dir(b->root, STORE_OWN_DIR, &b->own, e)))
@@ -330,16 +332,18 @@ static enum rc begin(struct boot *b, const char *path, const struct boot_options
 	struct err *e)
 {
 	struct journal_identity identity;
-	auto_fd lock = -1, meta = -1;
+	auto_fd lock = -1;
 	char boot_id[37] = "";
 	enum rc rc = os_open_root(path, &b->root, e);
 
 	if (rc == RC_OK) {
-		const enum rc own = os_open_dir(b->root, STORE_OWN_DIR, &b->own, e);
-		const enum rc store = own == RC_OK ? RC_OK : os_open_dir(b->root, STORE_META_DIR, &meta, e);
-		if (own == RC_IO || store == RC_IO)
+		static const char *const parts[] = {STORE_META_DIR, STORE_CONTENT_DIR, STORE_OVERLAY_DIR};
+		struct stat st = {0};
+		if (os_open_dir(b->root, STORE_OWN_DIR, &b->own, e) == RC_IO)
 			return RC_IO;
-		rc = own == RC_END && store == RC_END ? RC_END : RC_OK;
+		rc = RC_END;
+		for (size_t i = 0; rc == RC_END && i < sizeof(parts) / sizeof(parts[0]); i++)
+			rc = os_stat(b->root, parts[i], &st, e);
 	}
 	if (rc == RC_END) {
 		b->verdict = BOOT_NOTHING;

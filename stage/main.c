@@ -72,6 +72,23 @@ static const struct journal *order_of(struct run *r, const struct store *st)
 	return j;
 }
 
+/* A repair by hand: the marker, if there is one, is used up before the first change, and until the repair has ended nothing is
+ * sealed. A cut leaves a check that began. */
+static enum rc note_repair(struct run *r, const struct store *st, struct err *e)
+{
+	struct arena scratch = r->scratch;
+	struct journal j = {0};
+	auto_fd own = -1;
+	struct err ignored = {0};
+
+	if (r->journalled || os_open_dir(st->dir, STORE_OWN_DIR, &own, &ignored))
+		return RC_OK; /* boot has done it, or there is no journal */
+	const enum rc rc = journal_read(&j, own, &scratch, e);
+	if (rc || !j.present)
+		return rc;
+	return journal_append_boot(&j, own, *st->boot_id ? st->boot_id : "-", JOURNAL_CHECKED, 0, scratch, e);
+}
+
 /* Open, look, decide, touch; what each came to is in *out for the report, whatever happens. */
 static enum rc run_root(struct run *r, struct outcome *out, struct store *st, struct survey *s, struct plan *p,
 	struct apply_result *applied, struct progress_state *progress, struct err *e)
@@ -103,6 +120,8 @@ static enum rc run_root(struct run *r, struct outcome *out, struct store *st, st
 	out->plan = p;
 	if (!r->repair || s->halted || s->interrupted)
 		return RC_OK;
+	if (p->action_count && (rc = note_repair(r, st, e)))
+		return rc;
 	out->applied = applied;
 	return apply_plan(p, st, s, &touching, &r->keep, applied, e);
 }
@@ -297,7 +316,10 @@ static enum exit_status seal_root(struct run *r, const struct place *root)
 			os_sleep_ms(LOCK_STEP_MS);
 		rc = store_open(&st, root->path, r->sysroot, &r->keep, r->scratch, &refusal, &e);
 	}
-	if (rc == RC_OK && refusal == STORE_OPENED && !st.meta.present && !st.blob_count && !st.backend_count) {
+	const bool none = refusal == STORE_NOT_THERE || refusal == STORE_NOT_A_ROOT ||
+			  (refusal == STORE_OPENED && !st.meta.present && !st.blob_count && !st.backend_count);
+	const bool opened = rc == RC_OK && refusal == STORE_OPENED;
+	if (rc == RC_OK && none) {
 		say_span(r, root, "no store yet, nothing to seal", began);
 		status = EXIT_CLEAN;
 	} else if (rc == RC_OK && refusal != STORE_OPENED) {
@@ -314,7 +336,7 @@ static enum exit_status seal_root(struct run *r, const struct place *root)
 		report_message(&r->report, root->path, text);
 		status = EXIT_LEFT;
 	}
-	if (rc == RC_OK && refusal == STORE_OPENED)
+	if (opened)
 		store_close(&st);
 	return status;
 }
@@ -352,11 +374,13 @@ static struct place *find_places(struct run *r, const char *const *given, size_t
 		char path[LIMIT_PATH_BYTES];
 		const char *const named = given_count ? given[i] : well_known[i] + strlen(r->sysroot);
 		places[kept] = (struct place){named, named};
-		/* what cannot be resolved is opened, and then told why not */
-		if (*r->sysroot && os_resolve_in(r->sysroot, named, path, &e) == RC_OK)
+		/* what is not there inside must not be found outside, where a link could lead */
+		if (*r->sysroot && os_resolve_in(r->sysroot, named, path, &e) == RC_OK) {
 			places[kept].path = arena_string(&r->keep, span_of_string(path));
-		else if (*r->sysroot)
-			places[kept].path = arena_printf(&r->keep, "%s%s%s", r->sysroot, *named == '/' ? "" : "/", named);
+		} else if (*r->sysroot) {
+			report_message(&r->report, named, "is not there in the system below --sysroot");
+			continue;
+		}
 		if (!places[kept].path)
 			return NULL;
 		bool twice = false; /* two names of one root, as a link makes them */

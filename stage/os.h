@@ -82,7 +82,8 @@ CHECKED enum rc os_xattr_get(
 /* Change time; for equality only. */
 static inline int64_t os_ctime_ns(const struct stat *st)
 {
-	return (int64_t)st->st_ctim.tv_sec * 1000000000 + st->st_ctim.tv_nsec;
+	/* a broken inode may have any time: it wraps */
+	return (int64_t)((uint64_t)st->st_ctim.tv_sec * 1000000000u + (uint64_t)st->st_ctim.tv_nsec);
 }
 
 /* What tells the file system of dir from others, as text without blanks: ext4 and btrfs have an id of their own in statfs

@@ -455,9 +455,11 @@ enum rc os_resolve_in(const char *sysroot, const char *path, char *out, struct e
 	const int why = errno;
 	(void)close(top); /* nothing was written */
 	if (fd < 0) {
-		if (why == ENOSYS) { /* before Linux 5.6: links are taken as they are */
-			(void)snprintf(out, LIMIT_PATH_BYTES, "%s%s%s", sysroot, *path == '/' ? "" : "/", path);
-			return RC_OK;
+		if (why == ENOSYS) { /* before Linux 5.6: what a link leads out of sysroot is not there */
+			char whole[2 * LIMIT_PATH_BYTES];
+			(void)snprintf(whole, sizeof(whole), "%s%s%s", sysroot, *path == '/' ? "" : "/", path);
+			const size_t n = strlen(sysroot);
+			return realpath(whole, out) && strncmp(out, sysroot, n) == 0 && out[n] == '/' ? RC_OK : RC_END;
 		}
 		errno = why;
 		return why == ENOENT || why == ENOTDIR ? RC_END : fail(e, RC_IO, "open %s in %s", path, sysroot);

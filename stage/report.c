@@ -267,8 +267,9 @@ static void notify(struct progress_state *s, const struct progress *p, uint64_t 
 	if (now - s->notified_ns < NOTIFY_PAUSE_NS)
 		return;
 	/* more time is asked for only while there is progress */
-	const bool moved = s->what != p->what || s->notified_bytes != p->done_bytes || !s->notified_ns;
+	const bool moved = s->notified_what != p->what || s->notified_bytes != p->done_bytes || !s->notified_ns;
 	s->notified_ns = now;
+	s->notified_what = p->what;
 	s->notified_bytes = p->done_bytes;
 	(void)snprintf(text, sizeof(text), "STATUS=%s: %s of %s\n%s", p->what, size_text(p->done_bytes).text,
 		size_text(p->total_bytes > p->done_bytes ? p->total_bytes : p->done_bytes).text,

@@ -54,7 +54,7 @@ enum exit_status report_status(const struct outcome *o, bool repair);
 struct progress_state {
 	const struct report_options *options;
 	uint64_t began_ns, last_ns, notified_ns, notified_bytes;
-	const char *what;
+	const char *what, *notified_what;
 	bool shown, terminal;
 };
 /* For survey_options.progress and apply_options.progress; self is a struct progress_state. */

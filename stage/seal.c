@@ -288,7 +288,7 @@ enum rc seal_stop(const struct store *st, struct seal_result *result, struct are
 				    : "the check of this boot was skipped, or did not end: the next boot makes it";
 		return RC_OK;
 	}
-	if ((rc = sync_all(st, scratch, e)) || (rc = copy_databases(st, own, scratch, e)))
+	if ((rc = sync_all(st, scratch, e)))
 		return rc;
 	journal_begin(&out, &identity, &scratch);
 	struct sealer w = {.st = st, .journal = &j, .out = &out, .result = result, .e = e};
@@ -300,7 +300,12 @@ enum rc seal_stop(const struct store *st, struct seal_result *result, struct are
 		journal_put_clean(&out, st->boot_id);
 	else
 		result->why = "some objects are damaged or could not be checked: the next boot looks at them again";
-	return journal_commit(&out, own, e);
+	if ((rc = journal_commit(&out, own, e)))
+		return rc;
+	struct err ignored = {0}; /* the marker is worth more than the copies */
+	if (copy_databases(st, own, scratch, &ignored))
+		result->why = result->clean ? NULL : result->why;
+	return RC_OK;
 }
 
 enum rc seal_checked(const struct store *st, const struct seal_check *c, struct arena scratch, struct err *e)

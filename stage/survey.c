@@ -1269,8 +1269,9 @@ static void trust(struct run *r)
 		const struct journal_snapshot *const known = journal_find_snapshot(r->o->trust, b->id, b->key, &stamp);
 		if (!known)
 			continue;
+		/* one that there was nothing to compare with is compared if there is something now */
 		r->s->snapshots[i].trusted = true;
-		r->s->snapshots[i].verdict = known->unverified ? SNAPSHOT_IS_UNVERIFIED : SNAPSHOT_IS_WHOLE;
+		r->s->snapshots[i].verdict = known->unverified ? SNAPSHOT_NOT_CHECKED : SNAPSHOT_IS_WHOLE;
 	}
 }
 
@@ -1316,7 +1317,8 @@ static void give_up_rest(struct run *r)
 			blob_unreadable(r, i, 0, too_late);
 	for (size_t i = 0; i < r->st->backend_count; i++) {
 		const struct backend *const b = &r->st->backends[i];
-		if (r->s->snapshots[i].verdict == SNAPSHOT_NOT_CHECKED && b->kind == SNAPSHOT_COMMITTED && b->snapshot != STORE_NONE)
+		if (r->s->snapshots[i].verdict == SNAPSHOT_NOT_CHECKED && !r->s->snapshots[i].trusted &&
+			b->kind == SNAPSHOT_COMMITTED && b->snapshot != STORE_NONE)
 			give_up_snapshot(r, i);
 	}
 }
@@ -1336,6 +1338,8 @@ static void pass_snapshots(struct run *r)
 {
 	for (size_t i = 0; i < r->st->backend_count; i++) {
 		const struct backend *const b = &r->st->backends[i];
+		if (r->s->snapshots[i].trusted && r->s->snapshots[i].verdict == SNAPSHOT_NOT_CHECKED)
+			r->s->snapshots[i].verdict = SNAPSHOT_IS_UNVERIFIED; /* still nothing */
 		const enum snapshot_verdict v = r->s->snapshots[i].verdict;
 		r->s->snapshots_trusted += r->s->snapshots[i].trusted;
 		r->s->snapshots_checked += !r->s->snapshots[i].trusted && (v == SNAPSHOT_IS_WHOLE || v == SNAPSHOT_IS_TORN);
