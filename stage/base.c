@@ -262,6 +262,20 @@ struct span arena_copy(struct arena *a, struct span s)
 	return span_of(at, s.left);
 }
 
+void *arena_push(struct arena *a, void **array, size_t *count, size_t size)
+{
+	if ((*count & (*count - 1)) == 0) { /* full at every power of two */
+		const size_t cap = *count ? *count * 2 : 1;
+		void *const bigger = arena_array(a, cap, size);
+		if (!bigger)
+			return NULL;
+		if (*count)
+			memcpy(bigger, *array, *count * size);
+		*array = bigger;
+	}
+	return (uint8_t *)*array + (*count)++ * size;
+}
+
 char *arena_string(struct arena *a, struct span s)
 {
 	char *const at = arena_get(a, s.left + 1);

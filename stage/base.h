@@ -99,6 +99,9 @@ void *arena_get(struct arena *a, size_t n);
 void *arena_array(struct arena *a, size_t n, size_t size);
 /* Grows the arena's LAST allocation in place from old_n to new_n bytes, or copies it to the end. */
 void *arena_grow(struct arena *a, void *last, size_t old_n, size_t new_n);
+/* Appends a zeroed element of size bytes to an array of this arena that grows by doubling: it moves when it is full. NULL: no
+ * memory. */
+void *arena_push(struct arena *a, void **array, size_t *count, size_t size);
 /* Copies with a NUL after the last byte; a NULL result is RC_NOMEM. */
 char *arena_string(struct arena *a, struct span s);
 struct span arena_copy(struct arena *a, struct span s);

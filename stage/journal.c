@@ -121,21 +121,7 @@ static size_t quote(char *out, size_t cap, struct span raw)
 
 /* ---- reading ---- */
 
-/* Appends a zeroed element; the array moves when it is full. */
-static void *push(struct arena *a, void **array, size_t *count, size_t size)
-{
-	if ((*count & (*count - 1)) == 0) { /* full at every power of two */
-		const size_t cap = *count ? *count * 2 : 1;
-		void *const bigger = arena_array(a, cap, size);
-		if (!bigger)
-			return NULL;
-		if (*count)
-			memcpy(bigger, *array, *count * size);
-		*array = bigger;
-	}
-	return (uint8_t *)*array + (*count)++ * size;
-}
-#define PUSH(a, j, array, count) push(a, (void **)&(j)->array, &(j)->count, sizeof(*(j)->array))
+#define PUSH(a, j, array, count) arena_push(a, (void **)&(j)->array, &(j)->count, sizeof(*(j)->array))
 
 static bool take_stamp(const struct span *fields, struct journal_stamp *s)
 {

@@ -27,24 +27,7 @@ struct loader {
 	struct err *e;
 };
 
-/* Appends a zeroed element; the array moves when it is full. */
-static void *push(struct arena *a, void **array, size_t *count, size_t size)
-{
-	if ((*count & (*count - 1)) == 0) { /* full at every power of two */
-		const size_t cap = *count ? *count * 2 : 1;
-		void *const bigger = arena_array(a, cap, size);
-		if (!bigger)
-			return NULL;
-		if (*count)
-			memcpy(bigger, *array, *count * size);
-		*array = bigger;
-	}
-	void *const at = (uint8_t *)*array + *count * size;
-	(*count)++;
-	return at;
-}
-
-#define PUSH(st, array, count) push((st)->keep, (void **)&(st)->array, &(st)->count, sizeof(*(st)->array))
+#define PUSH(st, array, count) arena_push((st)->keep, (void **)&(st)->array, &(st)->count, sizeof(*(st)->array))
 
 static enum rc no_memory(struct err *e)
 {
@@ -121,7 +104,7 @@ static enum rc add_label(struct loader *l, const struct bolt_item *item, void *c
 
 	if (item->is_bucket)
 		return RC_OK;
-	struct label *const label = push(l->st->keep, (void **)&labels->at, &labels->count, sizeof(*labels->at));
+	struct label *const label = arena_push(l->st->keep, (void **)&labels->at, &labels->count, sizeof(*labels->at));
 	if (!label)
 		return no_memory(l->e);
 	label->key = arena_copy(l->st->keep, item->key);
@@ -292,7 +275,7 @@ static enum rc add_leased_snapshot(struct loader *l, const struct bolt_item *ite
 {
 	struct lease *const lease = context;
 	struct span *const key =
-		push(l->st->keep, (void **)&lease->snapshots, &lease->snapshot_count, sizeof(*lease->snapshots));
+		arena_push(l->st->keep, (void **)&lease->snapshots, &lease->snapshot_count, sizeof(*lease->snapshots));
 
 	if (!key)
 		return no_memory(l->e);
