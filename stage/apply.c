@@ -148,6 +148,18 @@ static enum rc empty_staging(struct applier *w, bool intents)
 	return RC_OK;
 }
 
+/* The place that a rebuild made in aside/ for what is in its way. RC_END: something is in it. */
+static enum rc remove_unused_place(int aside, const char *name, struct err *e)
+{
+	const enum rc rc = os_rmdir(aside, name, e);
+
+	if (rc == RC_IO && (e->sys_errno == ENOTEMPTY || e->sys_errno == EEXIST)) {
+		*e = (struct err){0};
+		return RC_END;
+	}
+	return rc == RC_END ? RC_OK : rc;
+}
+
 /* Places that a rebuild made in aside/ and had no use for, before it was cut off. */
 static enum rc sweep_aside(struct applier *w)
 {
@@ -160,10 +172,13 @@ static enum rc sweep_aside(struct applier *w)
 	if (rc == RC_OK)
 		rc = os_list(aside, &scratch, &names, &count, w->e);
 	for (size_t i = 0; rc == RC_OK && i < count; i++) {
-		struct err used = {0};
-		if (strncmp(names[i].name, "snapshot-", 9) == 0 && os_rmdir(aside, names[i].name, &used) == RC_IO &&
-			used.sys_errno != ENOTEMPTY && used.sys_errno != EEXIST && used.sys_errno != ENOTDIR)
-			return fail(w->e, RC_IO, "%s", used.text);
+		struct stat st = {0};
+		if (strncmp(names[i].name, "snapshot-", 9) != 0)
+			continue;
+		if (!(rc = os_stat(aside, names[i].name, &st, w->e)) && S_ISDIR(st.st_mode))
+			rc = remove_unused_place(aside, names[i].name, w->e);
+		if (rc == RC_END)
+			rc = RC_OK;
 	}
 	return rc == RC_END || rc == RC_CORRUPT ? RC_OK : rc;
 }
@@ -562,13 +577,11 @@ static enum rc rebuild_snapshot(struct applier *w, size_t backend)
 		return rc;
 	if ((rc = empty_staging(w, false)))
 		return rc;
-	/* nothing was in the way: the place for it goes again */
-	struct err full = {0};
-	if (os_rmdir(w->aside, aside, &full) == RC_IO) {
-		os_close(&snapshot_aside);
-		if ((rc = set_aside(w, w->aside, aside, aside)))
-			return rc;
-	}
+	os_close(&snapshot_aside);
+	if ((rc = remove_unused_place(w->aside, aside, w->e)) == RC_END)
+		rc = set_aside(w, w->aside, aside, aside);
+	if (rc)
+		return rc;
 	struct arena check = *w->keep;
 	if ((rc = verify_rebuilt(w, backend, check)))
 		return rc;

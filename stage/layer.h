@@ -117,6 +117,7 @@ struct layer_target {
 	int snapshot;             /* snapshots/<id>, borrowed; holds fs and maybe work */
 	uint64_t recorded_inodes; /* of metadata.db; 0: not known */
 	bool ignore_owners;       /* mapping labels on the snapshot */
+	bool half_repaired;       /* a repair of it was cut off: see DIFF_METADATA */
 };
 #define LAYER_TARGETS_MAX 8 /* snapshots compared in one pass over a blob */
 
@@ -129,7 +130,7 @@ enum layer_difference_kind {
 	DIFF_TYPE,         /* another kind of file */
 	DIFF_SYMLINK,      /* other target */
 	DIFF_DEVICE,       /* other device number */
-	DIFF_METADATA,     /* mode, owner or capability, beside other damage of the same inode */
+	DIFF_METADATA,     /* capability; mode, owner, time or attribute where something else of the snapshot is damaged */
 	DIFF_WHITEOUT,     /* a deletion marker is not there: a deleted file reappears */
 	DIFF_OPAQUE,       /* as before, for a whole directory */
 	DIFF_LINK,         /* names of one hard-link group are different files and contents differ */

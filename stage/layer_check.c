@@ -991,6 +991,7 @@ struct judge {
 	bool walk_complete;
 	uint64_t whiteouts_missing, opaques_missing, other_missing;
 	bool systematic, whiteouts_unwritten, entries_lost, opaque_is_damage;
+	bool torn; /* something is damaged, or a repair of it was cut off: see half_made_bits */
 	struct inodes numbers;
 
 	struct extra {
@@ -1394,6 +1395,21 @@ static unsigned all_bits(const struct judge *j, uint32_t node)
 	return own | of_inode;
 }
 
+/* Bits that alone are a note, but where other things are lost tell of an entry that was being made when the file system last
+ * committed (btrfs, in the middle of an extraction): its name is durable, its owner, attributes and times are not. */
+static unsigned half_made_bits(const struct judge *j, uint32_t node)
+{
+	unsigned bits = BIT_ATTRIBUTES;
+
+	if (j->systematic || !layer_is_explicit(j->c->layer, node))
+		return 0;
+	if (layer_kind(j->c->layer, node) != NODE_DIR)
+		bits |= BIT_TIME; /* those of directories are set anyway, and nobody is told */
+	if (j->v->xattrs_found)
+		bits |= BIT_XATTR; /* else the file system may keep none */
+	return bits;
+}
+
 /* Those bits that are damage, all things considered. */
 static unsigned damage_bits(const struct judge *j, uint32_t node)
 {
@@ -1417,6 +1433,8 @@ static unsigned damage_bits(const struct judge *j, uint32_t node)
 		damage |= BIT_OPAQUE;
 	if (kind == NODE_WHITEOUT && j->whiteouts_unwritten)
 		damage &= ~(unsigned)BIT_MISSING;
+	if (j->torn)
+		damage |= half_made_bits(j, node);
 	return bits & damage;
 }
 
@@ -1435,6 +1453,7 @@ static void count_missing(struct judge *j)
 	}
 }
 
+/* Times of directories count for nothing: containerd sets them last, and a cut takes all of them. */
 static void count_systematic(struct judge *j)
 {
 	uint64_t odd = 0;
@@ -1442,8 +1461,9 @@ static void count_systematic(struct judge *j)
 	for (uint32_t i = 0; i < j->nodes; i++) {
 		if (!alive(j, i) || !layer_is_explicit(j->c->layer, i))
 			continue;
+		const unsigned time = layer_kind(j->c->layer, i) == NODE_DIR ? 0 : BIT_TIME;
 		j->verdict.entries++;
-		odd += (all_bits(j, i) & (BIT_ATTRIBUTES | BIT_TIME)) != 0;
+		odd += (all_bits(j, i) & (BIT_ATTRIBUTES | time)) != 0;
 	}
 	j->systematic = odd * 2 > j->verdict.entries;
 	if (j->systematic)
@@ -1479,12 +1499,12 @@ static enum rc settle_damage(struct judge *j, struct arena *keep, struct err *e)
 {
 	bool any = false;
 
-	for (uint32_t i = 0; i < j->nodes; i++) {
-		if (!alive(j, i) || !damage_bits(j, i))
-			continue;
-		any = true;
-		j->marks[inode_of(j, i)] |= MARK_DAMAGED;
-	}
+	for (uint32_t i = 0; i < j->nodes && !any; i++)
+		any = alive(j, i) && damage_bits(j, i);
+	j->torn = any || j->v->target.half_repaired;
+	for (uint32_t i = 0; i < j->nodes; i++)
+		if (alive(j, i) && damage_bits(j, i))
+			j->marks[inode_of(j, i)] |= MARK_DAMAGED;
 	for (uint32_t i = 0; any && j->verdict.unverified == VERIFIED && i < j->nodes; i++)
 		if (j->marks[i] & MARK_BEHIND)
 			j->marks[i] |= MARK_DAMAGED;
@@ -1547,7 +1567,7 @@ static void tell_damage(struct judge *j, uint32_t node, const char *path)
 		enum layer_difference_kind kind;
 	} kinds[] = {{BIT_TYPE, DIFF_TYPE}, {BIT_EMPTY, DIFF_EMPTY}, {BIT_SHORT, DIFF_SHORT}, {BIT_ZEROED, DIFF_ZEROED},
 		{BIT_CONTENT, DIFF_CONTENT}, {BIT_SYMLINK, DIFF_SYMLINK}, {BIT_DEVICE, DIFF_DEVICE}, {BIT_LINK, DIFF_LINK},
-		{BIT_OPAQUE, DIFF_OPAQUE}, {BIT_CAPABILITY, DIFF_METADATA}};
+		{BIT_OPAQUE, DIFF_OPAQUE}, {BITS_METADATA & ~BIT_TIME, DIFF_METADATA}};
 	const unsigned bits = damage_bits(j, node);
 	const bool whiteout = layer_kind(j->c->layer, node) == NODE_WHITEOUT;
 	unsigned told = 0;
@@ -1564,8 +1584,7 @@ static void tell_damage(struct judge *j, uint32_t node, const char *path)
 		tell_one(j, kinds[i].kind, node, path, sizes ? size_on_disk(j, node) : 0, r ? r->want : 0);
 		told |= kinds[i].bit;
 	}
-	if (told & ~(unsigned)BIT_CAPABILITY && !(told & BIT_CAPABILITY) && !j->systematic &&
-		j->verdict.unverified == VERIFIED && all_bits(j, node) & BIT_ATTRIBUTES)
+	if (bits && !told) /* BIT_TIME alone */
 		tell_one(j, DIFF_METADATA, node, path, 0, 0);
 }
 

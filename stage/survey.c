@@ -534,6 +534,7 @@ static void open_targets(const struct run *r, const struct group *g, struct open
 			continue;
 		t->at[t->count] = (struct layer_target){.snapshot = fd,
 			.recorded_inodes = b->inodes,
+			.half_repaired = b->interrupted,
 			.ignore_owners = labels_get(&b->labels, "containerd.io/snapshot/uidmapping") ||
 					 labels_get(&b->labels, "containerd.io/snapshot/gidmapping")};
 		t->backends[t->count] = backend;
