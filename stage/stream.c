@@ -14,14 +14,16 @@
 #include <zstd.h>
 #include <zstd_errors.h>
 
+#include "sha256.h"
+
 /* ---- digests ---- */
 
 static const struct digest_form {
 	const char *name;
 	size_t bytes;
-	const br_hash_class *hash;
+	const br_hash_class *hash; /* NULL: as sha256_best says */
 } forms[DIGEST_KINDS] = {
-	[DIGEST_SHA256] = {"sha256", 32, &br_sha256_vtable},
+	[DIGEST_SHA256] = {"sha256", 32, NULL},
 	[DIGEST_SHA384] = {"sha384", 48, &br_sha384_vtable},
 	[DIGEST_SHA512] = {"sha512", 64, &br_sha512_vtable},
 };
@@ -111,19 +113,27 @@ _Static_assert(_Alignof(br_sha512_context) <= 8, "and lies right");
 
 void hash_begin(struct hash *h, enum digest_kind kind)
 {
+	const br_hash_class *const class = forms[kind].hash ? forms[kind].hash : sha256_best();
+
 	h->kind = kind;
-	forms[kind].hash->init((const br_hash_class **)(void *)h->state);
+	class->init((const br_hash_class **)(void *)h->state);
+}
+
+/* A context begins with its class. */
+static const br_hash_class *class_of(const struct hash *h)
+{
+	return *(const br_hash_class *const *)(const void *)h->state;
 }
 
 void hash_add(struct hash *h, const void *at, size_t n)
 {
-	forms[h->kind].hash->update((const br_hash_class **)(void *)h->state, at, n);
+	class_of(h)->update((const br_hash_class **)(void *)h->state, at, n);
 }
 
 void hash_end(const struct hash *h, struct digest *d)
 {
 	*d = (struct digest){.kind = h->kind};
-	forms[h->kind].hash->out((const br_hash_class *const *)(const void *)h->state, d->bytes);
+	class_of(h)->out((const br_hash_class *const *)(const void *)h->state, d->bytes);
 }
 
 /* ---- streams ---- */

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT */
+/* Instructions: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2: SHA256RNDS2, SHA256MSG1, SHA256MSG2;
+ * the processor tells of them in CPUID leaf 7, EBX bit 29. */
+#include "sha256.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+#define BLOCK 64u
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#include <immintrin.h>
+
+#define WITH_SHA __attribute__((target("sha,sse4.1,ssse3")))
+
+static bool can_sha(void)
+{
+	unsigned a = 0, b = 0, c = 0, d = 0;
+
+	if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_SSE4_1) || !(c & bit_SSSE3))
+		return false;
+	return __get_cpuid_count(7, 0, &a, &b, &c, &d) && b & bit_SHA;
+}
+
+static const uint32_t constants[64] = {0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4,
+	0xab1c5ed5, 0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174, 0xe49b69c1,
+	0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da, 0x983e5152, 0xa831c66d, 0xb00327c8,
+	0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967, 0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354,
+	0x766a0abb, 0x81c2c92e, 0x92722c85, 0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585,
+	0x106aa070, 0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3, 0x748f82ee,
+	0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
+
+WITH_SHA static inline __m128i load(const void *at)
+{
+	return _mm_loadu_si128((const __m128i *)at);
+}
+
+/* The state as the instructions want it: one register holds A B E F, the other C D G H, the first named on top. */
+WITH_SHA static void digest_blocks(uint32_t state[8], const uint8_t *at, size_t blocks)
+{
+	const __m128i swap = _mm_set_epi64x(0x0c0d0e0f08090a0b, 0x0405060700010203);
+	const __m128i abcd = _mm_shuffle_epi32(load(state), 0xb1), efgh = _mm_shuffle_epi32(load(state + 4), 0x1b);
+	__m128i abef = _mm_alignr_epi8(abcd, efgh, 8), cdgh = _mm_blend_epi16(efgh, abcd, 0xf0);
+
+	for (; blocks; blocks--, at += BLOCK) {
+		const __m128i abef_before = abef, cdgh_before = cdgh;
+		__m128i w[4];
+		for (unsigned i = 0; i < 4; i++)
+			w[i] = _mm_shuffle_epi8(load(at + 16u * i), swap);
+#pragma GCC unroll 16
+		for (unsigned i = 0; i < 16; i++) { /* four rounds each */
+			const __m128i sum = _mm_add_epi32(w[i % 4], load(constants + 4u * i));
+			cdgh = _mm_sha256rnds2_epu32(cdgh, abef, sum);
+			abef = _mm_sha256rnds2_epu32(abef, cdgh, _mm_shuffle_epi32(sum, 0x0e));
+			if (i >= 12)
+				continue;
+			const __m128i last = w[(i + 3) % 4], seventh = _mm_alignr_epi8(last, w[(i + 2) % 4], 4);
+			const __m128i half = _mm_add_epi32(_mm_sha256msg1_epu32(w[i % 4], w[(i + 1) % 4]), seventh);
+			w[i % 4] = _mm_sha256msg2_epu32(half, last);
+		}
+		abef = _mm_add_epi32(abef, abef_before);
+		cdgh = _mm_add_epi32(cdgh, cdgh_before);
+	}
+	const __m128i feba = _mm_shuffle_epi32(abef, 0x1b), dchg = _mm_shuffle_epi32(cdgh, 0xb1);
+	_mm_storeu_si128((__m128i *)(void *)state, _mm_blend_epi16(feba, dchg, 0xf0));
+	_mm_storeu_si128((__m128i *)(void *)(state + 4), _mm_alignr_epi8(dchg, feba, 8));
+}
+
+static const br_hash_class with_instructions;
+#define HAVE_INSTRUCTIONS 1
+#define INSTRUCTIONS "x86 sha"
+#endif
+
+#ifdef HAVE_INSTRUCTIONS
+
+static void begin(const br_hash_class **of)
+{
+	br_sha256_context *const c = (br_sha256_context *)(void *)of;
+
+	br_sha256_init(c);
+	c->vtable = &with_instructions;
+}
+
+static void add(const br_hash_class **of, const void *data, size_t n)
+{
+	br_sha256_context *const c = (br_sha256_context *)(void *)of;
+	const size_t held = (size_t)(c->count % BLOCK);
+	const uint8_t *at = data;
+
+	c->count += n;
+	if (held) {
+		const size_t some = n < BLOCK - held ? n : BLOCK - held;
+		if (some)
+			memcpy(c->buf + held, at, some);
+		at += some;
+		n -= some;
+		if (held + some < BLOCK)
+			return;
+		digest_blocks(c->val, c->buf, 1);
+	}
+	if (n >= BLOCK) {
+		digest_blocks(c->val, at, n / BLOCK);
+		at += n - n % BLOCK;
+		n %= BLOCK;
+	}
+	if (n)
+		memcpy(c->buf, at, n);
+}
+
+static void put_be32(uint8_t *at, uint32_t value)
+{
+	for (unsigned i = 0; i < 4; i++)
+		at[i] = (uint8_t)(value >> (24 - 8 * i));
+}
+
+static void end(const br_hash_class *const *of, void *out)
+{
+	const br_sha256_context *const c = (const br_sha256_context *)(const void *)of;
+	const size_t held = (size_t)(c->count % BLOCK), padded = held < BLOCK - 8 ? BLOCK : 2 * BLOCK;
+	uint8_t tail[2 * BLOCK] = {0};
+	uint32_t state[8];
+
+	memcpy(state, c->val, sizeof(state));
+	memcpy(tail, c->buf, held);
+	tail[held] = 0x80;
+	put_be32(tail + padded - 8, (uint32_t)(c->count >> 29)); /* bits */
+	put_be32(tail + padded - 4, (uint32_t)(c->count << 3));
+	digest_blocks(state, tail, padded / BLOCK);
+	for (unsigned i = 0; i < 8; i++)
+		put_be32((uint8_t *)out + 4 * i, state[i]);
+}
+
+static uint64_t get_state(const br_hash_class *const *of, void *out)
+{
+	return br_sha256_state((const br_sha256_context *)(const void *)of, out);
+}
+
+static void set_state(const br_hash_class **of, const void *state, uint64_t count)
+{
+	br_sha256_set_state((br_sha256_context *)(void *)of, state, count);
+}
+
+static const br_hash_class with_instructions = {sizeof(br_sha256_context),
+	BR_HASHDESC_ID(br_sha256_ID) | BR_HASHDESC_OUT(32) | BR_HASHDESC_STATE(32) | BR_HASHDESC_LBLEN(6) |
+		BR_HASHDESC_MD_PADDING | BR_HASHDESC_MD_PADDING_BE,
+	begin, add, end, get_state, set_state};
+
+#endif
+
+size_t sha256_backends(struct sha256_backend *out, size_t cap)
+{
+	size_t n = 0;
+
+	if (n++ < cap)
+		out[n - 1] = (struct sha256_backend){"bearssl", &br_sha256_vtable};
+#ifdef HAVE_INSTRUCTIONS
+	if (can_sha() && n++ < cap)
+		out[n - 1] = (struct sha256_backend){INSTRUCTIONS, &with_instructions};
+#endif
+	return n;
+}
+
+const br_hash_class *sha256_best(void)
+{
+	static _Atomic(const br_hash_class *) best; /* asked once: in a virtual machine CPUID costs microseconds */
+	const br_hash_class *found = atomic_load_explicit(&best, memory_order_relaxed);
+
+	if (!found) {
+		struct sha256_backend all[2];
+		found = all[sha256_backends(all, 2) - 1].hash;
+		atomic_store_explicit(&best, found, memory_order_relaxed);
+	}
+	return found;
+}
