@@ -81,6 +81,7 @@ enum rc boot_parse_wish(struct boot_wish *w, struct span line, struct arena *a, 
 	if (line.left)
 		return fail(e, RC_NOMEM, "no memory for the kernel's command line");
 	w->mode = ours_given ? ours : common == BOOT_SKIP || repair ? common : BOOT_CHECK;
+	w->force = w->mode == BOOT_FORCE || (!ours_given && common == BOOT_FORCE);
 	return RC_OK;
 }
 
@@ -243,14 +244,14 @@ static enum rc lock_store(int root, int *lock, struct err *e)
 	return rc ? rc : os_lock(*lock, e);
 }
 
-static void decide(struct boot *b, const struct boot_options *o, bool forced, const char *boot_id,
-	const struct journal_identity *identity)
+static void decide(struct boot *b, const struct boot_options *o, const char *boot_id, const struct journal_identity *identity)
 {
 	const struct journal *const j = &b->journal;
 	const bool ours = j->present && journal_same_store(&j->identity, identity);
 	const bool same = ours && journal_same_databases(&j->identity, identity);
 	const bool again = ours && *boot_id && strcmp(j->boot_id, boot_id) == 0;
 	b->status = 0;
+	b->forced = o->full || o->force || b->flag || (ours && j->mode == JOURNAL_FORCED && !j->done);
 	/* of earlier boots */
 	const unsigned attempts = !ours ? 0 : j->unfinished - (again && !j->done && j->unfinished);
 
@@ -258,7 +259,7 @@ static void decide(struct boot *b, const struct boot_options *o, bool forced, co
 		b->verdict = BOOT_HANDLED;
 		b->status = j->status == 1 ? 0 : j->status;
 		b->why = "was looked at in this boot already";
-	} else if (ours && j->clean && same && !forced) {
+	} else if (ours && j->clean && same && !b->forced) {
 		b->verdict = BOOT_IS_CLEAN;
 		b->why = "the last stop was clean, nothing to do";
 	} else if (attempts >= BOOT_ATTEMPTS_MAX && !o->full) {
@@ -269,7 +270,7 @@ static void decide(struct boot *b, const struct boot_options *o, bool forced, co
 	} else if (o->mode == BOOT_SKIP) {
 		b->verdict = BOOT_SKIPPED;
 		b->why = "the kernel's command line says to skip the check; the next boot makes it";
-	} else if (forced) {
+	} else if (b->forced) {
 		b->verdict = BOOT_CHECK_ALL;
 		b->why = "checking everything, as told";
 	} else if (!ours || went_back(&j->identity, identity)) {
@@ -284,23 +285,25 @@ static void decide(struct boot *b, const struct boot_options *o, bool forced, co
 	}
 }
 
-/* The record that a boot began; it uses the marker up. */
+/* The record that a boot began; it uses the marker up. RC_END: see journal_give_way. */
 static enum rc note(struct boot *b, const char *boot_id, const struct journal_identity *identity, struct arena scratch,
 	struct err *e)
 {
 	const enum journal_mode mode = b->verdict == BOOT_IS_CLEAN				       ? JOURNAL_CLEAN
 				       : b->verdict == BOOT_SKIPPED || b->verdict == BOOT_STEP_ASIDE ? JOURNAL_SKIPPED
+				       : b->forced						       ? JOURNAL_FORCED
 												       : JOURNAL_CHECKED;
 	struct journal_writer out;
 	enum rc rc;
 
-	if (b->journal.present && journal_same_store(&b->journal.identity, identity))
-		return journal_append_boot(&b->journal, b->own, boot_id, mode, b->status, scratch, e);
-	if ((rc = own_open_dir(b->root, STORE_OWN_DIR, &b->own, e)))
-		return rc;
-	journal_begin(&out, identity, &scratch);
-	journal_put_boot(&out, boot_id, mode, b->status);
-	return journal_commit(&out, b->own, e);
+	if (b->journal.present && journal_same_store(&b->journal.identity, identity)) {
+		rc = journal_append_boot(&b->journal, b->own, boot_id, mode, b->status, scratch, e);
+	} else if (!(rc = own_open_dir(b->root, STORE_OWN_DIR, &b->own, e))) {
+		journal_begin(&out, identity, &scratch);
+		journal_put_boot(&out, boot_id, mode, b->status);
+		rc = journal_commit(&out, b->own, e);
+	}
+	return journal_give_way(rc, b->own, e);
 }
 
 /* An empty root: all that this session puts into it is new, and seal may vouch for it. Should the true root be mounted over it
@@ -364,16 +367,15 @@ static enum rc begin(struct boot *b, const char *path, const struct boot_options
 	struct err ignored = {0};
 	struct stat flag = {0};
 	b->flag = b->own >= 0 && os_stat(b->own, FORCE_FILE, &flag, &ignored) == RC_OK && S_ISREG(flag.st_mode);
-	const bool forced = o->full || b->flag || o->mode == BOOT_FORCE;
 	/* a clean boot looks at no more than this */
 	rc = b->own < 0 ? RC_END : journal_read_marker(&b->journal, b->own, scratch, e);
 	if (rc == RC_OK)
-		decide(b, o, forced, boot_id, &identity);
+		decide(b, o, boot_id, &identity);
 	if (rc && rc != RC_END)
 		return rc;
 	if ((rc == RC_END || b->verdict != BOOT_IS_CLEAN) && b->own >= 0 && (rc = journal_read(&b->journal, b->own, keep, e)))
 		return rc;
-	decide(b, o, forced, boot_id, &identity);
+	decide(b, o, boot_id, &identity);
 	if (b->verdict == BOOT_HANDLED)
 		return RC_OK;
 	if (locked == RC_END) {
@@ -396,7 +398,9 @@ static enum rc begin(struct boot *b, const char *path, const struct boot_options
 			return rc;
 		b->remounted = true;
 	}
-	return note(b, *boot_id ? boot_id : "-", &identity, scratch, e);
+	rc = note(b, *boot_id ? boot_id : "-", &identity, scratch, e);
+	b->unnoted = rc == RC_END;
+	return rc == RC_END ? RC_OK : rc;
 }
 
 enum rc boot_begin(struct boot *out, const char *path, const struct boot_options *o, struct arena *keep, struct arena scratch,
@@ -418,7 +422,10 @@ enum rc boot_give_up(struct boot *b, unsigned status, struct arena scratch, stru
 	struct journal j = {0};
 	const enum rc rc = b->own < 0 ? RC_END : journal_read(&j, b->own, &scratch, e);
 
-	return rc || !j.present ? rc : journal_append_done(&j, b->own, status, scratch, e);
+	if (rc || !j.present)
+		return rc == RC_END ? RC_OK : rc;
+	const enum rc told = journal_give_way(journal_append_done(&j, b->own, status, scratch, e), b->own, e);
+	return told == RC_END ? RC_OK : told;
 }
 
 enum rc boot_done(struct boot *b, struct err *e)

@@ -15,6 +15,7 @@ enum boot_mode { BOOT_AUTO, BOOT_CHECK, BOOT_FORCE, BOOT_SKIP };
  * fsck.repair= as systemd-fsck(8) reads them. The last of each counts. */
 struct boot_wish {
 	enum boot_mode mode;
+	bool force; /* BOOT_FORCE, or BOOT_CHECK of everything: fsck.mode=force with fsck.repair=no */
 	const char *roots[BOOT_ROOTS_MAX + 1]; /* NULL-terminated */
 	size_t root_count;
 	const char *unknown; /* a value that means nothing, as "name=value"; NULL: none */
@@ -51,11 +52,14 @@ struct boot {
 	int root, own;    /* descriptors; -1 if there is none */
 	bool remounted, whole; /* writable for us: boot_end makes it read-only again */
 	bool flag;        /* the flag file asks for a full check */
+	bool forced;      /* that, or somebody else does */
+	bool unnoted;     /* the file system is full: the journal is gone instead, and the next boot checks everything */
 };
 
 struct boot_options {
 	enum boot_mode mode;
-	bool full;    /* --full: as BOOT_FORCE, and in a boot that was handled already as well */
+	bool force;   /* the kernel's command line asks for a full check */
+	bool full;    /* --full: the same, and in a boot that was handled already as well */
 	bool inside;  /* --sysroot: a directory without a store may be a shadow, and nothing is made in it */
 	bool remount; /* --remount: a read-only file system is made writable if there is something to do */
 };

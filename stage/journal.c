@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "journal.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -140,7 +141,7 @@ static bool text_fits(struct span s, char *out, size_t cap)
 /* "blob <digest> <size> <inode> <ctime> document|data", and "doubt-blob" the same */
 static enum rc take_blob(struct journal *j, const struct line *l, bool doubt, struct arena *a)
 {
-	struct journal_blob *const b = doubt ? PUSH(a, j, blob_doubts, blob_doubt_count) : PUSH(a, j, blobs, blob_count);
+	struct journal_blob *const b = doubt ? PUSH(a, j, blob_doubts, blob_doubt_count) : &j->blobs[j->blob_count++];
 
 	if (!b)
 		return RC_NOMEM;
@@ -154,7 +155,7 @@ static enum rc take_blob(struct journal *j, const struct line *l, bool doubt, st
 static enum rc take_snapshot(struct journal *j, const struct line *l, bool doubt, struct arena *a)
 {
 	struct journal_snapshot *const s =
-		doubt ? PUSH(a, j, snapshot_doubts, snapshot_doubt_count) : PUSH(a, j, snapshots, snapshot_count);
+		doubt ? PUSH(a, j, snapshot_doubts, snapshot_doubt_count) : &j->snapshots[j->snapshot_count++];
 
 	if (!s)
 		return RC_NOMEM;
@@ -189,7 +190,8 @@ static enum rc take_database(struct journal *j, const struct line *l)
 }
 
 static const char *const mode_names[JOURNAL_MODES] = {
-	[JOURNAL_NOT_BEGUN] = "-", [JOURNAL_CLEAN] = "clean", [JOURNAL_CHECKED] = "check", [JOURNAL_SKIPPED] = "skip"};
+	[JOURNAL_NOT_BEGUN] = "-", [JOURNAL_CLEAN] = "clean", [JOURNAL_CHECKED] = "check", [JOURNAL_FORCED] = "force",
+	[JOURNAL_SKIPPED] = "skip"};
 
 static enum rc take_boot(struct journal *j, const struct line *l)
 {
@@ -304,10 +306,34 @@ static void sort_if_needed(void *array, size_t count, size_t size, int (*compare
 		}
 }
 
+/* Room for all objects at once: arrays that grow leave what they grew out of behind. */
+static bool make_room(struct journal *j, struct span text, struct arena *a)
+{
+	size_t blobs = 0, snapshots = 0;
+
+	while (text.left) {
+		const uint8_t *const end = memchr(text.at, '\n', text.left);
+		struct span line = span_sub(&text, end ? (size_t)(end - text.at) : text.left);
+		const uint8_t *const blank = line.left ? memchr(line.at, ' ', line.left) : NULL;
+		if (end)
+			(void)span_take(&text, 1);
+		if (!blank)
+			continue;
+		(void)span_take(&line, (size_t)(blank - line.at) + 1);
+		blobs += span_starts(line, "blob ");
+		snapshots += span_starts(line, "snapshot ");
+	}
+	j->blobs = arena_array(a, blobs, sizeof(*j->blobs));
+	j->snapshots = arena_array(a, snapshots, sizeof(*j->snapshots));
+	return j->blobs && j->snapshots;
+}
+
 static enum rc parse(struct journal *j, struct span text, struct arena *a)
 {
 	struct span rest = text;
 
+	if (!make_room(j, text, a))
+		return RC_NOMEM;
 	while (rest.left) {
 		const struct span here = rest;
 		const uint8_t *const end = memchr(rest.at, '\n', rest.left);
@@ -539,7 +565,7 @@ static void put(struct journal_writer *w, const char *format, ...)
 void journal_put_boot(struct journal_writer *w, const char *boot_id, enum journal_mode mode, unsigned status)
 {
 	put(w, "boot %s %s", boot_id, mode_names[mode]);
-	if (mode != JOURNAL_CHECKED)
+	if (mode != JOURNAL_CHECKED && mode != JOURNAL_FORCED)
 		journal_put_done(w, status);
 }
 
@@ -584,6 +610,16 @@ enum rc journal_append_done(struct journal *j, int own, unsigned status, struct 
 
 	journal_put_done(&w, status);
 	return append(j, own, &w, e);
+}
+
+enum rc journal_give_way(enum rc rc, int own, struct err *e)
+{
+	if (rc != RC_IO || (e->sys_errno != ENOSPC && e->sys_errno != EDQUOT))
+		return rc;
+	*e = (struct err){0};
+	if (own >= 0 && (((rc = os_unlink(own, JOURNAL_NAME, e)) && rc != RC_END) || (rc = os_fsync(own, e))))
+		return rc;
+	return RC_END;
 }
 
 void journal_begin(struct journal_writer *w, const struct journal_identity *id, struct arena *a)

@@ -64,6 +64,7 @@ enum journal_mode {
 	JOURNAL_NOT_BEGUN,
 	JOURNAL_CLEAN,   /* the marker was good: nothing was looked at */
 	JOURNAL_CHECKED, /* looked at, and perhaps repaired: all that was doubtful then is in doubts */
+	JOURNAL_FORCED,  /* the same of all there is, as told: should it be cut off, the next boot looks at all as well */
 	JOURNAL_SKIPPED, /* told not to look */
 	JOURNAL_MODES
 };
@@ -108,11 +109,15 @@ bool journal_doubts_snapshot(const struct journal *j, uint64_t id);
 
 /* ---- writing ---- */
 
-/* A boot begins: durable when this returns, and the marker, if there was one, is used up. With a mode other than
- * JOURNAL_CHECKED it ends as well, with this status. */
+/* A boot begins: durable when this returns, and the marker, if there was one, is used up. With a mode that looks at nothing it
+ * ends as well, with this status. */
 CHECKED enum rc journal_append_boot(struct journal *j, int own, const char *boot_id, enum journal_mode mode, unsigned status,
 	struct arena scratch, struct err *e);
 CHECKED enum rc journal_append_done(struct journal *j, int own, unsigned status, struct arena scratch, struct err *e);
+/* For what the functions of a boot's records came to: where there was no room, the journal goes, durably, and it is RC_END. That
+ * uses a marker up as well, and a full file system is no reason to leave a store unchecked; the next boot checks everything.
+ * own: -1 if there is no such directory. */
+CHECKED enum rc journal_give_way(enum rc rc, int own, struct err *e);
 
 /* A new journal, built in memory. What has too long a name to be listed is left out: nobody vouches for it. */
 struct journal_writer {

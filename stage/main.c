@@ -86,7 +86,9 @@ static enum rc note_repair(struct run *r, const struct store *st, struct err *e)
 	const enum rc rc = journal_read(&j, own, &scratch, e);
 	if (rc || !j.present)
 		return rc;
-	return journal_append_boot(&j, own, *st->boot_id ? st->boot_id : "-", JOURNAL_CHECKED, 0, scratch, e);
+	const enum rc noted = journal_give_way(
+		journal_append_boot(&j, own, *st->boot_id ? st->boot_id : "-", JOURNAL_CHECKED, 0, scratch, e), own, e);
+	return noted == RC_END ? RC_OK : noted;
 }
 
 /* Open, look, decide, touch; what each came to is in *out for the report, whatever happens. */
@@ -242,9 +244,10 @@ static void say_span(const struct run *r, const struct place *root, const char *
 	report_message(&r->report, root->path, line);
 }
 
-static enum exit_status boot_root(struct run *r, const struct place *root, enum boot_mode mode)
+static enum exit_status boot_root(struct run *r, const struct place *root, const struct boot_wish *wish)
 {
-	const struct boot_options options = {.mode = mode,
+	const struct boot_options options = {.mode = wish->mode,
+		.force = wish->force,
 		.full = r->opts->full,
 		.inside = *r->sysroot || *r->opts->sysroot,
 		.remount = r->opts->remount};
@@ -266,6 +269,8 @@ static enum exit_status boot_root(struct run *r, const struct place *root, enum 
 		say_failure(r, root->path, &e);
 		return EXIT_FAILED;
 	}
+	if (b.unnoted)
+		report_message(&r->report, root->path, "the file system is full: this boot cannot be noted, the next one checks everything");
 	switch (b.verdict) {
 	case BOOT_CHECK_CHANGED:
 	case BOOT_CHECK_ALL:
@@ -286,7 +291,7 @@ static enum exit_status boot_root(struct run *r, const struct place *root, enum 
 		return (enum exit_status)b.status;
 	}
 	report_message(&r->report, root->path, b.why);
-	r->repair = mode != BOOT_CHECK;
+	r->repair = wish->mode != BOOT_CHECK;
 	r->trust = b.verdict == BOOT_CHECK_CHANGED ? &b.journal : NULL;
 	rc = one_root(r, root, &status);
 	r->trust = NULL;
@@ -434,7 +439,7 @@ static enum exit_status all_roots(struct run *r)
 	for (size_t i = 0; places[i].path && !stop; i++) {
 		enum exit_status one = EXIT_FAILED;
 		if (o->verb == VERB_BOOT)
-			one = boot_root(r, &places[i], wish.mode);
+			one = boot_root(r, &places[i], &wish);
 		else if (o->verb == VERB_SEAL)
 			one = seal_root(r, &places[i]);
 		else

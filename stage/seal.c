@@ -341,5 +341,5 @@ enum rc seal_checked(const struct store *st, const struct seal_check *c, struct 
 	/* a second repair in one boot finds nothing left to do, and changes nothing */
 	const bool again = c->only_update && j.done && strcmp(j.boot_id, st->boot_id) == 0 && j.status <= 1 && c->status <= 1;
 	journal_put_done(&out, again ? j.status : c->status);
-	return journal_commit(&out, own, e);
+	return journal_give_way(journal_commit(&out, own, e), own, e);
 }

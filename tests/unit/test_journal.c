@@ -234,6 +234,8 @@ static void the_kernels_command_line(void)
 	CHECK(wish("xcontainerd.fsck=skip containerd.fscks=skip").mode == BOOT_AUTO);
 	CHECK(wish("fsck.mode=force").mode == BOOT_FORCE && wish("fsck.mode=skip fsck.repair=no").mode == BOOT_SKIP);
 	CHECK(wish("fsck.repair=no").mode == BOOT_CHECK && wish("fsck.mode=force fsck.repair=no").mode == BOOT_CHECK);
+	CHECK(wish("fsck.mode=force").force && wish("fsck.mode=force fsck.repair=no").force && wish("containerd.fsck=force").force);
+	CHECK(!wish("fsck.mode=force containerd.fsck=check").force && !wish("fsck.repair=no").force);
 	CHECK(wish("fsck.repair=no containerd.fsck=auto").mode == BOOT_AUTO);
 	CHECK(wish("fsck.mode=check").mode == BOOT_AUTO && wish("fsck.mode=check").unknown);
 	CHECK(strcmp(wish("containerd.fsck=maybe").unknown, "containerd.fsck=maybe") == 0);
