@@ -270,7 +270,8 @@ static enum exit_status boot_root(struct run *r, const struct place *root, const
 		return EXIT_FAILED;
 	}
 	if (b.unnoted)
-		report_message(&r->report, root->path, "the file system is full: this boot cannot be noted, the next one checks everything");
+		report_message(&r->report, root->path,
+			"the file system is full: this boot cannot be noted, the next one checks everything");
 	switch (b.verdict) {
 	case BOOT_CHECK_CHANGED:
 	case BOOT_CHECK_ALL:
