@@ -730,6 +730,10 @@ static struct image_eval eval_image(struct planner *w, size_t ns, const struct d
 		}
 	}
 	best.damaged |= damaged;
+	if (unreadable && best.verdict == IMAGE_NEEDS_PULL) { /* the one that could not be read may be the one that matters */
+		best.verdict = IMAGE_IS_UNVERIFIED;
+		best.why = "a manifest of it could not be read";
+	}
 	return best;
 }
 

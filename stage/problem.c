@@ -5,7 +5,7 @@
 #include <string.h>
 
 const struct problem problems[P_COUNT] = {
-#define PROBLEM(id, code, harm, message, meaning) {code, HARM_##harm, #id, message, meaning},
+#define PROBLEM(id, code, harm, message, meaning) {code, HARM_##harm, #id, message},
 #include "problem.def"
 #undef PROBLEM
 };

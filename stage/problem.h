@@ -17,7 +17,7 @@ enum problem_id {
 struct problem {
 	unsigned code;
 	enum harm harm;
-	const char *id, *message, *meaning;
+	const char *id, *message; /* the meaning is the manual's */
 };
 extern const struct problem problems[P_COUNT];
 const char *harm_name(enum harm h);

@@ -84,17 +84,15 @@ struct sealer {
 static bool begins_as_document(const struct store *st, size_t blob)
 {
 	auto_fd fd = -1;
-	uint8_t head[64];
-	size_t got = 0, skip = 0;
+	uint8_t head[STORE_HEAD_BYTES];
+	size_t got = 0;
 	struct err ignored = {0};
 
 	if (st->blob_files[blob].size > LIMIT_JSON_BYTES)
 		return false;
 	if (store_open_blob(st, blob, &fd, &ignored) || os_read(fd, 0, head, sizeof(head), &got, &ignored))
 		return true; /* for all we know */
-	while (skip < got && strchr(" \t\r\n", head[skip]))
-		skip++;
-	return skip < got && head[skip] == '{';
+	return store_may_be_document(span_of(head, got));
 }
 
 static enum rc put_blob(struct sealer *w, size_t i, int dir)

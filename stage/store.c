@@ -1516,6 +1516,13 @@ const char *store_blob_path(const struct digest *d, struct arena *a)
 	return arena_printf(a, STORE_CONTENT_DIR "/blobs/%s/%s", digest_name(d->kind), strchr(text, ':') + 1);
 }
 
+bool store_may_be_document(struct span head)
+{
+	while (head.left && (*head.at == ' ' || *head.at == '\t' || *head.at == '\r' || *head.at == '\n'))
+		(void)span_take(&head, 1);
+	return head.left && *head.at == '{';
+}
+
 enum rc store_open_blob(const struct store *st, size_t blob, int *fd, struct err *e)
 {
 	const struct blob *const b = &st->blob_files[blob];

@@ -255,6 +255,9 @@ bool lease_is_stale(const struct store *st, const struct lease *l);
 /* Our own lease's id. */
 #define STORE_OWN_LEASE "containerd-fsck"
 
+/* Whether these first bytes of a blob are those of JSON: an index, manifest or config, or what may be one. */
+#define STORE_HEAD_BYTES 64
+bool store_may_be_document(struct span head);
 /* "io.containerd.content.v1.content/blobs/sha256/<hex>", in the arena. */
 const char *store_blob_path(const struct digest *d, struct arena *a);
 /* Opens a blob's bytes, wherever they are now. RC_END: not there; RC_CORRUPT: no regular file. */

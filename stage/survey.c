@@ -294,8 +294,8 @@ static void job_document(struct run *r, struct worker *w, size_t index)
 	struct err e = {0};
 	struct digest d;
 	struct hash h;
-	uint8_t head[64];
-	size_t got = 0, skip = 0;
+	uint8_t head[STORE_HEAD_BYTES];
+	size_t got = 0;
 
 	state->document = false;
 	if (!b->regular || b->size > LIMIT_JSON_BYTES)
@@ -307,9 +307,7 @@ static void job_document(struct run *r, struct worker *w, size_t index)
 			blob_unreadable(r, index, e.sys_errno, e.text);
 		return;
 	}
-	while (skip < got && strchr(" \t\r\n", head[skip]))
-		skip++;
-	state->document = skip < got && head[skip] == '{';
+	state->document = store_may_be_document(span_of(head, got));
 	if (!state->document)
 		return;
 	const struct arena mark = *w->keep;
