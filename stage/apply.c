@@ -395,6 +395,21 @@ static enum rc finish_ingest(struct applier *w, size_t index)
 	return os_fsync(dir, w->e);
 }
 
+/* containerd goes on at the end of the data. A cut leaves it longer, and the next run does this again. */
+static enum rc cut_ingest(struct applier *w, size_t index)
+{
+	const char *const name = (const char *)w->st->ingests[index].name.at;
+	auto_fd dir = -1, data = -1;
+	enum rc rc = os_open_dir(w->st->ingest_dir, name, &dir, w->e);
+
+	if (rc == RC_OK)
+		rc = os_open_write(dir, "data", &data, w->e);
+	if (rc)
+		return rc == RC_END || rc == RC_CORRUPT ? fail(w->e, RC_IO, "ingest/%s changed", name) : rc;
+	rc = os_truncate(data, w->s->ingests[index].settled_bytes, w->e);
+	return rc ? rc : os_fsync(data, w->e);
+}
+
 static enum rc remove_ingest(struct applier *w, size_t index)
 {
 	struct stat st = {0};
@@ -731,6 +746,8 @@ static enum rc carry_out(struct applier *w, const struct action *a)
 		return write_database(w, &w->st->meta, "meta.db", &w->meta);
 	case ACTION_EDIT_OVERLAY:
 		return write_database(w, &w->st->overlay, "metadata.db", &w->overlay);
+	case ACTION_CUT_INGEST:
+		return cut_ingest(w, a->index);
 	case ACTION_REMOVE_INGEST:
 		return remove_ingest(w, a->index);
 	case ACTION_ASIDE_SNAPSHOT:
@@ -754,6 +771,7 @@ static const char *phrase(enum action_kind k)
 	case ACTION_EDIT_OVERLAY:
 		return "changing databases";
 	case ACTION_REMOVE_BLOB:
+	case ACTION_CUT_INGEST:
 	case ACTION_FINISH_INGEST:
 		return "mending content";
 	case ACTION_CLEAN_STAGING:

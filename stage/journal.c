@@ -172,7 +172,10 @@ static enum rc take_ingest(struct journal *j, const struct line *l, struct arena
 
 	if (!in)
 		return RC_NOMEM;
-	return l->count == 5 && unquote(l->fields[1], a, &in->name) && take_stamp(l->fields + 2, &in->stamp) ? RC_OK : RC_CORRUPT;
+	return l->count == 4 && unquote(l->fields[1], a, &in->name) && number_of(l->fields[2], &in->size) &&
+			       number_of(l->fields[3], &in->sum)
+		       ? RC_OK
+		       : RC_CORRUPT;
 }
 
 static enum rc take_database(struct journal *j, const struct line *l)
@@ -368,11 +371,14 @@ static enum rc parse(struct journal *j, struct span text, struct arena *a)
 /* bytes; the marker, and what stands in front of the first object */
 #define MARKER_MAX_BYTES 256
 
-static enum rc sum_of(int fd, uint64_t end, uint8_t *piece, char text[CHECKSUM_DIGITS + 1], struct err *e)
+enum rc journal_sum(int fd, uint64_t end, uint64_t *out, struct arena scratch, struct err *e)
 {
+	uint8_t *const piece = arena_get(&scratch, PIECE_BYTES);
 	struct wide_sum sum;
 	size_t got = 0;
 
+	if (!piece)
+		return fail(e, RC_NOMEM, "no memory for a sum");
 	wide_sum_begin(&sum);
 	for (uint64_t at = 0; at < end; at += got) {
 		const size_t n = (size_t)min_u64(PIECE_BYTES, end - at);
@@ -383,7 +389,7 @@ static enum rc sum_of(int fd, uint64_t end, uint8_t *piece, char text[CHECKSUM_D
 			return RC_END;
 		wide_sum_add(&sum, piece, n);
 	}
-	(void)snprintf(text, CHECKSUM_DIGITS + 1, "%016llx", (unsigned long long)wide_sum_end(&sum)); /* fits */
+	*out = wide_sum_end(&sum);
 	return RC_OK;
 }
 
@@ -411,7 +417,8 @@ enum rc journal_read_marker(struct journal *out, int own, struct arena scratch, 
 {
 	struct journal j = {.present = true, .clean = true};
 	uint8_t *const piece = arena_get(&scratch, PIECE_BYTES);
-	char sum[CHECKSUM_DIGITS + 1];
+	char sum_text[CHECKSUM_DIGITS + 1];
+	uint64_t sum = 0;
 	struct stat st = {0};
 	struct line l = {0};
 	auto_fd fd = -1;
@@ -436,7 +443,10 @@ enum rc journal_read_marker(struct journal *out, int own, struct arena scratch, 
 	memcpy(marker, piece + begin, length);
 	if (!parse_line(span_of(marker, length), &l) || l.count != 6 || !span_is(l.fields[0], "clean"))
 		return RC_END;
-	if (sum_of(fd, from + begin, piece, sum, &why) || !span_is(l.fields[5], sum) ||
+	if (journal_sum(fd, from + begin, &sum, scratch, &why))
+		return RC_END;
+	(void)snprintf(sum_text, sizeof(sum_text), "%016llx", (unsigned long long)sum); /* fits */
+	if (!span_is(l.fields[5], sum_text) ||
 		os_read(fd, 0, piece, (size_t)min_u64(PIECE_BYTES, from + begin), &got, &why) ||
 		!parse_header(&j, span_of(piece, got), &scratch))
 		return RC_END;
@@ -525,6 +535,14 @@ bool journal_doubts_snapshot(const struct journal *j, uint64_t id)
 
 	return j->snapshot_doubt_count &&
 	       bsearch(&key, j->snapshot_doubts, j->snapshot_doubt_count, sizeof(key), compare_snapshot);
+}
+
+const struct journal_ingest *journal_find_ingest(const struct journal *j, struct span name)
+{
+	for (size_t i = j->ingest_count; i-- > 0;)
+		if (span_equal(j->ingests[i].name, name))
+			return &j->ingests[i];
+	return NULL;
 }
 
 /* ---- writing ---- */
@@ -667,8 +685,7 @@ void journal_put_ingest(struct journal_writer *w, const struct journal_ingest *i
 
 	(void)quote(name, sizeof(name), in->name); /* fits */
 	w->ingest_count++;
-	put(w, "ingest %s %llu %llu %lld", name, (unsigned long long)in->stamp.size, (unsigned long long)in->stamp.inode,
-		(long long)in->stamp.ctime_ns);
+	put(w, "ingest %s %llu %llu", name, (unsigned long long)in->size, (unsigned long long)in->sum);
 }
 
 void journal_put_clean(struct journal_writer *w, const char *boot_id)

@@ -54,9 +54,11 @@ struct journal_snapshot {
 	struct journal_stamp stamp; /* of snapshots/<id> */
 	bool unverified; /* durable, but there was nothing to compare it with */
 };
+/* The first size bytes of a download were durable, and this is their wide_sum: containerd starts some over in the same file, so
+ * that neither its inode nor its size would tell whether they still are. */
 struct journal_ingest {
-	struct span name;
-	struct journal_stamp stamp; /* of its data */
+	struct span name; /* of the directory in ingest/ */
+	uint64_t size, sum; /* size 0: it was there when the last check ended, and nobody can say which of its bytes are right */
 };
 
 /* What the last boot record since the last seal says. */
@@ -106,6 +108,8 @@ const struct journal_snapshot *journal_find_snapshot(
 /* A doubt is about whatever has the inode (a blob) or the id (a snapshot): rather one too many. */
 bool journal_doubts_blob(const struct journal *j, const struct digest *d, uint64_t inode);
 bool journal_doubts_snapshot(const struct journal *j, uint64_t id);
+/* The last that is said of this download; NULL: nothing is. Only the sum tells whether it still holds. */
+const struct journal_ingest *journal_find_ingest(const struct journal *j, struct span name);
 
 /* ---- writing ---- */
 
@@ -131,6 +135,8 @@ struct journal_writer {
 void journal_begin(struct journal_writer *w, const struct journal_identity *identity, struct arena *a);
 void journal_put_blob(struct journal_writer *w, const struct journal_blob *b, bool doubt);
 void journal_put_snapshot(struct journal_writer *w, const struct journal_snapshot *s, bool doubt);
+/* The sum of a file's first n bytes; RC_END: it is shorter. */
+CHECKED enum rc journal_sum(int fd, uint64_t n, uint64_t *sum, struct arena scratch, struct err *e);
 void journal_put_ingest(struct journal_writer *w, const struct journal_ingest *in);
 /* As journal_append_boot. */
 void journal_put_boot(struct journal_writer *w, const char *boot_id, enum journal_mode mode, unsigned status);

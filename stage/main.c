@@ -59,14 +59,14 @@ struct place {
 	const char *named, *path;
 };
 
-/* For a run that may run out of time: what nobody has vouched for comes first. */
-static const struct journal *order_of(struct run *r, const struct store *st)
+/* What helps even where nothing is trusted: the order of a run that may run out of time, and what is compared anyway. */
+static const struct journal *journal_of(struct run *r, const struct store *st)
 {
 	struct journal *const j = arena_get(&r->keep, sizeof(*j));
-	struct err ignored = {0}; /* then there is no order */
+	struct err ignored = {0}; /* then there is no help */
 	auto_fd own = -1;
 
-	if (!r->deadline_ns || !j || os_open_dir(st->dir, STORE_OWN_DIR, &own, &ignored) ||
+	if (!j || os_open_dir(st->dir, STORE_OWN_DIR, &own, &ignored) ||
 		journal_read(j, own, &r->keep, &ignored) || !j->present)
 		return NULL;
 	return j;
@@ -86,9 +86,7 @@ static enum rc note_repair(struct run *r, const struct store *st, struct err *e)
 	const enum rc rc = journal_read(&j, own, &scratch, e);
 	if (rc || !j.present)
 		return rc;
-	const enum rc noted = journal_give_way(
-		journal_append_boot(&j, own, *st->boot_id ? st->boot_id : "-", JOURNAL_CHECKED, 0, scratch, e), own, e);
-	return noted == RC_END ? RC_OK : noted;
+	return journal_append_boot(&j, own, *st->boot_id ? st->boot_id : "-", JOURNAL_CHECKED, 0, scratch, e);
 }
 
 /* Open, look, decide, touch; what each came to is in *out for the report, whatever happens. */
@@ -106,10 +104,12 @@ static enum rc run_root(struct run *r, struct outcome *out, struct store *st, st
 	out->store = st;
 	if (r->repair && st->read_only)
 		return fail(e, RC_IO, "the file system is mounted read-only: remount it, or run containerd-fsck check");
+	const struct journal *const known = r->trust ? r->trust : journal_of(r, st);
 	const struct survey_options looking = {.threads = threads,
 		.stop = &stop,
 		.trust = r->trust,
-		.first = r->trust ? NULL : order_of(r, st),
+		.downloads = known,
+		.first = r->trust || !r->deadline_ns ? NULL : known,
 		.deadline_ns = r->deadline_ns,
 		.documents_only = o->verb == VERB_SHOW,
 		.progress = report_progress,

@@ -174,6 +174,19 @@ static void lease_content(struct planner *w, size_t ns, struct span digest)
 	meta_put(w, META_PATH(ns, literal("leases"), literal(OUR_LEASE), literal("content"), digest), span_of("", 0));
 }
 
+/* Unless a lease that stays holds it. */
+static void lease_ingest(struct planner *w, const struct ingest_record *r)
+{
+	for (size_t i = 0; i < w->st->lease_count; i++) {
+		const struct lease *const l = &w->st->leases[i];
+		for (size_t k = 0; l->ns == r->ns && !lease_is_stale(w->st, l) && k < l->ingests.count; k++)
+			if (span_equal(l->ingests.at[k], r->client_ref))
+				return;
+	}
+	need_lease(w, r->ns);
+	meta_put(w, META_PATH(r->ns, literal("leases"), literal(OUR_LEASE), literal("ingests"), r->client_ref), span_of("", 0));
+}
+
 static void lease_snapshot(struct planner *w, size_t ns, struct span key)
 {
 	need_lease(w, ns);
@@ -234,8 +247,14 @@ static void plan_ingests(struct planner *w)
 			if (ns != STORE_NONE && store_find_content(st, ns, &in->expected) == STORE_NONE)
 				w->add_content[i] = true;
 		}
+		/* a pull goes on with it; the lease of the pull that began it goes, and with it alone the record would */
+		const bool goes_on = v == INGEST_IS_PARTIAL && w->s->ingests[i].settled_bytes;
+		if (goes_on && w->s->ingests[i].settled_bytes < in->data_size)
+			add_action(w, ACTION_CUT_INGEST, i, false);
+		if (goes_on && in->record != STORE_NONE)
+			lease_ingest(w, &st->ingest_records[in->record]);
 		if (v == INGEST_IS_COMPLETE || v == INGEST_IS_POISONED || v == INGEST_IS_DUPLICATE || v == INGEST_HAS_NO_REF ||
-			(v == INGEST_IS_PARTIAL && st->boot_proved_new)) {
+			(v == INGEST_IS_PARTIAL && st->boot_proved_new && !goes_on)) {
 			if (in->record != STORE_NONE)
 				drop_ingest_record(w, in->record);
 			add_action(w, ACTION_REMOVE_INGEST, i, false);
@@ -754,8 +773,8 @@ static bool is_unreferenced(const struct planner *w, size_t ns, const struct ima
 	if (c == STORE_NONE || labels_get(&st->contents[c].labels, SNAPSHOT_LABEL))
 		return false;
 	for (size_t i = leases.first; i < leases.first + leases.count; i++)
-		for (size_t k = 0; lease_is_stale(st, &st->leases[i]) && k < st->leases[i].snapshot_count; k++)
-			if (span_equal(st->leases[i].snapshots[k], st->snapshots[r->top].key))
+		for (size_t k = 0; lease_is_stale(st, &st->leases[i]) && k < st->leases[i].snapshots.count; k++)
+			if (span_equal(st->leases[i].snapshots.at[k], st->snapshots[r->top].key))
 				return true;
 	return false;
 }
@@ -903,7 +922,8 @@ static enum fate fate_of(const struct planner *w, const struct finding *f, const
 		*left = w->left_snapshot[f->index] ? w->left_snapshot[f->index] : "nothing safe can be done about it";
 		return FATE_LEFT;
 	case SUBJECT_INGEST:
-		return w->s->ingests[f->index].verdict == INGEST_IS_COMPLETE ? FATE_REPAIR : FATE_REMOVE;
+		return w->s->ingests[f->index].verdict == INGEST_IS_COMPLETE || f->problem == P_INGEST_CUT_BACK ? FATE_REPAIR
+														: FATE_REMOVE;
 	case SUBJECT_STATE_FILE:
 		if (st->state_files[f->index].kind == STATE_UUID || st->boot_proved_new)
 			return FATE_REPAIR;

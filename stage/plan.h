@@ -10,6 +10,7 @@
 enum action_kind {
 	/* in this order; each may run twice */
 	ACTION_REMOVE_BLOB,     /* blob: the file, before its records */
+	ACTION_CUT_INGEST,      /* ingest: data is cut back to what can be vouched for */
 	ACTION_FINISH_INGEST,   /* ingest: data becomes the blob, before its record, and before a layer in it is needed */
 	ACTION_REBUILD,         /* backend: damaged entries, or the whole tree, from its layer */
 	ACTION_ASIDE_SNAPSHOT,  /* backend: a container's own directory, before its records: later it would be a leftover */

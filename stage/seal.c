@@ -184,25 +184,33 @@ static enum rc put_snapshot(struct sealer *w, size_t i)
 	return RC_OK;
 }
 
-/* Downloads: so many of their bytes are durable. */
-static enum rc put_ingest(struct sealer *w, size_t i)
+/* How many bytes of a download may be vouched for: of one that began in this boot all that are there; of one that was there
+ * before, what the check could compare. */
+static bool may_vouch(const struct sealer *w, size_t i, uint64_t *bytes)
+{
+	const struct ingest_state *const state = w->check ? &w->check->survey->ingests[i] : NULL;
+	const struct journal_ingest *const known = w->check ? NULL : journal_find_ingest(w->journal, w->st->ingests[i].name);
+
+	if (state)
+		*bytes = min_u64(*bytes, state->settled_bytes);
+	return state ? state->settled_bytes != 0 : !known || known->size;
+}
+
+static void put_ingest(struct sealer *w, size_t i)
 {
 	const struct ingest *const in = &w->st->ingests[i];
-	auto_fd dir = -1;
+	struct journal_ingest record = {.name = in->name};
+	struct err why = {0}; /* what cannot be read is not vouched for */
+	auto_fd dir = -1, data = -1;
 	struct stat st = {0};
-	enum rc rc = w->st->ingest_dir < 0 || !in->has_data
-			     ? RC_END
-			     : os_open_dir(w->st->ingest_dir, (const char *)in->name.at, &dir, w->e);
 
-	if (rc == RC_OK)
-		rc = os_stat(dir, "data", &st, w->e);
-	if (rc)
-		return rc == RC_END || rc == RC_CORRUPT ? RC_OK : rc;
-	journal_put_ingest(w->out, &(struct journal_ingest){.name = in->name,
-					   .stamp = {.inode = st.st_ino,
-						   .size = (uint64_t)st.st_size,
-						   .ctime_ns = os_ctime_ns(&st)}});
-	return RC_OK;
+	if (w->st->ingest_dir < 0 || os_open_dir(w->st->ingest_dir, (const char *)in->name.at, &dir, &why) ||
+		os_open_file(dir, "data", &data, &why) || os_stat_fd(data, &st, &why))
+		return;
+	uint64_t bytes = (uint64_t)st.st_size;
+	if (may_vouch(w, i, &bytes) && journal_sum(data, bytes, &record.sum, *w->out->a, &why) == RC_OK)
+		record.size = bytes;
+	journal_put_ingest(w->out, &record);
 }
 
 static enum rc put_inventory(struct sealer *w)
@@ -212,7 +220,7 @@ static enum rc put_inventory(struct sealer *w)
 	for (size_t i = 0; rc == RC_OK && i < w->st->backend_count; i++)
 		rc = put_snapshot(w, i);
 	for (size_t i = 0; rc == RC_OK && i < w->st->ingest_count; i++)
-		rc = put_ingest(w, i);
+		put_ingest(w, i);
 	return rc;
 }
 
@@ -339,5 +347,6 @@ enum rc seal_checked(const struct store *st, const struct seal_check *c, struct 
 	/* a second repair in one boot finds nothing left to do, and changes nothing */
 	const bool again = c->only_update && j.done && strcmp(j.boot_id, st->boot_id) == 0 && j.status <= 1 && c->status <= 1;
 	journal_put_done(&out, again ? j.status : c->status);
-	return journal_give_way(journal_commit(&out, own, e), own, e);
+	rc = journal_commit(&out, own, e);
+	return c->only_update ? rc : journal_give_way(rc, own, e); /* a person can make room, a boot cannot */
 }

@@ -271,11 +271,10 @@ static bool parse_rfc3339(struct span s, int64_t *unix_s)
 	return true;
 }
 
-static enum rc add_leased_snapshot(struct loader *l, const struct bolt_item *item, void *context)
+static enum rc add_leased(struct loader *l, const struct bolt_item *item, void *context)
 {
-	struct lease *const lease = context;
-	struct span *const key =
-		arena_push(l->st->keep, (void **)&lease->snapshots, &lease->snapshot_count, sizeof(*lease->snapshots));
+	struct keys *const keys = context;
+	struct span *const key = arena_push(l->st->keep, (void **)&keys->at, &keys->count, sizeof(*keys->at));
 
 	if (!key)
 		return no_memory(l->e);
@@ -305,8 +304,10 @@ static enum rc add_lease(struct loader *l, const struct bolt_item *item, void *c
 	 * pin, and a creation time that does not decode proves nothing. */
 	lease->expires = expire && parse_rfc3339(*expire, &until) && optional(get_value(l, &b, "createdat", &created)) == RC_OK &&
 			 decode_time_ns(created) > 0 && until - decode_time_ns(created) / 1000000000 <= LEASE_SECONDS_MAX;
+	if ((rc = each_in(l, &b, "ingests", add_leased, &lease->ingests)))
+		return rc;
 	rc = get_bucket(l, &b, "snapshots", &snapshots);
-	return rc ? optional(rc) : each_in(l, &snapshots, "overlayfs", add_leased_snapshot, lease);
+	return rc ? optional(rc) : each_in(l, &snapshots, "overlayfs", add_leased, &lease->snapshots);
 }
 
 static enum rc add_container(struct loader *l, const struct bolt_item *item, void *context)
@@ -773,8 +774,6 @@ static enum rc read_ingest(struct store *st, const char *name, struct ingest *in
 	if (rc == RC_OK && S_ISREG(found.st_mode)) {
 		in->has_data = true;
 		in->data_size = (uint64_t)found.st_size;
-		in->data_inode = found.st_ino;
-		in->data_ctime_ns = os_ctime_ns(&found);
 	}
 	return optional(rc);
 }

@@ -67,13 +67,17 @@ struct ingest_record {
 	size_t dir;             /* index into ingests, SIZE_MAX: no such directory */
 };
 
+struct keys {
+	struct span *at;
+	size_t count;
+};
+
 struct lease {
 	size_t ns;
 	struct span id;
 	struct labels labels;
 	bool expires; /* has a containerd.io/gc.expire at most LEASE_SECONDS_MAX after its creation */
-	struct span *snapshots; /* keys it holds, of the overlayfs snapshotter */
-	size_t snapshot_count;
+	struct keys snapshots, ingests; /* what it holds: of the overlayfs snapshotter; client refs */
 };
 
 struct container {
@@ -137,8 +141,6 @@ struct ingest {
 	bool has_data;
 	int unreadable;       /* errno of a failed read of its small files; 0: none */
 	uint64_t data_size, total; /* total 0: unknown */
-	uint64_t data_inode;
-	int64_t data_ctime_ns;
 	size_t record;        /* index, STORE_NONE */
 };
 

@@ -805,6 +805,45 @@ static void job_ingest(struct run *r, struct worker *w, size_t index)
 								   : INGEST_IS_PARTIAL;
 }
 
+/* Of an unfinished download: whether its beginning is what the journal says was durable. Read from the medium. */
+static void job_settled(struct run *r, struct worker *w, size_t index)
+{
+	const struct ingest *const in = &r->st->ingests[index];
+	const struct journal_ingest *const known = journal_find_ingest(r->o->downloads, in->name);
+	auto_fd dir = -1, fd = -1;
+	struct os_reader reader;
+	struct span piece = {0};
+	struct wide_sum sum;
+	struct err e = {0};
+	uint8_t *const room = arena_get(&w->scratch, OS_READER_BYTES + 4096);
+
+	if (!room || os_open_dir(r->st->ingest_dir, (const char *)in->name.at, &dir, &e) || os_open_file(dir, "data", &fd, &e) ||
+		os_reader_open(&reader, fd, room + (4096 - (uintptr_t)room % 4096), OS_READER_BYTES, &e))
+		return; /* it starts over */
+	wide_sum_begin(&sum);
+	for (uint64_t left = known->size; left && !stopped(r);) {
+		if (os_reader_next(&reader, &piece, &e))
+			return;
+		const size_t n = (size_t)min_u64(left, piece.left);
+		wide_sum_add(&sum, piece.at, n);
+		r->bytes += n;
+		left -= n;
+	}
+	if (wide_sum_end(&sum) == known->sum)
+		r->s->ingests[index].settled_bytes = known->size;
+}
+
+static bool may_be_settled(const struct run *r, size_t index)
+{
+	const struct ingest *const in = &r->st->ingests[index];
+	const struct journal_ingest *const known =
+		r->o->downloads && r->st->boot_proved_new && r->s->ingests[index].verdict == INGEST_IS_PARTIAL && in->has_data
+			? journal_find_ingest(r->o->downloads, in->name)
+			: NULL;
+
+	return known && known->size && known->size <= in->data_size;
+}
+
 /* What can be said of a download without reading its data; true: the data must be read. */
 static bool judge_ingest(struct run *r, size_t index)
 {
@@ -869,7 +908,11 @@ static void emit_ingest(struct run *r, size_t index)
 		f.problem = recorded ? P_BLOB_IN_INGEST : P_INGEST_COMPLETE;
 		break;
 	case INGEST_IS_PARTIAL:
-		f.problem = st->boot_proved_new ? P_INGEST_PARTIAL : P_INGEST_KEPT;
+		f.problem = !st->boot_proved_new ? P_INGEST_KEPT : P_INGEST_PARTIAL;
+		if (r->s->ingests[index].settled_bytes) {
+			f.want = r->s->ingests[index].settled_bytes;
+			f.problem = f.want < f.got ? P_INGEST_CUT_BACK : P_INGEST_RESUMES;
+		}
 		break;
 	case INGEST_IS_POISONED:
 		f.problem = P_INGEST_POISONED;
@@ -900,7 +943,7 @@ static enum rc pass_ingests(struct run *r)
 			r->s->ingests[i].verdict = INGEST_IS_NOT_CHECKED;
 			order[count++] = i;
 		}
-	const enum rc rc = run_pool(r, "reading downloads", job_ingest, order, count);
+	enum rc rc = run_pool(r, "reading downloads", job_ingest, order, count);
 	for (size_t i = 0; rc == RC_OK && i < count && out_of_time(r); i++) {
 		const struct err late = {.rc = RC_LIMIT, .text = TOO_LATE};
 		if (r->s->ingests[order[i]].verdict != INGEST_IS_NOT_CHECKED)
@@ -908,6 +951,12 @@ static enum rc pass_ingests(struct run *r)
 		r->s->out_of_time = true;
 		ingest_unreadable(r, order[i], &late);
 	}
+	size_t partial = 0;
+	for (size_t i = 0; rc == RC_OK && !stopped(r) && i < r->st->ingest_count; i++)
+		if (may_be_settled(r, i))
+			order[partial++] = i;
+	if (partial)
+		rc = run_pool(r, "reading unfinished downloads", job_settled, order, partial);
 	for (size_t i = 0; rc == RC_OK && !stopped(r) && i < r->st->ingest_count; i++)
 		emit_ingest(r, i);
 	for (size_t i = 0; rc == RC_OK && r->st->boot_proved_new && i < r->st->ingest_record_count; i++) {

@@ -63,6 +63,7 @@ enum ingest_verdict {
 
 struct ingest_state {
 	enum ingest_verdict verdict;
+	uint64_t settled_bytes; /* INGEST_IS_PARTIAL: so many the journal vouches for, and they are as it says: a pull can go on there */
 };
 
 struct progress {
@@ -73,6 +74,7 @@ struct progress {
 struct survey_options {
 	unsigned threads;
 	const struct journal *trust; /* what it vouches for is not read again; NULL: everything is */
+	const struct journal *downloads; /* what it says of unfinished ones is compared with them; NULL: nothing is known */
 	const struct journal *first; /* what it vouches for is read last; NULL: no order. Of interest with a deadline */
 	uint64_t deadline_ns;        /* os_clock_ns: no new object is begun after it, and what is left is unchecked; 0: none */
 	bool documents_only; /* read indexes, manifests and configs, judge nothing: for show */

@@ -76,7 +76,7 @@ static struct span sealed(void)
 		false);
 	journal_put_snapshot(&w, &(struct journal_snapshot){.id = 2, .key = SPAN_LITERAL("default/1/x"), .stamp = {.inode = 20}}, false);
 	journal_put_snapshot(&w, &(struct journal_snapshot){.id = 4, .key = SPAN_LITERAL("default/2/y"), .stamp = {.inode = 21}}, true);
-	journal_put_ingest(&w, &(struct journal_ingest){.name = SPAN_LITERAL("abc"), .stamp = {.inode = 8, .size = 55, .ctime_ns = 3}});
+	journal_put_ingest(&w, &(struct journal_ingest){.name = SPAN_LITERAL("abc"), .size = 55, .sum = 3});
 	journal_put_clean(&w, "11111111-1111-1111-1111-111111111111");
 	CHECK(journal_commit(&w, place, &err) == RC_OK);
 	CHECK(os_read_small(place, JOURNAL_NAME, 1 << 20, &arena, &text, &err) == RC_OK);
@@ -121,7 +121,8 @@ static void what_was_written_is_read(void)
 	const struct journal_stamp there = {.inode = 30, .ctime_ns = 31};
 	CHECK(journal_find_snapshot(&j, 3, key, &there) && journal_find_snapshot(&j, 3, key, &there)->unverified);
 	CHECK(!journal_find_snapshot(&j, 3, SPAN_LITERAL("k8s.io/8/x"), &there) && !journal_find_snapshot(&j, 2, key, &there));
-	CHECK(j.ingests[0].stamp.size == 55 && span_is(j.ingests[0].name, "abc"));
+	CHECK(j.ingests[0].size == 55 && j.ingests[0].sum == 3 && span_is(j.ingests[0].name, "abc"));
+	CHECK(journal_find_ingest(&j, SPAN_LITERAL("abc")) == &j.ingests[0] && !journal_find_ingest(&j, SPAN_LITERAL("ab")));
 
 	struct journal_identity other = identity;
 	other.databases[1].txid++;
