@@ -244,6 +244,30 @@ static enum rc take_clean(struct journal *j, const struct line *l)
 	return RC_OK;
 }
 
+static void keep_settled(struct journal *j)
+{
+	j->settled_blobs = j->blob_count;
+	j->settled_snapshots = j->snapshot_count;
+	j->settled_ingests = j->ingest_count;
+}
+
+/* What was recorded and never settled: nobody knows how much of it reached the disk. */
+static void forget_unsettled(struct journal *j)
+{
+	if (!j->inventory_read)
+		return;
+	j->blob_count = j->settled_blobs;
+	j->snapshot_count = j->settled_snapshots;
+	j->ingest_count = j->settled_ingests;
+}
+
+static void end_inventory(struct journal *j)
+{
+	forget_unsettled(j);
+	keep_settled(j);
+	j->inventory_read = true;
+}
+
 static enum rc take_line(struct journal *j, const struct line *l, struct arena *a)
 {
 	const struct span type = l->fields[0];
@@ -251,8 +275,14 @@ static enum rc take_line(struct journal *j, const struct line *l, struct arena *
 	if (l->number == 1)
 		return l->count == 2 && span_is(type, "journal") && span_is(l->fields[1], JOURNAL_VERSION) ? RC_OK : RC_CORRUPT;
 	j->clean = span_is(type, "clean");
+	if (j->clean || span_is(type, "boot"))
+		end_inventory(j);
 	if (j->clean)
 		return take_clean(j, l);
+	if (span_is(type, "settled")) {
+		keep_settled(j);
+		return j->inventory_read && l->count == 1 ? RC_OK : RC_CORRUPT;
+	}
 	if (span_is(type, "blob") || span_is(type, "doubt-blob"))
 		return take_blob(j, l, type.left > 4, a);
 	if (span_is(type, "snapshot") || span_is(type, "doubt-snapshot"))
@@ -360,6 +390,7 @@ static enum rc parse(struct journal *j, struct span text, struct arena *a)
 	}
 	if (j->records < 2 || !*j->identity.fs)
 		return RC_CORRUPT; /* its beginning was never written in pieces */
+	forget_unsettled(j);
 	sort_if_needed(j->blobs, j->blob_count, sizeof(*j->blobs), compare_blob);
 	sort_if_needed(j->snapshots, j->snapshot_count, sizeof(*j->snapshots), compare_snapshot);
 	sort_if_needed(j->blob_doubts, j->blob_doubt_count, sizeof(*j->blob_doubts), compare_blob);
@@ -504,20 +535,31 @@ static bool same_stamp(const struct journal_stamp *a, const struct journal_stamp
 const struct journal_blob *journal_find_blob(const struct journal *j, const struct digest *d, const struct journal_stamp *s)
 {
 	const struct journal_blob key = {.digest = *d};
-	const struct journal_blob *const b =
+	const struct journal_blob *b =
 		j->blob_count ? bsearch(&key, j->blobs, j->blob_count, sizeof(key), compare_blob) : NULL;
 
-	return b && same_stamp(&b->stamp, s) ? b : NULL;
+	/* recorded again, it stands there more than once: any with the very stamp will do */
+	while (b && b > j->blobs && compare_blob(b - 1, &key) == 0)
+		b--;
+	for (; b && b < j->blobs + j->blob_count && compare_blob(b, &key) == 0; b++)
+		if (same_stamp(&b->stamp, s))
+			return b;
+	return NULL;
 }
 
 const struct journal_snapshot *journal_find_snapshot(
 	const struct journal *j, uint64_t id, struct span key, const struct journal_stamp *s)
 {
 	const struct journal_snapshot wanted = {.id = id};
-	const struct journal_snapshot *const found =
+	const struct journal_snapshot *found =
 		j->snapshot_count ? bsearch(&wanted, j->snapshots, j->snapshot_count, sizeof(wanted), compare_snapshot) : NULL;
 
-	return found && same_stamp(&found->stamp, s) && span_equal(found->key, key) ? found : NULL;
+	while (found && found > j->snapshots && found[-1].id == id)
+		found--;
+	for (; found && found < j->snapshots + j->snapshot_count && found->id == id; found++)
+		if (same_stamp(&found->stamp, s) && span_equal(found->key, key))
+			return found;
+	return NULL;
 }
 
 bool journal_doubts_blob(const struct journal *j, const struct digest *d, uint64_t inode)
@@ -628,6 +670,24 @@ enum rc journal_append_done(struct journal *j, int own, unsigned status, struct 
 
 	journal_put_done(&w, status);
 	return append(j, own, &w, e);
+}
+
+void journal_continue(struct journal_writer *w, const struct journal *j, struct arena *a)
+{
+	*w = (struct journal_writer){.a = a, .number = j->records};
+}
+
+enum rc journal_append_settled(struct journal *j, int own, struct journal_writer *w, struct err *e)
+{
+	struct stat st = {0};
+	const enum rc rc = os_stat(own, JOURNAL_NAME, &st, e);
+
+	if (rc)
+		return rc;
+	if ((uint64_t)st.st_size != j->valid_bytes)
+		return RC_END;
+	put(w, "settled");
+	return append(j, own, w, e);
 }
 
 enum rc journal_give_way(enum rc rc, int own, struct err *e)

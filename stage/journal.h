@@ -92,6 +92,9 @@ struct journal {
 	unsigned status;    /* with this exit status */
 	unsigned unfinished; /* boots in a row that began and did not end, that of boot_id included */
 	uint64_t records, valid_bytes; /* whole records, and where they end */
+	/* While it is read: objects behind the inventory count once a settled record stands behind them. */
+	bool inventory_read;
+	size_t settled_blobs, settled_snapshots, settled_ingests;
 };
 
 /* The quick look of a clean boot: header, the sum of the whole, and the marker, which must be the very last. Only present, clean,
@@ -123,6 +126,12 @@ CHECKED enum rc journal_append_done(struct journal *j, int own, unsigned status,
  * own: -1 if there is no such directory. */
 CHECKED enum rc journal_give_way(enum rc rc, int own, struct err *e);
 
+struct journal_writer;
+/* The records of a recorder: what w holds, about objects that were durable before they were put, and a settled record behind them.
+ * Durable when this returns. A cut leaves all of it, or nothing that counts. RC_END: the journal is not as *j says, somebody else
+ * has written it. w began with journal_continue. */
+CHECKED enum rc journal_append_settled(struct journal *j, int own, struct journal_writer *w, struct err *e);
+
 /* A new journal, built in memory. What has too long a name to be listed is left out: nobody vouches for it. */
 struct journal_writer {
 	struct arena *a;
@@ -133,6 +142,7 @@ struct journal_writer {
 	bool full; /* no memory: told by journal_commit */
 };
 void journal_begin(struct journal_writer *w, const struct journal_identity *identity, struct arena *a);
+void journal_continue(struct journal_writer *w, const struct journal *j, struct arena *a);
 void journal_put_blob(struct journal_writer *w, const struct journal_blob *b, bool doubt);
 void journal_put_snapshot(struct journal_writer *w, const struct journal_snapshot *s, bool doubt);
 /* The sum of a file's first n bytes; RC_END: it is shorter. */

@@ -13,6 +13,7 @@
 #include "os.h"
 #include "os_write.h"
 #include "plan.h"
+#include "record.h"
 #include "report.h"
 #include "seal.h"
 #include "store.h"
@@ -51,6 +52,7 @@ struct run {
 	bool journalled;         /* what comes out of it is written into the journal, which is made if need be */
 	const struct journal *trust; /* NULL: everything is looked at */
 	uint64_t deadline_ns;    /* 0: none */
+	const char *recorded;    /* the root that is recorded */
 	bool json_begun;         /* the file has the report of another root already */
 };
 
@@ -347,6 +349,33 @@ static enum exit_status seal_root(struct run *r, const struct place *root)
 	return status;
 }
 
+static void say_recorder(void *self, const char *text)
+{
+	struct run *const r = self;
+	char status[200];
+
+	report_message(&r->report, r->recorded, text);
+	(void)snprintf(status, sizeof(status), "STATUS=%s", text); /* a cut text is still a text */
+	os_notify(status);
+}
+
+static enum exit_status record_root(struct run *r, const struct place *root)
+{
+	const struct record_options options = {.interval_ns = r->opts->interval_s * 1000000000u,
+		.distance_ns = r->opts->distance_s * 1000000000u,
+		.stop = &stop,
+		.say = say_recorder,
+		.self = r};
+	struct err e = {0};
+
+	r->recorded = root->path;
+	if (record_run(root->path, &options, &e)) {
+		say_failure(r, root->path, &e);
+		return EXIT_FAILED;
+	}
+	return EXIT_CLEAN; /* told to stop: that is how it ends */
+}
+
 /* In an initramfs, where no root is named: the system that is being started. What marks each kind, and where it mounts. */
 static const char *system_being_started(void)
 {
@@ -431,6 +460,14 @@ static enum exit_status all_roots(struct run *r)
 		report_message(&r->report, "containerd-fsck", "no memory");
 		return EXIT_FAILED;
 	}
+	if (o->verb == VERB_RECORD) {
+		static const struct place usual = {"/var/lib/containerd", "/var/lib/containerd"};
+		if (places[0].path && places[1].path) {
+			report_message(&r->report, "containerd-fsck", "several containerd roots are here: name the one to record");
+			return EXIT_USAGE;
+		}
+		return record_root(r, places[0].path ? &places[0] : &usual);
+	}
 	if (!places[0].path) {
 		report_message(&r->report, "containerd-fsck",
 			by_itself ? "no containerd root is here, nothing to do"
@@ -472,7 +509,7 @@ int main(int argc, char **argv)
 	(void)sigaction(SIGINT, &action, NULL); /* valid signals: cannot fail */
 	(void)sigaction(SIGTERM, &action, NULL);
 	(void)sigaction(SIGHUP, &action, NULL);
-	const bool by_itself = o.verb == VERB_BOOT || o.verb == VERB_SEAL;
+	const bool by_itself = o.verb == VERB_BOOT || o.verb == VERB_SEAL || o.verb == VERB_RECORD;
 	struct run r = {.opts = &o,
 		.sysroot = "",
 		.repair = o.verb == VERB_REPAIR,

@@ -4,7 +4,7 @@
 #include <string.h>
 
 /* seconds; a month */
-#define BUDGET_MAX_S 2678400
+#define SECONDS_MAX 2678400
 
 const char opts_help[] =
 	"usage: containerd-fsck [check] [OPTION...] [ROOT...]   look, change nothing\n"
@@ -12,6 +12,7 @@ const char opts_help[] =
 	"       containerd-fsck show    [OPTION...] [ROOT...]   the store as a tree\n"
 	"       containerd-fsck boot    [OPTION...] [ROOT...]   at boot: check and repair what changed since the last clean stop\n"
 	"       containerd-fsck seal    [OPTION...] [ROOT...]   at shutdown: note that the stop was clean\n"
+	"       containerd-fsck record  [OPTION...] [ROOT]      beside containerd: note what is durable, so that a cut costs seconds\n"
 	"       fsck.containerd [-n | -p | -a | -y] [OPTION...] [ROOT...]\n"
 	"\n"
 	"Checks and repairs containerd's store while containerd is stopped, from local data, without the network.\n"
@@ -27,6 +28,8 @@ const char opts_help[] =
 	"      --budget SECONDS\n"
 	"                     begin nothing new after that long; the rest is unchecked, and the next run begins there\n"
 	"      --remount      boot: a read-only file system is made writable for a repair, and read-only again\n"
+	"      --interval SECONDS, --distance SECONDS\n"
+	"                     record: from the first change to the sync, 2; from one sync to the next, at least, 5\n"
 	"      --threads N    workers; the default is one for each processor\n"
 	"      --quiet        say only what is wrong\n"
 	"      --verbose      list every finding, and notes\n"
@@ -40,7 +43,8 @@ static bool verb_of(const char *word, enum verb *verb)
 	static const struct {
 		const char *word;
 		enum verb verb;
-	} verbs[] = {{"check", VERB_CHECK}, {"repair", VERB_REPAIR}, {"show", VERB_SHOW}, {"boot", VERB_BOOT}, {"seal", VERB_SEAL}};
+	} verbs[] = {{"check", VERB_CHECK}, {"repair", VERB_REPAIR}, {"show", VERB_SHOW}, {"boot", VERB_BOOT}, {"seal", VERB_SEAL},
+		{"record", VERB_RECORD}};
 
 	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
 		if (strcmp(word, verbs[i].word) == 0) {
@@ -80,7 +84,7 @@ static enum rc take_value(struct parser *p, const char *name, const char **value
 static enum rc take_long(struct parser *p)
 {
 	const char *const arg = p->argv[p->at];
-	const char *threads = NULL, *budget = NULL;
+	const char *threads = NULL, *seconds = NULL;
 	uint64_t count = 0;
 	bool matched = false;
 	enum rc rc;
@@ -108,12 +112,19 @@ static enum rc take_long(struct parser *p)
 		return rc;
 	if ((rc = take_value(p, "--json", &p->o->json, &matched)) || matched)
 		return rc;
-	if ((rc = take_value(p, "--budget", &budget, &matched)))
-		return rc;
-	if (matched)
-		return parse_decimal(span_of_string(budget), &p->o->budget_s) || p->o->budget_s < 1 || p->o->budget_s > BUDGET_MAX_S
-			       ? fail(p->e, RC_CORRUPT, "--budget wants a number of seconds from 1 to %d", BUDGET_MAX_S)
-			       : RC_OK;
+	const struct {
+		const char *name;
+		uint64_t *value;
+	} times[] = {{"--budget", &p->o->budget_s}, {"--interval", &p->o->interval_s}, {"--distance", &p->o->distance_s}};
+	for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
+		if ((rc = take_value(p, times[i].name, &seconds, &matched)))
+			return rc;
+		if (matched)
+			return parse_decimal(span_of_string(seconds), times[i].value) || *times[i].value < 1 ||
+					       *times[i].value > SECONDS_MAX
+				       ? fail(p->e, RC_CORRUPT, "%s wants a number of seconds from 1 to %d", times[i].name, SECONDS_MAX)
+				       : RC_OK;
+	}
 	if ((rc = take_value(p, "--threads", &threads, &matched)))
 		return rc;
 	if (!matched)
@@ -170,7 +181,7 @@ enum rc opts_parse(struct opts *o, int argc, char *const *argv, struct err *e)
 	bool only_roots = false;
 	enum rc rc = RC_OK;
 
-	*o = (struct opts){.verb = VERB_CHECK, .sysroot = ""};
+	*o = (struct opts){.verb = VERB_CHECK, .sysroot = "", .interval_s = 2, .distance_s = 5};
 	for (; rc == RC_OK && p.at < argc; p.at++) {
 		const char *const arg = argv[p.at];
 		if (!only_roots && strcmp(arg, "--") == 0) {

@@ -5,7 +5,7 @@
 
 #include "base.h"
 
-enum verb { VERB_CHECK, VERB_REPAIR, VERB_SHOW, VERB_BOOT, VERB_SEAL, VERB_HELP, VERB_VERSION };
+enum verb { VERB_CHECK, VERB_REPAIR, VERB_SHOW, VERB_BOOT, VERB_SEAL, VERB_RECORD, VERB_HELP, VERB_VERSION };
 
 #define OPTS_ROOTS_MAX 16
 
@@ -17,6 +17,7 @@ struct opts {
 	const char *json;    /* NULL: none; "-": standard output */
 	unsigned threads;    /* 0: one for each processor */
 	uint64_t budget_s;   /* 0: none */
+	uint64_t interval_s, distance_s; /* record */
 	bool remount;        /* boot only */
 	bool keep, full, quiet, verbose, progress;
 };

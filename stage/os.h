@@ -4,6 +4,7 @@
 #ifndef OS_H
 #define OS_H
 
+#include <signal.h>
 #include <sys/stat.h>
 
 #include "base.h"
@@ -99,6 +100,14 @@ void os_notify(const char *text);
 /* A line for the kernel's log; priority as in syslog. Lost where there is no /dev/kmsg. */
 void os_kernel_log(int priority, const char *line);
 void os_sleep_ms(unsigned ms);
+/* inotify(7): a descriptor that tells of events; and what it is to watch, a name in a directory or "." for that itself. The same
+ * again changes what is watched. RC_END: not there, or gone. */
+CHECKED enum rc os_watch_open(int *watch, struct err *e);
+CHECKED enum rc os_watch(int watch, int dir, const char *name, uint32_t events, int *id, struct err *e);
+/* Waits until fd (-1: none) can be read, ms have passed (negative: no limit), or a signal sets *stop. */
+void os_wait(int fd, int64_t ms, const volatile sig_atomic_t *stop);
+/* What can be read at once from such a descriptor; *got 0: nothing. */
+CHECKED enum rc os_read_events(int fd, void *buf, size_t cap, size_t *got, struct err *e);
 
 /* flock(LOCK_EX|LOCK_NB). RC_END: somebody else holds it. */
 CHECKED enum rc os_lock(int fd, struct err *e);

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
@@ -509,6 +510,46 @@ void os_kernel_log(int priority, const char *line)
 	if (n > 0 && write(fd, text, (size_t)n < sizeof(text) ? (size_t)n : sizeof(text) - 1) < 0)
 		errno = 0; /* a log that takes nothing cannot be told so */
 	(void)close(fd);
+}
+
+enum rc os_watch_open(int *watch, struct err *e)
+{
+	*watch = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	return *watch < 0 ? fail(e, RC_IO, "inotify") : RC_OK;
+}
+
+enum rc os_watch(int watch, int dir, const char *name, uint32_t events, int *id, struct err *e)
+{
+	char path[64 + LIMIT_NAME_BYTES];
+
+	/* no call takes a directory and a name; this way the directory is the one that is held */
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d/%.*s", dir, LIMIT_NAME_BYTES, name); /* fits */
+	*id = inotify_add_watch(watch, path, events | IN_DONT_FOLLOW);
+	if (*id >= 0)
+		return RC_OK;
+	return errno == ENOENT || errno == ENOTDIR ? RC_END : fail(e, RC_IO, "watch %s", name);
+}
+
+void os_wait(int fd, int64_t ms, const volatile sig_atomic_t *stop)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	const struct timespec limit = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
+	sigset_t all, before;
+
+	/* a signal between the look at *stop and the wait must not be lost */
+	(void)sigfillset(&all);
+	(void)sigprocmask(SIG_BLOCK, &all, &before);
+	if (!*stop)
+		(void)ppoll(&p, 1, ms < 0 ? NULL : &limit, &before);
+	(void)sigprocmask(SIG_SETMASK, &before, NULL);
+}
+
+enum rc os_read_events(int fd, void *buf, size_t cap, size_t *got, struct err *e)
+{
+	const ssize_t n = read(fd, buf, cap);
+
+	*got = n > 0 ? (size_t)n : 0;
+	return n < 0 && errno != EAGAIN && errno != EINTR ? fail(e, RC_IO, "read events") : RC_OK;
 }
 
 void os_sleep_ms(unsigned ms)

@@ -11,6 +11,23 @@
 
 #define COPY_BYTES ((size_t)1 << 20)
 
+enum rc own_sync(struct own_synced *s, int fd, struct err *e)
+{
+	struct stat st = {0};
+	enum rc rc;
+
+	if (fd < 0)
+		return RC_OK;
+	if ((rc = os_stat_fd(fd, &st, e)))
+		return rc;
+	for (size_t i = 0; i < s->count; i++)
+		if (s->seen[i] == st.st_dev)
+			return RC_OK;
+	if (s->count < OWN_SYNCED_MAX)
+		s->seen[s->count++] = st.st_dev;
+	return os_syncfs(fd, e);
+}
+
 enum rc own_open_dir(int parent, const char *name, int *fd, struct err *e)
 {
 	enum rc rc;

@@ -1,11 +1,21 @@
 /* SPDX-License-Identifier: MIT */
-/* Our own directory, <root>/containerd-fsck/, for those who write into it: apply, seal, boot. */
+/* Our own directory, <root>/containerd-fsck/, for those who write into it: apply, seal, boot, record. */
 #ifndef OWN_H
 #define OWN_H
+
+#include <sys/types.h>
 
 #include "store.h"
 
 #define OWN_BACKUP_DIR "backup"
+#define OWN_SYNCED_MAX 32
+
+/* Everything written so far on the file system of fd, unless it was seen here already; -1: nothing. Begins as {0}. */
+struct own_synced {
+	dev_t seen[OWN_SYNCED_MAX]; /* past it one file system is synced more often */
+	size_t count;
+};
+CHECKED enum rc own_sync(struct own_synced *s, int fd, struct err *e);
 
 /* Opens a directory of ours, and makes it, durably, if it is not there. *fd >= 0: it is open already. */
 CHECKED enum rc own_open_dir(int parent, const char *name, int *fd, struct err *e);

@@ -10,51 +10,28 @@
 #include "own.h"
 
 #define SNAPSHOTTER_PREFIX "io.containerd.snapshotter.v1."
-#define SYNCED_MAX 32
 
 /* bytes; kept free when databases are copied */
 #define COPY_MARGIN_BYTES ((uint64_t)16 << 20)
 
 /* ---- making it durable ---- */
 
-struct synced {
-	dev_t seen[SYNCED_MAX];
-	size_t count;
-};
-
-static enum rc sync_one(struct synced *s, int fd, struct err *e)
-{
-	struct stat st = {0};
-	enum rc rc;
-
-	if (fd < 0)
-		return RC_OK;
-	if ((rc = os_stat_fd(fd, &st, e)))
-		return rc;
-	for (size_t i = 0; i < s->count; i++)
-		if (s->seen[i] == st.st_dev)
-			return RC_OK;
-	if (s->count < SYNCED_MAX) /* past it one file system is synced more often */
-		s->seen[s->count++] = st.st_dev;
-	return os_syncfs(fd, e);
-}
-
 /* Parts of a store may be mounts of their own (boot-integration.md 3.7). */
 static enum rc sync_all(const struct store *st, struct arena scratch, struct err *e)
 {
-	struct synced s = {0};
+	struct own_synced s = {0};
 	struct os_name *names = NULL;
 	size_t count = 0;
 	enum rc rc;
 
-	if ((rc = sync_one(&s, st->dir, e)) || (rc = sync_one(&s, st->meta.dir, e)) || (rc = sync_one(&s, st->blobs, e)) ||
-		(rc = sync_one(&s, st->ingest_dir, e)) || (rc = sync_one(&s, st->overlay.dir, e)) ||
-		(rc = sync_one(&s, st->snapshots_dir, e)) || (rc = os_list(st->dir, &scratch, &names, &count, e)))
+	if ((rc = own_sync(&s, st->dir, e)) || (rc = own_sync(&s, st->meta.dir, e)) || (rc = own_sync(&s, st->blobs, e)) ||
+		(rc = own_sync(&s, st->ingest_dir, e)) || (rc = own_sync(&s, st->overlay.dir, e)) ||
+		(rc = own_sync(&s, st->snapshots_dir, e)) || (rc = os_list(st->dir, &scratch, &names, &count, e)))
 		return rc;
 	for (int kind = 0; kind < DIGEST_KINDS; kind++) {
 		auto_fd dir = -1;
 		rc = store_open_blob_dir(st, (enum digest_kind)kind, &dir, e);
-		if ((rc && rc != RC_END) || (rc = sync_one(&s, dir, e)))
+		if ((rc && rc != RC_END) || (rc = own_sync(&s, dir, e)))
 			return rc;
 	}
 	for (size_t i = 0; i < count; i++) {
@@ -62,7 +39,7 @@ static enum rc sync_all(const struct store *st, struct arena scratch, struct err
 		if (strncmp(names[i].name, SNAPSHOTTER_PREFIX, sizeof(SNAPSHOTTER_PREFIX) - 1) != 0)
 			continue;
 		rc = os_open_dir(st->dir, names[i].name, &dir, e);
-		if ((rc && rc != RC_END && rc != RC_CORRUPT) || (rc = sync_one(&s, dir, e)))
+		if ((rc && rc != RC_END && rc != RC_CORRUPT) || (rc = own_sync(&s, dir, e)))
 			return rc;
 	}
 	return RC_OK;
