@@ -7,6 +7,7 @@
 
 #include "boot.h"
 #include "os.h"
+#include "os_write.h"
 #include "test.h"
 
 static struct arena arena;
@@ -97,6 +98,71 @@ static struct journal read_back(void)
 	}
 	quick_marker = rc == RC_OK;
 	return j;
+}
+
+static bool knows(const struct journal *j, uint8_t number)
+{
+	const struct digest d = digest_of(number);
+
+	return journal_find_blob(j, &d, &(struct journal_stamp){.inode = number, .size = 1, .ctime_ns = 1}) != NULL;
+}
+
+/* What a recorder was about to say when the power went: whole lines, and nothing that settles them. */
+static void put_unsettled(const struct journal *j, uint8_t number)
+{
+	struct journal_writer w;
+	int fd = -1;
+
+	journal_continue(&w, j, &arena);
+	journal_put_blob(&w, &(struct journal_blob){.digest = digest_of(number), .stamp = {number, 1, 1}}, false);
+	CHECK(os_open_write(place, JOURNAL_NAME, &fd, &err) == RC_OK);
+	CHECK(os_write(fd, j->valid_bytes, w.at, w.used, &err) == RC_OK);
+	os_close(&fd);
+}
+
+static void put_settled(struct journal *j, uint8_t number)
+{
+	struct journal_writer w;
+
+	journal_continue(&w, j, &arena);
+	journal_put_blob(&w, &(struct journal_blob){.digest = digest_of(number), .stamp = {number, 1, 1}}, false);
+	journal_put_snapshot(&w, &(struct journal_snapshot){.id = number, .key = SPAN_LITERAL("k"), .stamp = {.inode = number}}, false);
+	journal_put_ingest(&w, &(struct journal_ingest){.name = SPAN_LITERAL("abc"), .size = number, .sum = 1});
+	CHECK(journal_append_settled(j, place, &w, &err) == RC_OK);
+}
+
+static void what_is_settled_counts(void)
+{
+	begin();
+	(void)sealed();
+	struct journal j = read_back();
+	CHECK(journal_append_boot(&j, place, "22222222-2222-2222-2222-222222222222", JOURNAL_CLEAN, 0, arena, &err) == RC_OK);
+	put_settled(&j, 101);
+	put_settled(&j, 102);
+	put_unsettled(&j, 103);
+	j = read_back();
+	CHECK(j.present && !j.clean && j.done && knows(&j, 101) && knows(&j, 102) && !knows(&j, 103));
+	CHECK(j.blob_count == 5 && j.snapshot_count == 4);
+	CHECK(journal_find_snapshot(&j, 102, SPAN_LITERAL("k"), &(struct journal_stamp){.inode = 102}));
+	CHECK(journal_find_ingest(&j, SPAN_LITERAL("abc"))->size == 102);
+	/* the next boot's records must not settle what the last one left */
+	CHECK(journal_append_boot(&j, place, "33333333-3333-3333-3333-333333333333", JOURNAL_SKIPPED, 4, arena, &err) == RC_OK);
+	put_settled(&j, 104);
+	j = read_back();
+	CHECK(j.present && knows(&j, 101) && !knows(&j, 103) && knows(&j, 104) && j.mode == JOURNAL_SKIPPED);
+	/* one and the same object, recorded again: with any of its stamps */
+	put_settled(&j, 104);
+	j = read_back();
+	CHECK(knows(&j, 104) && j.blob_count == 7);
+	/* somebody else wrote meanwhile */
+	struct journal old = j;
+	put_settled(&j, 105);
+	struct journal_writer w;
+	journal_continue(&w, &old, &arena);
+	journal_put_blob(&w, &(struct journal_blob){.digest = digest_of(106), .stamp = {106, 1, 1}}, false);
+	CHECK(journal_append_settled(&old, place, &w, &err) == RC_END);
+	j = read_back();
+	CHECK(j.present && knows(&j, 105) && !knows(&j, 106));
 }
 
 static void what_was_written_is_read(void)
@@ -248,6 +314,7 @@ static void the_kernels_command_line(void)
 int main(void)
 {
 	RUN(what_was_written_is_read);
+	RUN(what_is_settled_counts);
 	RUN(a_torn_journal_is_not_clean);
 	RUN(a_damaged_journal_is_none);
 	RUN(boots_are_counted);
