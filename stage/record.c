@@ -420,9 +420,10 @@ static enum rc put_snapshots(struct recorder *r, struct journal_writer *w)
 	enum rc rc = RC_OK;
 	auto_fd fd = -1;
 
-	if (!r->database || r->overlay < 0 || r->snapshots < 0)
-		return RC_OK;
+	const bool wanted = r->database;
 	r->database = false;
+	if (!wanted || r->overlay < 0 || r->snapshots < 0)
+		return RC_OK;
 	if ((rc = os_open_file(r->overlay, "metadata.db", &fd, r->e)) ||
 		/* from here on a change is told, once */
 		(rc = os_watch(r->watch, r->overlay, "metadata.db", IN_MODIFY | IN_ONESHOT, &r->database_id, r->e)))
@@ -523,9 +524,10 @@ static enum rc put_downloads(struct recorder *r, struct journal_writer *w)
 	size_t count = 0;
 	enum rc rc;
 
-	if (!r->ingests || r->ingest < 0)
-		return RC_OK;
+	const bool wanted = r->ingests;
 	r->ingests = false;
+	if (!wanted || r->ingest < 0)
+		return RC_OK;
 	for (size_t i = 0; i < DOWNLOADS_MAX; i++)
 		r->downloads[i].there = false;
 	rc = os_list(r->ingest, &r->work, &names, &count, r->e);

@@ -591,12 +591,17 @@ def findings(report):
     return []
 
 
-def fsck(verb, root, boot_id=None, timeout=600):
-    """Runs the tool as in a new boot: an empty /run, another boot id. (exit status, output, report)."""
+def set_boot_id(boot_id=None):
+    """What a program gets whose /proc/sys/kernel/random/boot_id is /run/boot_id."""
     boot_id = boot_id or hashlib.sha256(os.urandom(16)).hexdigest()
     text = "-".join((boot_id[:8], boot_id[8:12], "4" + boot_id[13:16], "a" + boot_id[17:20], boot_id[20:32]))
     with open("/run/boot_id", "w") as f:
         f.write(text + "\n")
+
+
+def fsck(verb, root, boot_id=None, timeout=600):
+    """Runs the tool as in a new boot: an empty /run, another boot id. (exit status, output, report)."""
+    set_boot_id(boot_id)
     report = "/run/tmp/report-%d.json" % time.monotonic_ns()
     script = ("mount --bind /run/boot_id /proc/sys/kernel/random/boot_id && mount --bind /run/tmp /mnt && "
               "mount -t tmpfs run /run && mkdir -p \"$(dirname \"$3\")\" && mount --bind /mnt \"$(dirname \"$3\")\" && "
