@@ -239,6 +239,7 @@ healthy: tests-need
 bench: tests-need
 	@tests/install-build-deps test
 	@tests/bench
+	@tests/bench-record
 qemu: tests-need
 	@qemu/run $(CASE)
 tests-need:

@@ -487,6 +487,19 @@ static enum exit_status all_roots(struct run *r)
 	return (enum exit_status)(stop ? EXIT_INTERRUPTED : status);
 }
 
+/* systemd.exec(5): device and inode of the stream that goes to the journal; whoever redirects it inherits the variable. */
+static bool is_journal(int fd)
+{
+	const char *const text = getenv("JOURNAL_STREAM");
+	char mine[64];
+	struct stat st;
+
+	if (!text || fstat(fd, &st))
+		return false;
+	(void)snprintf(mine, sizeof(mine), "%llu:%llu", (unsigned long long)st.st_dev, (unsigned long long)st.st_ino); /* fits */
+	return strcmp(text, mine) == 0;
+}
+
 int main(int argc, char **argv)
 {
 	const struct sigaction action = {.sa_handler = on_signal};
@@ -518,7 +531,7 @@ int main(int argc, char **argv)
 		.report = {.quiet = o.quiet,
 			.verbose = o.verbose,
 			.progress = o.progress,
-			.log = !by_itself ? REPORT_NO_LOG : getenv("JOURNAL_STREAM") ? REPORT_JOURNAL : REPORT_KERNEL_LOG,
+			.log = !by_itself ? REPORT_NO_LOG : is_journal(1) ? REPORT_JOURNAL : REPORT_KERNEL_LOG,
 			.priority = 6,
 			.out = o.json && strcmp(o.json, "-") == 0 ? NULL : stdout}};
 	if (arena_open(&r.keep, &e) || arena_open(&r.scratch, &e)) {

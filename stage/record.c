@@ -170,7 +170,7 @@ static enum rc read_journal(struct recorder *r, const char **why)
 	r->journal.blobs = r->journal.blob_doubts = NULL; /* they go with the arena */
 	r->journal.snapshots = r->journal.snapshot_doubts = NULL;
 	r->journal.ingests = NULL;
-	r->whole_bytes = j.valid_bytes;
+	r->whole_bytes = 0; /* how much of it is said twice is not known */
 out:
 	arena_close(&a);
 	return rc == RC_END ? RC_OK : rc;
@@ -474,17 +474,16 @@ static struct download *download_of(struct recorder *r, const char *name)
 	return NULL;
 }
 
-static enum rc put_download(struct recorder *r, struct journal_writer *w, const char *name)
+static enum rc put_download(struct recorder *r, struct journal_writer *w, const char *name, uint8_t *piece)
 {
 	struct download *const d = download_of(r, name);
-	uint8_t *const piece = arena_get(&r->work, PIECE_BYTES);
 	auto_fd dir = -1, data = -1;
 	struct stat st = {0};
 	size_t got = 0;
 	enum rc rc;
 
-	if (!d || !piece)
-		return piece ? RC_OK : fail(r->e, RC_NOMEM, "no memory to record");
+	if (!d)
+		return RC_OK;
 	d->there = true;
 	/* first what tells of the next change, then the look */
 	if ((rc = os_open_dir(r->ingest, name, &dir, r->e)))
@@ -530,9 +529,10 @@ static enum rc put_downloads(struct recorder *r, struct journal_writer *w)
 		return RC_OK;
 	for (size_t i = 0; i < DOWNLOADS_MAX; i++)
 		r->downloads[i].there = false;
-	rc = os_list(r->ingest, &r->work, &names, &count, r->e);
+	uint8_t *const piece = arena_get(&r->work, PIECE_BYTES);
+	rc = piece ? os_list(r->ingest, &r->work, &names, &count, r->e) : fail(r->e, RC_NOMEM, "no memory to record");
 	for (size_t i = 0; rc == RC_OK && i < count; i++) {
-		rc = put_download(r, w, names[i].name);
+		rc = put_download(r, w, names[i].name, piece);
 		if (rc == RC_END || rc == RC_CORRUPT)
 			rc = RC_OK; /* gone, or no download */
 	}
