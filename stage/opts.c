@@ -181,7 +181,7 @@ enum rc opts_parse(struct opts *o, int argc, char *const *argv, struct err *e)
 	bool only_roots = false;
 	enum rc rc = RC_OK;
 
-	*o = (struct opts){.verb = VERB_CHECK, .sysroot = "", .interval_s = 2, .distance_s = 5};
+	*o = (struct opts){.verb = VERB_CHECK, .sysroot = ""};
 	for (; rc == RC_OK && p.at < argc; p.at++) {
 		const char *const arg = argv[p.at];
 		if (!only_roots && strcmp(arg, "--") == 0) {
@@ -212,6 +212,10 @@ enum rc opts_parse(struct opts *o, int argc, char *const *argv, struct err *e)
 	}
 	if (o->remount && o->verb != VERB_BOOT && o->verb != VERB_HELP && o->verb != VERB_VERSION)
 		return fail(e, RC_CORRUPT, "--remount is for the command boot");
+	if ((o->interval_s || o->distance_s) && o->verb != VERB_RECORD && o->verb != VERB_HELP && o->verb != VERB_VERSION)
+		return fail(e, RC_CORRUPT, "--interval and --distance are for the command record");
+	o->interval_s += o->interval_s ? 0 : 2;
+	o->distance_s += o->distance_s ? 0 : 5;
 	if (o->quiet && o->verbose)
 		return fail(e, RC_CORRUPT, "--quiet and --verbose contradict each other");
 	return RC_OK;
