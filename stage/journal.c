@@ -365,6 +365,7 @@ static enum rc parse(struct journal *j, struct span text, struct arena *a)
 {
 	struct span rest = text;
 
+	j->file_bytes = text.left;
 	if (!make_room(j, text, a))
 		return RC_NOMEM;
 	while (rest.left) {
@@ -634,8 +635,9 @@ void journal_put_done(struct journal_writer *w, unsigned status)
 	put(w, "done %u", status);
 }
 
-/* What follows the records that are there. The marker counts for nothing once a record stands behind it. */
-static enum rc append(struct journal *j, int own, const struct journal_writer *w, struct err *e)
+/* What follows the records that are there. The marker counts for nothing once a record stands behind it. RC_END: with `alone`, if
+ * somebody else has written the file since it was read. */
+static enum rc append(struct journal *j, int own, const struct journal_writer *w, bool alone, struct err *e)
 {
 	auto_fd fd = -1;
 	struct stat st = {0};
@@ -645,11 +647,15 @@ static enum rc append(struct journal *j, int own, const struct journal_writer *w
 		return fail(e, RC_NOMEM, "no memory for the journal");
 	if ((rc = os_open_write(own, JOURNAL_NAME, &fd, e)))
 		return rc == RC_END || rc == RC_CORRUPT ? fail(e, RC_IO, "the journal is gone") : rc;
-	if ((rc = os_stat_fd(fd, &st, e)) ||
-		((uint64_t)st.st_size > j->valid_bytes && (rc = os_truncate(fd, j->valid_bytes, e))) ||
+	if ((rc = os_stat_fd(fd, &st, e)))
+		return rc;
+	if (alone && (uint64_t)st.st_size != j->file_bytes)
+		return RC_END;
+	if (((uint64_t)st.st_size > j->valid_bytes && (rc = os_truncate(fd, j->valid_bytes, e))) ||
 		(rc = os_write(fd, j->valid_bytes, w->at, w->used, e)) || (rc = os_fsync(fd, e)))
 		return rc;
 	j->valid_bytes += w->used;
+	j->file_bytes = j->valid_bytes;
 	j->records = w->number;
 	j->clean = false;
 	return RC_OK;
@@ -661,7 +667,7 @@ enum rc journal_append_boot(struct journal *j, int own, const char *boot_id, enu
 	struct journal_writer w = {.a = &scratch, .number = j->records};
 
 	journal_put_boot(&w, boot_id, mode, status);
-	return append(j, own, &w, e);
+	return append(j, own, &w, false, e);
 }
 
 enum rc journal_append_done(struct journal *j, int own, unsigned status, struct arena scratch, struct err *e)
@@ -669,7 +675,7 @@ enum rc journal_append_done(struct journal *j, int own, unsigned status, struct 
 	struct journal_writer w = {.a = &scratch, .number = j->records};
 
 	journal_put_done(&w, status);
-	return append(j, own, &w, e);
+	return append(j, own, &w, false, e);
 }
 
 void journal_continue(struct journal_writer *w, const struct journal *j, struct arena *a)
@@ -679,15 +685,15 @@ void journal_continue(struct journal_writer *w, const struct journal *j, struct 
 
 enum rc journal_append_settled(struct journal *j, int own, struct journal_writer *w, struct err *e)
 {
-	struct stat st = {0};
-	const enum rc rc = os_stat(own, JOURNAL_NAME, &st, e);
-
-	if (rc)
-		return rc;
-	if ((uint64_t)st.st_size != j->valid_bytes)
-		return RC_END;
 	put(w, "settled");
-	return append(j, own, w, e);
+	return append(j, own, w, true, e);
+}
+
+static enum rc forget(int own, struct err *e)
+{
+	const enum rc rc = own < 0 ? RC_OK : os_unlink(own, JOURNAL_NAME, e);
+
+	return rc && rc != RC_END ? rc : own < 0 ? RC_OK : os_fsync(own, e);
 }
 
 enum rc journal_give_way(enum rc rc, int own, struct err *e)
@@ -695,9 +701,17 @@ enum rc journal_give_way(enum rc rc, int own, struct err *e)
 	if (rc != RC_IO || (e->sys_errno != ENOSPC && e->sys_errno != EDQUOT))
 		return rc;
 	*e = (struct err){0};
-	if (own >= 0 && (((rc = os_unlink(own, JOURNAL_NAME, e)) && rc != RC_END) || (rc = os_fsync(own, e))))
-		return rc;
-	return RC_END;
+	rc = forget(own, e);
+	return rc ? rc : RC_END;
+}
+
+enum rc journal_distrust(struct journal *j, int own, struct arena scratch, struct err *e)
+{
+	struct err ignored = {0}; /* then there will be none to trust */
+	const enum rc rc =
+		journal_append_boot(j, own, *j->boot_id ? j->boot_id : "-", JOURNAL_SKIPPED, 4, scratch, &ignored);
+
+	return rc ? forget(own, e) : RC_OK;
 }
 
 void journal_begin(struct journal_writer *w, const struct journal_identity *id, struct arena *a)

@@ -92,6 +92,7 @@ struct journal {
 	unsigned status;    /* with this exit status */
 	unsigned unfinished; /* boots in a row that began and did not end, that of boot_id included */
 	uint64_t records, valid_bytes; /* whole records, and where they end */
+	uint64_t file_bytes;           /* with a torn tail */
 	/* While it is read: objects behind the inventory count once a settled record stands behind them. */
 	bool inventory_read;
 	size_t settled_blobs, settled_snapshots, settled_ingests;
@@ -126,6 +127,9 @@ CHECKED enum rc journal_append_done(struct journal *j, int own, unsigned status,
  * own: -1 if there is no such directory. */
 CHECKED enum rc journal_give_way(enum rc rc, int own, struct err *e);
 
+/* A sync failed: what was written in this boot may be lost though it still reads well, and the next sync will not tell again. Notes
+ * that nothing more of this boot can be vouched for, until a boot has checked; without room for that, the journal goes. */
+CHECKED enum rc journal_distrust(struct journal *j, int own, struct arena scratch, struct err *e);
 struct journal_writer;
 /* The records of a recorder: what w holds, about objects that were durable before they were put, and a settled record behind them.
  * Durable when this returns. A cut leaves all of it, or nothing that counts. RC_END: the journal is not as *j says, somebody else

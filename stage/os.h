@@ -104,6 +104,7 @@ void os_sleep_ms(unsigned ms);
  * again changes what is watched. RC_END: not there, or gone. */
 CHECKED enum rc os_watch_open(int *watch, struct err *e);
 CHECKED enum rc os_watch(int watch, int dir, const char *name, uint32_t events, int *id, struct err *e);
+void os_unwatch(int watch, int id); /* any number will do */
 /* Waits until fd (-1: none) can be read, ms have passed (negative: no limit), or a signal sets *stop. */
 void os_wait(int fd, int64_t ms, const volatile sig_atomic_t *stop);
 /* What can be read at once from such a descriptor; *got 0: nothing. */

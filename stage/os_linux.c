@@ -530,6 +530,11 @@ enum rc os_watch(int watch, int dir, const char *name, uint32_t events, int *id,
 	return errno == ENOENT || errno == ENOTDIR ? RC_END : fail(e, RC_IO, "watch %s", name);
 }
 
+void os_unwatch(int watch, int id)
+{
+	(void)inotify_rm_watch(watch, id); /* one that is gone already is what was wanted */
+}
+
 void os_wait(int fd, int64_t ms, const volatile sig_atomic_t *stop)
 {
 	struct pollfd p = {.fd = fd, .events = POLLIN};

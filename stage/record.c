@@ -20,7 +20,7 @@
 /* downloads followed at a time; others start over after a cut */
 #define DOWNLOADS_MAX 32
 /* snapshots with a larger number are not recorded; one bit each */
-#define SNAPSHOT_IDS_MAX ((uint64_t)1 << 24)
+#define SNAPSHOT_IDS_MAX ((uint64_t)1 << 22)
 /* tries to read a database that changes meanwhile, and between them */
 #define DATABASE_TRIES 10
 #define DATABASE_WAIT_MS 20
@@ -48,7 +48,7 @@ struct recorder {
 	int watch; /* inotify */
 	int root, own, content, blobs, ingest, overlay, snapshots;
 	int kinds[DIGEST_KINDS];              /* blobs/<algorithm> */
-	int root_id, content_id, blobs_id, ingest_id, overlay_id, own_id, database_id, kind_ids[DIGEST_KINDS];
+	int parent_id, root_id, content_id, blobs_id, ingest_id, overlay_id, own_id, database_id, kind_ids[DIGEST_KINDS];
 
 	struct journal journal; /* no lists */
 	uint64_t whole_bytes;   /* of the journal when it was last written anew */
@@ -56,6 +56,8 @@ struct recorder {
 	struct digest *pending;
 	size_t pending_count;
 	struct download *downloads;
+	struct span *doubtful; /* names of downloads that nobody can vouch for */
+	size_t doubtful_count;
 
 	bool recording; /* else: waiting for something to change */
 	bool reopen, look_at_all, database, ingests;
@@ -82,9 +84,9 @@ static void close_store(struct recorder *r)
 		os_close(&r->kinds[k]);
 		r->kind_ids[k] = -1;
 	}
-	r->root_id = r->content_id = r->blobs_id = r->ingest_id = r->overlay_id = r->own_id = r->database_id = -1;
+	r->parent_id = r->root_id = r->content_id = r->blobs_id = r->ingest_id = r->overlay_id = r->own_id = r->database_id = -1;
 	r->recording = r->database = r->ingests = r->look_at_all = false;
-	r->pending_count = 0;
+	r->pending_count = r->doubtful_count = 0;
 	arena_close(&r->keep);
 }
 
@@ -98,25 +100,33 @@ static enum rc open_part(struct recorder *r, int parent, const char *name, int *
 	return rc == RC_END || rc == RC_CORRUPT ? RC_OK : rc;
 }
 
-/* Where the root is not there: its parent tells when it comes. */
-static enum rc watch_parent(struct recorder *r)
+/* The length of the path of the directory that the root is in. */
+static size_t parent_length(const struct recorder *r)
 {
-	char parent[LIMIT_PATH_BYTES];
 	size_t n = strlen(r->path);
-	auto_fd dir = -1;
-	enum rc rc;
 
 	while (n > 1 && r->path[n - 1] == '/')
 		n--;
 	while (n > 1 && r->path[n - 1] != '/')
 		n--;
+	return n;
+}
+
+/* It tells when the root comes, and when it goes: a directory that is held does not. */
+static enum rc watch_parent(struct recorder *r)
+{
+	char parent[LIMIT_PATH_BYTES];
+	const size_t n = parent_length(r);
+	auto_fd dir = -1;
+	enum rc rc;
+
 	if (!n || n >= sizeof(parent))
 		return fail(r->e, RC_IO, "%s: not an absolute path", r->path);
 	memcpy(parent, r->path, n);
 	parent[n] = 0;
 	rc = os_open_root(parent, &dir, r->e);
 	if (rc == RC_OK)
-		rc = os_watch(r->watch, dir, ".", IN_CREATE | IN_MOVED_TO | IN_DELETE_SELF | IN_ONLYDIR, &r->root_id, r->e);
+		rc = os_watch(r->watch, dir, ".", COMES, &r->parent_id, r->e);
 	return rc == RC_END ? fail(r->e, RC_IO, "neither %s nor the directory it would be in is there", r->path) : rc;
 }
 
@@ -166,6 +176,15 @@ static enum rc read_journal(struct recorder *r, const char **why)
 	for (size_t i = 0; i < j.snapshot_doubt_count; i++)
 		if (j.snapshot_doubts[i].id < SNAPSHOT_IDS_MAX)
 			r->seen[j.snapshot_doubts[i].id / 8] |= (uint8_t)(1 << j.snapshot_doubts[i].id % 8);
+	for (size_t i = 0; i < j.ingest_count; i++) {
+		if (journal_find_ingest(&j, j.ingests[i].name)->size)
+			continue;
+		struct span *const name = arena_push(&r->keep, (void **)&r->doubtful, &r->doubtful_count, sizeof(*name));
+		if (!name || (*name = arena_copy(&r->keep, j.ingests[i].name)).bad) {
+			rc = fail(r->e, RC_NOMEM, "no memory to record");
+			goto out;
+		}
+	}
 	r->journal = j;
 	r->journal.blobs = r->journal.blob_doubts = NULL; /* they go with the arena */
 	r->journal.snapshots = r->journal.snapshot_doubts = NULL;
@@ -185,14 +204,16 @@ static enum rc open_store(struct recorder *r)
 	r->reopen = false;
 	if ((rc = arena_open(&r->keep, r->e)) || (rc = os_watch_open(&r->watch, r->e)))
 		return rc;
-	r->seen = arena_array(&r->keep, SNAPSHOT_IDS_MAX / 8, 1); /* only what is touched is memory */
+	r->seen = arena_array(&r->keep, SNAPSHOT_IDS_MAX / 8, 1);
 	r->pending = arena_array(&r->keep, PENDING_MAX, sizeof(*r->pending));
 	r->downloads = arena_array(&r->keep, DOWNLOADS_MAX, sizeof(*r->downloads));
 	if (!r->seen || !r->pending || !r->downloads)
 		return fail(r->e, RC_NOMEM, "no memory to record");
+	if ((rc = watch_parent(r)))
+		return rc;
 	if ((rc = os_open_root(r->path, &r->root, r->e)) == RC_END) {
 		say(r, "waiting: the store is not there yet");
-		return watch_parent(r);
+		return RC_OK;
 	}
 	if (rc || (rc = os_watch(r->watch, r->root, ".", COMES, &r->root_id, r->e)))
 		return rc == RC_END ? RC_OK : rc;
@@ -237,10 +258,13 @@ static void see_event(struct recorder *r, const struct inotify_event *event)
 		struct stat st = {0};
 		struct err ignored = {0};
 		r->reopen |= span_is(name, JOURNAL_NAME) && (os_stat(r->own, JOURNAL_NAME, &st, &ignored) || !r->recording ||
-							      (uint64_t)st.st_size != r->journal.valid_bytes);
+							      (uint64_t)st.st_size != r->journal.file_bytes);
 		r->reopen |= (event->mask & (IN_DELETE_SELF | IN_MOVE_SELF)) != 0;
+	} else if (event->wd == r->parent_id) {
+		const char *const base = r->path + parent_length(r);
+		r->reopen |= span_equal(name, span_of(base, strcspn(base, "/"))) || event->mask & (IN_DELETE_SELF | IN_MOVE_SELF);
 	} else if (event->wd == r->root_id) {
-		r->reopen |= r->root < 0 || (event->mask & (IN_DELETE_SELF | IN_MOVE_SELF)) || span_is(name, STORE_OWN_DIR) ||
+		r->reopen |= (event->mask & (IN_DELETE_SELF | IN_MOVE_SELF)) || span_is(name, STORE_OWN_DIR) ||
 			     span_is(name, STORE_CONTENT_DIR) || span_is(name, STORE_OVERLAY_DIR);
 	} else if (event->wd == r->overlay_id) {
 		r->reopen |= (event->mask & (IN_DELETE_SELF | IN_MOVE_SELF)) || span_is(name, "snapshots");
@@ -294,8 +318,9 @@ static enum rc put_blob(struct recorder *r, struct journal_writer *w, const stru
 	if (known && (journal_find_blob(known, d, &record.stamp) || journal_doubts_blob(known, d, record.stamp.inode)))
 		return RC_OK;
 	if (record.stamp.size <= LIMIT_JSON_BYTES) {
-		if ((rc = os_read(fd, 0, head, sizeof(head), &got, r->e)))
-			return rc;
+		struct err why = {0};
+		if (os_read(fd, 0, head, sizeof(head), &got, &why))
+			return RC_OK; /* what cannot be read is not vouched for */
 		record.document = store_may_be_document(span_of(head, got));
 	}
 	journal_put_blob(w, &record, false);
@@ -448,8 +473,7 @@ static enum rc put_snapshots(struct recorder *r, struct journal_writer *w)
 		w->number = before.number;
 		w->snapshot_count = before.snapshot_count;
 	}
-	r->database = true; /* the next round tries again */
-	return RC_OK;
+	return RC_OK; /* busy, and then its next change is told already; or damaged, which boot finds */
 }
 
 /* ---- downloads ---- */
@@ -476,12 +500,16 @@ static struct download *download_of(struct recorder *r, const char *name)
 
 static enum rc put_download(struct recorder *r, struct journal_writer *w, const char *name, uint8_t *piece)
 {
-	struct download *const d = download_of(r, name);
+	struct err why = {0};
 	auto_fd dir = -1, data = -1;
 	struct stat st = {0};
 	size_t got = 0;
 	enum rc rc;
 
+	for (size_t i = 0; i < r->doubtful_count; i++)
+		if (span_is(r->doubtful[i], name))
+			return RC_OK;
+	struct download *const d = download_of(r, name);
 	if (!d)
 		return RC_OK;
 	d->there = true;
@@ -502,10 +530,8 @@ static enum rc put_download(struct recorder *r, struct journal_writer *w, const 
 	}
 	struct wide_sum sum = d->sum;
 	for (uint64_t at = d->at; at < size; at += got) {
-		if ((rc = os_read(data, at, piece, (size_t)min_u64(PIECE_BYTES, size - at), &got, r->e)))
-			return rc;
-		if (!got)
-			return RC_END; /* shorter again */
+		if (os_read(data, at, piece, (size_t)min_u64(PIECE_BYTES, size - at), &got, &why) || !got)
+			return RC_END; /* what cannot be read is not vouched for; or it is shorter again */
 		wide_sum_add(&sum, piece, got);
 		if (got % 32 == 0) { /* goes on here the next time */
 			d->sum = sum;
@@ -537,8 +563,10 @@ static enum rc put_downloads(struct recorder *r, struct journal_writer *w)
 			rc = RC_OK; /* gone, or no download */
 	}
 	for (size_t i = 0; i < DOWNLOADS_MAX; i++)
-		if (!r->downloads[i].there)
+		if (*r->downloads[i].name && !r->downloads[i].there) { /* its data may be a blob now, and live for long */
+			os_unwatch(r->watch, r->downloads[i].watch);
 			r->downloads[i].name[0] = 0;
+		}
 	return rc;
 }
 
@@ -546,6 +574,8 @@ static enum rc put_downloads(struct recorder *r, struct journal_writer *w)
 
 static enum rc sync_places(struct recorder *r)
 {
+	struct arena scratch = r->work;
+	struct err late = {0};
 	const int fds[] = {r->root, r->blobs, r->ingest, r->overlay, r->snapshots};
 	struct own_synced s = {0};
 	enum rc rc = RC_OK;
@@ -554,6 +584,9 @@ static enum rc sync_places(struct recorder *r)
 		rc = own_sync(&s, fds[i], r->e);
 	for (int k = 0; rc == RC_OK && k < DIGEST_KINDS; k++)
 		rc = own_sync(&s, r->kinds[k], r->e);
+	/* told once: the next one would succeed, and what was lost still reads well until the power goes */
+	if (rc && journal_distrust(&r->journal, r->own, scratch, &late))
+		*r->e = late;
 	return rc;
 }
 
@@ -574,6 +607,9 @@ static enum rc compact(struct recorder *r)
 	}
 	if ((rc = identity_read(&identity, r->root, a, r->e)) || (rc = sync_places(r)))
 		goto out;
+	struct stat then = {0}, now = {0};
+	if ((rc = os_stat(r->own, JOURNAL_NAME, &then, r->e)))
+		goto out;
 	journal_begin(&w, &identity, &a);
 	for (size_t i = 0; i < j.blob_count; i++) {
 		char text[DIGEST_TEXT_BYTES];
@@ -592,7 +628,8 @@ static enum rc compact(struct recorder *r)
 			journal_put_snapshot(&w, &j.snapshots[i], false);
 	}
 	for (size_t i = 0; i < j.ingest_count; i++)
-		if (journal_find_ingest(&j, j.ingests[i].name) == &j.ingests[i])
+		if (r->ingest >= 0 && os_stat(r->ingest, (const char *)j.ingests[i].name.at, &now, r->e) == RC_OK &&
+			journal_find_ingest(&j, j.ingests[i].name) == &j.ingests[i])
 			journal_put_ingest(&w, &j.ingests[i]);
 	for (size_t i = 0; i < j.blob_doubt_count; i++)
 		journal_put_blob(&w, &j.blob_doubts[i], true);
@@ -601,13 +638,19 @@ static enum rc compact(struct recorder *r)
 	journal_put_boot(&w, j.boot_id, j.mode, j.status);
 	if (j.mode == JOURNAL_CHECKED || j.mode == JOURNAL_FORCED)
 		journal_put_done(&w, j.status);
+	if ((rc = os_stat(r->own, JOURNAL_NAME, &now, r->e)))
+		goto out;
+	if (then.st_ino != now.st_ino || (uint64_t)now.st_size != r->journal.file_bytes) {
+		r->reopen = true;
+		goto out;
+	}
 	if ((rc = journal_commit(&w, r->own, r->e)))
 		goto out;
 	r->journal.records = w.number;
-	r->journal.valid_bytes = r->whole_bytes = w.used;
+	r->journal.valid_bytes = r->journal.file_bytes = r->whole_bytes = w.used;
 out:
 	arena_close(&a);
-	return rc;
+	return rc == RC_END ? RC_OK : rc; /* it is gone: the event says so */
 }
 
 /* First the look, then the sync, then the record: what is recorded was durable before. */
@@ -618,6 +661,7 @@ static enum rc settle(struct recorder *r)
 
 	if (rc)
 		return rc;
+	*r->e = (struct err){0};
 	journal_continue(&w, &r->journal, &r->keep);
 	const struct arena mark = r->keep;
 	if ((rc = put_blobs(r, &w)) || (rc = put_snapshots(r, &w)) || (rc = put_downloads(r, &w)))

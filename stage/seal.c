@@ -161,16 +161,14 @@ static enum rc put_snapshot(struct sealer *w, size_t i)
 	return RC_OK;
 }
 
-/* How many bytes of a download may be vouched for: of one that began in this boot all that are there; of one that was there
- * before, what the check could compare. */
-static bool may_vouch(const struct sealer *w, size_t i, uint64_t *bytes)
+/* Whether all bytes that are there of a download may be vouched for: if it began in this boot, or what was there before is no more
+ * than what the check could compare. */
+static bool may_vouch(const struct sealer *w, size_t i, uint64_t bytes)
 {
-	const struct ingest_state *const state = w->check ? &w->check->survey->ingests[i] : NULL;
 	const struct journal_ingest *const known = w->check ? NULL : journal_find_ingest(w->journal, w->st->ingests[i].name);
 
-	if (state)
-		*bytes = min_u64(*bytes, state->settled_bytes);
-	return state ? state->settled_bytes != 0 : !known || known->size;
+	/* one that was not cut back would pass for one that grew since */
+	return w->check ? bytes && bytes == w->check->survey->ingests[i].settled_bytes : !known || known->size;
 }
 
 static void put_ingest(struct sealer *w, size_t i)
@@ -181,12 +179,14 @@ static void put_ingest(struct sealer *w, size_t i)
 	auto_fd dir = -1, data = -1;
 	struct stat st = {0};
 
-	if (w->st->ingest_dir < 0 || os_open_dir(w->st->ingest_dir, (const char *)in->name.at, &dir, &why) ||
-		os_open_file(dir, "data", &data, &why) || os_stat_fd(data, &st, &why))
-		return;
-	uint64_t bytes = (uint64_t)st.st_size;
-	if (may_vouch(w, i, &bytes) && journal_sum(data, bytes, &record.sum, *w->out->a, &why) == RC_OK)
-		record.size = bytes;
+	enum rc rc = w->st->ingest_dir < 0 ? RC_END : os_open_dir(w->st->ingest_dir, (const char *)in->name.at, &dir, &why);
+	if (rc == RC_OK)
+		rc = os_open_file(dir, "data", &data, &why);
+	if (rc == RC_END)
+		return; /* no data: nothing to be wrong about */
+	if (rc == RC_OK && os_stat_fd(data, &st, &why) == RC_OK && may_vouch(w, i, (uint64_t)st.st_size) &&
+		journal_sum(data, (uint64_t)st.st_size, &record.sum, *w->out->a, &why) == RC_OK)
+		record.size = (uint64_t)st.st_size;
 	journal_put_ingest(w->out, &record);
 }
 
@@ -271,8 +271,12 @@ enum rc seal_stop(const struct store *st, struct seal_result *result, struct are
 				    : "the check of this boot was skipped, or did not end: the next boot makes it";
 		return RC_OK;
 	}
-	if ((rc = sync_all(st, scratch, e)))
+	if ((rc = sync_all(st, scratch, e))) {
+		struct err late = {0};
+		if (journal_distrust(&j, own, scratch, &late))
+			*e = late;
 		return rc;
+	}
 	journal_begin(&out, &identity, &scratch);
 	struct sealer w = {.st = st, .journal = &j, .out = &out, .result = result, .e = e};
 	if ((rc = put_inventory(&w)))

@@ -767,6 +767,12 @@ static void ingest_unreadable(struct run *r, size_t index, const struct err *e)
 			.why = text_of(e->sys_errno ? strerror(e->sys_errno) : e->text)});
 }
 
+/* What a download is whose bytes are not those of its digest. */
+static enum ingest_verdict not_complete(const struct ingest *in)
+{
+	return in->expected_known && in->total && in->data_size >= in->total ? INGEST_IS_POISONED : INGEST_IS_PARTIAL;
+}
+
 static void job_ingest(struct run *r, struct worker *w, size_t index)
 {
 	const struct ingest *const in = &r->st->ingests[index];
@@ -800,9 +806,7 @@ static void job_ingest(struct run *r, struct worker *w, size_t index)
 		return;
 	}
 	hash_end(&h, &d);
-	state->verdict = digest_equal(&d, &in->expected)	    ? INGEST_IS_COMPLETE
-			 : in->total && in->data_size >= in->total ? INGEST_IS_POISONED
-								   : INGEST_IS_PARTIAL;
+	state->verdict = digest_equal(&d, &in->expected) ? INGEST_IS_COMPLETE : not_complete(in);
 }
 
 /* Of an unfinished download: whether its beginning is what the journal says was durable. Read from the medium. */
@@ -816,32 +820,43 @@ static void job_settled(struct run *r, struct worker *w, size_t index)
 	struct wide_sum sum;
 	struct err e = {0};
 	uint8_t *const room = arena_get(&w->scratch, OS_READER_BYTES + 4096);
+	uint64_t left = known->size;
+	enum rc rc;
 
-	if (!room || os_open_dir(r->st->ingest_dir, (const char *)in->name.at, &dir, &e) || os_open_file(dir, "data", &fd, &e) ||
-		os_reader_open(&reader, fd, room + (4096 - (uintptr_t)room % 4096), OS_READER_BYTES, &e))
-		return; /* it starts over */
+	if (!room)
+		return;
+	if (!(rc = os_open_dir(r->st->ingest_dir, (const char *)in->name.at, &dir, &e)) &&
+		!(rc = os_open_file(dir, "data", &fd, &e)))
+		rc = os_reader_open(&reader, fd, room + (4096 - (uintptr_t)room % 4096), OS_READER_BYTES, &e);
 	wide_sum_begin(&sum);
-	for (uint64_t left = known->size; left && !stopped(r);) {
-		if (os_reader_next(&reader, &piece, &e))
-			return;
+	while (rc == RC_OK && left && !stopped(r) && (rc = os_reader_next(&reader, &piece, &e)) == RC_OK) {
 		const size_t n = (size_t)min_u64(left, piece.left);
 		wide_sum_add(&sum, piece.at, n);
 		r->bytes += n;
 		left -= n;
 	}
-	if (wide_sum_end(&sum) == known->sum)
-		r->s->ingests[index].settled_bytes = known->size;
+	if (rc == RC_IO) {
+		ingest_unreadable(r, index, &e);
+	} else if (rc || !left) {
+		r->s->ingests[index].verdict = not_complete(in);
+		if (rc == RC_OK && wide_sum_end(&sum) == known->sum) {
+			r->s->ingests[index].verdict = INGEST_IS_PARTIAL;
+			r->s->ingests[index].settled_bytes = known->size;
+		}
+	}
 }
 
 static bool may_be_settled(const struct run *r, size_t index)
 {
 	const struct ingest *const in = &r->st->ingests[index];
-	const struct journal_ingest *const known =
-		r->o->downloads && r->st->boot_proved_new && r->s->ingests[index].verdict == INGEST_IS_PARTIAL && in->has_data
-			? journal_find_ingest(r->o->downloads, in->name)
-			: NULL;
+	const enum ingest_verdict v = r->s->ingests[index].verdict;
+	const bool unfinished = v == INGEST_IS_PARTIAL || v == INGEST_IS_POISONED;
+	const struct journal_ingest *const known = r->o->downloads && r->st->boot_proved_new && unfinished && in->has_data
+							   ? journal_find_ingest(r->o->downloads, in->name)
+							   : NULL;
 
-	return known && known->size && known->size <= in->data_size;
+	/* all bytes and wrong: only a part of them can be what was vouched for */
+	return known && known->size && known->size + (v == INGEST_IS_POISONED) <= in->data_size;
 }
 
 /* What can be said of a download without reading its data; true: the data must be read. */
@@ -869,8 +884,7 @@ static bool judge_ingest(struct run *r, size_t index)
 		state->verdict = v == BLOB_IS_GOOD	    ? INGEST_IS_COMPLETE
 				 : v == BLOB_IS_UNREADABLE ? INGEST_IS_UNREADABLE
 				 : v == BLOB_NOT_CHECKED   ? INGEST_IS_NOT_CHECKED
-				 : in->total && in->data_size >= in->total ? INGEST_IS_POISONED
-									     : INGEST_IS_PARTIAL;
+							     : not_complete(in);
 		return false;
 	}
 	if (blob != STORE_NONE) {
@@ -931,6 +945,19 @@ static void emit_ingest(struct run *r, size_t index)
 	emit(r, f);
 }
 
+/* Those that there was no time for. */
+static void give_up_downloads(struct run *r, const size_t *order, size_t count)
+{
+	const struct err late = {.rc = RC_LIMIT, .text = TOO_LATE};
+
+	for (size_t i = 0; i < count && out_of_time(r); i++) {
+		if (r->s->ingests[order[i]].verdict != INGEST_IS_NOT_CHECKED)
+			continue;
+		r->s->out_of_time = true;
+		ingest_unreadable(r, order[i], &late);
+	}
+}
+
 static enum rc pass_ingests(struct run *r)
 {
 	size_t *const order = arena_array(r->keep, r->st->ingest_count + 1, sizeof(*order));
@@ -944,19 +971,16 @@ static enum rc pass_ingests(struct run *r)
 			order[count++] = i;
 		}
 	enum rc rc = run_pool(r, "reading downloads", job_ingest, order, count);
-	for (size_t i = 0; rc == RC_OK && i < count && out_of_time(r); i++) {
-		const struct err late = {.rc = RC_LIMIT, .text = TOO_LATE};
-		if (r->s->ingests[order[i]].verdict != INGEST_IS_NOT_CHECKED)
-			continue;
-		r->s->out_of_time = true;
-		ingest_unreadable(r, order[i], &late);
-	}
-	size_t partial = 0;
+	if (rc == RC_OK)
+		give_up_downloads(r, order, count);
+	count = 0;
 	for (size_t i = 0; rc == RC_OK && !stopped(r) && i < r->st->ingest_count; i++)
-		if (may_be_settled(r, i))
-			order[partial++] = i;
-	if (partial)
-		rc = run_pool(r, "reading unfinished downloads", job_settled, order, partial);
+		if (may_be_settled(r, i)) {
+			r->s->ingests[i].verdict = INGEST_IS_NOT_CHECKED;
+			order[count++] = i;
+		}
+	if (rc == RC_OK && count && !(rc = run_pool(r, "reading unfinished downloads", job_settled, order, count)))
+		give_up_downloads(r, order, count);
 	for (size_t i = 0; rc == RC_OK && !stopped(r) && i < r->st->ingest_count; i++)
 		emit_ingest(r, i);
 	for (size_t i = 0; rc == RC_OK && r->st->boot_proved_new && i < r->st->ingest_record_count; i++) {

@@ -163,6 +163,20 @@ static void what_is_settled_counts(void)
 	CHECK(journal_append_settled(&old, place, &w, &err) == RC_END);
 	j = read_back();
 	CHECK(j.present && knows(&j, 105) && !knows(&j, 106));
+	/* a torn tail is cut off by whoever goes on */
+	int fd = -1;
+	CHECK(os_open_write(place, JOURNAL_NAME, &fd, &err) == RC_OK);
+	CHECK(os_write(fd, j.valid_bytes, "99 blob sha2", 12, &err) == RC_OK);
+	os_close(&fd);
+	j = read_back();
+	CHECK(j.present && j.file_bytes == j.valid_bytes + 12);
+	put_settled(&j, 107);
+	j = read_back();
+	CHECK(j.present && j.file_bytes == j.valid_bytes && knows(&j, 105) && knows(&j, 107));
+	/* after a failed sync nothing more of this boot counts as checked, and what was settled before still does */
+	CHECK(journal_distrust(&j, place, arena, &err) == RC_OK);
+	j = read_back();
+	CHECK(j.present && j.done && j.mode == JOURNAL_SKIPPED && knows(&j, 107));
 }
 
 static void what_was_written_is_read(void)
