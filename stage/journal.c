@@ -172,8 +172,10 @@ static enum rc take_ingest(struct journal *j, const struct line *l, struct arena
 
 	if (!in)
 		return RC_NOMEM;
-	return l->count == 4 && unquote(l->fields[1], a, &in->name) && number_of(l->fields[2], &in->size) &&
-			       number_of(l->fields[3], &in->sum)
+	in->held = l->count == 5;
+	if (l->count != 4 && !(in->held && span_is(l->fields[4], "held")))
+		return RC_CORRUPT;
+	return unquote(l->fields[1], a, &in->name) && number_of(l->fields[2], &in->size) && number_of(l->fields[3], &in->sum)
 		       ? RC_OK
 		       : RC_CORRUPT;
 }
@@ -759,7 +761,7 @@ void journal_put_ingest(struct journal_writer *w, const struct journal_ingest *i
 
 	(void)quote(name, sizeof(name), in->name); /* fits */
 	w->ingest_count++;
-	put(w, "ingest %s %llu %llu", name, (unsigned long long)in->size, (unsigned long long)in->sum);
+	put(w, "ingest %s %llu %llu%s", name, (unsigned long long)in->size, (unsigned long long)in->sum, in->held ? " held" : "");
 }
 
 void journal_put_clean(struct journal_writer *w, const char *boot_id)

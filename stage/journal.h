@@ -58,7 +58,8 @@ struct journal_snapshot {
  * that neither its inode nor its size would tell whether they still are. */
 struct journal_ingest {
 	struct span name; /* of the directory in ingest/ */
-	uint64_t size, sum; /* size 0: it was there when the last check ended, and nobody can say which of its bytes are right */
+	uint64_t size, sum;
+	bool held; /* what was behind them when the last check ended is doubtful, and stays so: it may not be vouched for later */
 };
 
 /* What the last boot record since the last seal says. */

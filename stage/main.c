@@ -169,7 +169,11 @@ static enum rc keep_knowledge(struct run *r, const struct outcome *out, struct e
 
 	if (!out->plan || out->survey->halted || out->survey->interrupted || !(r->repair || r->journalled))
 		return RC_END;
-	return seal_checked(out->store, &check, r->scratch, e);
+	const enum rc rc = seal_checked(out->store, &check, r->scratch, e);
+	if (rc == RC_END)
+		report_message(&r->report, out->root,
+			"the file system is full: what was found cannot be noted, the next boot checks everything");
+	return rc;
 }
 
 /* RC_OK: it was done to its end, and the journal says so. */

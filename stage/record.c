@@ -177,7 +177,7 @@ static enum rc read_journal(struct recorder *r, const char **why)
 		if (j.snapshot_doubts[i].id < SNAPSHOT_IDS_MAX)
 			r->seen[j.snapshot_doubts[i].id / 8] |= (uint8_t)(1 << j.snapshot_doubts[i].id % 8);
 	for (size_t i = 0; i < j.ingest_count; i++) {
-		if (journal_find_ingest(&j, j.ingests[i].name)->size)
+		if (!journal_find_ingest(&j, j.ingests[i].name)->held)
 			continue;
 		struct span *const name = arena_push(&r->keep, (void **)&r->doubtful, &r->doubtful_count, sizeof(*name));
 		if (!name || (*name = arena_copy(&r->keep, j.ingests[i].name)).bad) {

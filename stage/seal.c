@@ -161,32 +161,33 @@ static enum rc put_snapshot(struct sealer *w, size_t i)
 	return RC_OK;
 }
 
-/* Whether all bytes that are there of a download may be vouched for: if it began in this boot, or what was there before is no more
- * than what the check could compare. */
-static bool may_vouch(const struct sealer *w, size_t i, uint64_t bytes)
-{
-	const struct journal_ingest *const known = w->check ? NULL : journal_find_ingest(w->journal, w->st->ingests[i].name);
-
-	/* one that was not cut back would pass for one that grew since */
-	return w->check ? bytes && bytes == w->check->survey->ingests[i].settled_bytes : !known || known->size;
-}
-
+/* Of a download that began in this boot all bytes that are there; of one that was there before, what the check could compare. */
 static void put_ingest(struct sealer *w, size_t i)
 {
 	const struct ingest *const in = &w->st->ingests[i];
-	struct journal_ingest record = {.name = in->name};
+	const struct journal_ingest *const known = w->check ? NULL : journal_find_ingest(w->journal, in->name);
+	struct journal_ingest record = {.name = in->name, .held = true};
 	struct err why = {0}; /* what cannot be read is not vouched for */
 	auto_fd dir = -1, data = -1;
 	struct stat st = {0};
 
+	if (known && known->held) {
+		journal_put_ingest(w->out, known);
+		return;
+	}
 	enum rc rc = w->st->ingest_dir < 0 ? RC_END : os_open_dir(w->st->ingest_dir, (const char *)in->name.at, &dir, &why);
 	if (rc == RC_OK)
 		rc = os_open_file(dir, "data", &data, &why);
 	if (rc == RC_END)
 		return; /* no data: nothing to be wrong about */
-	if (rc == RC_OK && os_stat_fd(data, &st, &why) == RC_OK && may_vouch(w, i, (uint64_t)st.st_size) &&
-		journal_sum(data, (uint64_t)st.st_size, &record.sum, *w->out->a, &why) == RC_OK)
-		record.size = (uint64_t)st.st_size;
+	if (rc == RC_OK && os_stat_fd(data, &st, &why) == RC_OK) {
+		const uint64_t all = (uint64_t)st.st_size;
+		const uint64_t bytes = w->check ? w->check->survey->ingests[i].settled_bytes : all;
+		if (bytes <= all && journal_sum(data, bytes, &record.sum, *w->out->a, &why) == RC_OK) {
+			record.size = bytes;
+			record.held = bytes < all; /* not cut back: it would pass for one that grew since */
+		}
+	}
 	journal_put_ingest(w->out, &record);
 }
 
