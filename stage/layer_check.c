@@ -1502,7 +1502,7 @@ static enum rc settle_damage(struct judge *j, struct arena *keep, struct err *e)
 	for (uint32_t i = 0; i < j->nodes && !any; i++)
 		any = alive(j, i) && damage_bits(j, i);
 	j->torn = any || j->v->target.half_repaired;
-	for (uint32_t i = 0; i < j->nodes; i++)
+	for (uint32_t i = 0; j->torn && i < j->nodes; i++)
 		if (alive(j, i) && damage_bits(j, i))
 			j->marks[inode_of(j, i)] |= MARK_DAMAGED;
 	for (uint32_t i = 0; any && j->verdict.unverified == VERIFIED && i < j->nodes; i++)

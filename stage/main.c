@@ -51,6 +51,7 @@ struct run {
 	bool repair;             /* and not only look */
 	bool journalled;         /* what comes out of it is written into the journal, which is made if need be */
 	const struct journal *trust; /* NULL: everything is looked at */
+	const struct journal *read;  /* what boot has read of it, trusted or not; NULL: nothing */
 	uint64_t deadline_ns;    /* 0: none */
 	const char *recorded;    /* the root that is recorded */
 	bool json_begun;         /* the file has the report of another root already */
@@ -106,7 +107,7 @@ static enum rc run_root(struct run *r, struct outcome *out, struct store *st, st
 	out->store = st;
 	if (r->repair && st->read_only)
 		return fail(e, RC_IO, "the file system is mounted read-only: remount it, or run containerd-fsck check");
-	const struct journal *const known = r->trust ? r->trust : journal_of(r, st);
+	const struct journal *const known = r->read ? r->read : journal_of(r, st);
 	const struct survey_options looking = {.threads = threads,
 		.stop = &stop,
 		.trust = r->trust,
@@ -299,9 +300,10 @@ static enum exit_status boot_root(struct run *r, const struct place *root, const
 	}
 	report_message(&r->report, root->path, b.why);
 	r->repair = wish->mode != BOOT_CHECK;
+	r->read = b.journal.present ? &b.journal : NULL;
 	r->trust = b.verdict == BOOT_CHECK_CHANGED ? &b.journal : NULL;
 	rc = one_root(r, root, &status);
-	r->trust = NULL;
+	r->trust = r->read = NULL;
 	if ((rc && boot_give_up(&b, status, r->scratch, &e)) || (!rc && boot_done(&b, &e)))
 		say_failure(r, root->path, &e);
 	boot_end(&b);

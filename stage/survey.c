@@ -835,7 +835,7 @@ static void job_settled(struct run *r, struct worker *w, size_t index)
 		r->bytes += n;
 		left -= n;
 	}
-	if (rc == RC_IO) {
+	if (rc && rc != RC_END && rc != RC_CORRUPT) { /* no memory is no damage either */
 		ingest_unreadable(r, index, &e);
 	} else if (rc || !left) {
 		r->s->ingests[index].verdict = not_complete(in);
