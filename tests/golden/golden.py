@@ -649,7 +649,7 @@ def build_boltool():
     source = os.path.join(HERE, "boltool.go")
     if os.path.exists(BOLTOOL) and os.path.getmtime(BOLTOOL) > os.path.getmtime(source):
         return None
-    new = BOLTOOL + ".%d" % os.getpid()
+    new = BOLTOOL + "." + os.urandom(4).hex()  # two lanes may build, each with process numbers of its own
     sh("go", "build", "-o", new, source,
        env=dict(os.environ, GO111MODULE="off", GOPATH=go, GOCACHE=os.path.join(BUILT, "go"), GOFLAGS=""))
     os.rename(new, BOLTOOL)
