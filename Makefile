@@ -6,7 +6,7 @@
 #   make unit lint fuzz      parts of it
 #   make demo                the report this tool was born from, with real containerd
 #   make qemu CASE=name      power cuts of a virtual machine; without CASE all that qemu/run can
-#   make crash POINTS=n      power cuts; healthy: false positives; bench: what a boot costs
+#   make crash POINTS=n      power cuts (crash-record: with and without the recorder); healthy: false positives; bench: what a boot costs
 #   make size                the binary's size and its parts
 #   make install DESTDIR= PREFIX=/usr/local
 #   make install-systemd     install-dracut, install-initramfs-tools, install-mkinitcpio: what starts it at boot
@@ -234,6 +234,8 @@ demo: tests-need
 	@tests/demo
 crash: tests-need
 	@tests/crash POINTS=$(POINTS)
+crash-record: tests-need
+	@tests/record ONLY=cuts RECORDER=off,on VERSIONS=1.6,1.7,2 SCALE=1 POINTS=$(POINTS)
 healthy: tests-need
 	@tests/healthy
 bench: tests-need
@@ -298,7 +300,7 @@ clean:
 	rm -rf $(addprefix $(BUILD)/,musl host fuzz unit tool fuzzer fuzz-found kernel containerd-fsck*)
 
 .SECONDARY:
-.PHONY: all install install-systemd install-dracut install-initramfs-tools install-mkinitcpio deb size test demo crash healthy bench qemu tests-need check unit fuzz lint syntax-clang tidy clean
+.PHONY: all install install-systemd install-dracut install-initramfs-tools install-mkinitcpio deb size test demo crash crash-record healthy bench qemu tests-need check unit fuzz lint syntax-clang tidy clean
 
 # ---- the libraries' sources ----------------------------------------------------------------------------------------
 
