@@ -4,6 +4,7 @@
  * everything was written), and that bbolt never writes a page which the two newest transactions can reach (bolt-format.md 4). */
 #include "record.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/inotify.h>
@@ -686,9 +687,19 @@ out:
 	return rc;
 }
 
+/* A directory that is held and was removed cannot be listed: the store is on its way out, and looked up again. */
+static enum rc unless_gone(struct recorder *r, enum rc rc)
+{
+	if (rc != RC_IO || r->e->sys_errno != ENOENT || r->root < 0)
+		return rc;
+	*r->e = (struct err){0};
+	r->reopen = true;
+	return RC_OK;
+}
+
 static enum rc work(struct recorder *r)
 {
-	enum rc rc = open_store(r);
+	enum rc rc = unless_gone(r, open_store(r));
 	uint64_t now = 0;
 
 	os_notify("READY=1");
@@ -698,7 +709,9 @@ static enum rc work(struct recorder *r)
 		if ((rc = take_events(r)) || (!is_due(r) && !*r->o->stop))
 			continue;
 		if (r->reopen && !*r->o->stop) {
-			rc = open_store(r);
+			rc = unless_gone(r, open_store(r));
+			if (r->reopen)
+				os_wait(-1, (int64_t)(r->o->interval_ns / 1000000 + 1), r->o->stop);
 			continue;
 		}
 		/* all that comes until then is one round's */
@@ -708,7 +721,7 @@ static enum rc work(struct recorder *r)
 		for (const uint64_t end = now + wait; !*r->o->stop && (now = os_clock_ns()) < end;)
 			os_wait(-1, (int64_t)((end - now) / 1000000 + 1), r->o->stop);
 		if ((rc = take_events(r)) == RC_OK && r->recording && !r->reopen)
-			rc = settle(r);
+			rc = unless_gone(r, settle(r));
 		if (*r->o->stop)
 			break;
 	}

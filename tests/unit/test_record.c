@@ -52,6 +52,7 @@ struct model {
 	unsigned committed;        /* snapshots in the database */
 	uint64_t txid, clock_ns;
 	unsigned steps, calls, syncs, failed_syncs;
+	unsigned removed_at, patience; /* the call at which the store is removed, or 0; waits of the recorder before it is told to end */
 	enum outcome outcome;
 	bool may_fail, may_end;
 	size_t fsynced, current;   /* the journal */
@@ -63,6 +64,7 @@ static char place[64];
 static int root = -1, blobs = -1, ingest = -1, snapshots = -1, own = -1, database = -1;
 static volatile sig_atomic_t stop;
 static bool inside; /* the recorder is running and its calls are steps of the schedule */
+static bool pages_written; /* of the next transaction; in the process that is killed it starts anew, as containerd's would */
 
 static uint32_t draw(uint32_t n)
 {
@@ -196,7 +198,6 @@ static void step(void)
 {
 	const unsigned i = draw(OBJECTS);
 	struct object *const o = &m->now.objects[i];
-	static bool pages_written; /* of the next transaction; in the process that is killed it starts anew, as containerd's would */
 
 	m->steps++;
 	if (draw(3) == 0) {
@@ -230,11 +231,20 @@ static size_t slurp(char *to)
 	return n > 0 ? (size_t)n : 0;
 }
 
+static void remove_files(void)
+{
+	char command[96];
+
+	(void)snprintf(command, sizeof(command), "rm -rf %s", place);
+	CHECK(system(command) == 0); /* NOLINT(cert-env33-c): a name of our own */
+}
+
 static void instant(void)
 {
 	if (!inside)
 		return;
-	m->calls++;
+	if (++m->calls == m->removed_at)
+		remove_files();
 	for (unsigned n = m->steps < STEPS && draw(8) == 0 ? 1 + draw(4) : 0; n; n--)
 		step();
 	if (m->may_end && draw(400) == 0) {
@@ -320,7 +330,7 @@ void __wrap_os_wait(int fd, int64_t ms, const volatile sig_atomic_t *asked)
 	(void)ms;
 	(void)asked;
 	instant();
-	if (m->steps >= STEPS)
+	if (m->steps >= STEPS && !m->patience--)
 		stop = 1;
 }
 
@@ -378,6 +388,7 @@ static void begin(uint64_t seed)
 	char boot_id[37] = "";
 
 	memset(m, 0, offsetof(struct model, journal_fsynced));
+	pages_written = false;
 	m->random = seed * 0x9e3779b97f4a7c15u + 1;
 	m->may_end = seed % 4 != 0;
 	m->may_fail = seed % 3 == 0 && m->may_end;
@@ -407,10 +418,7 @@ static void begin(uint64_t seed)
 
 static void remove_tree(void)
 {
-	char command[96];
-
-	(void)snprintf(command, sizeof(command), "rm -rf %s", place);
-	CHECK(system(command) == 0); /* NOLINT(cert-env33-c): a name of our own */
+	remove_files();
 	int *const fds[] = {&root, &blobs, &ingest, &snapshots, &own, &database};
 	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
 		os_close(fds[i]);
@@ -435,7 +443,10 @@ static void record(void)
 		const enum rc rc = record_run(place, &o, &e);
 		inside = false;
 		CHECK(rc == RC_OK || (rc == RC_IO && m->failed_syncs));
+		if (test_faults)
+			printf("# %d: %s\n", rc, e.text);
 		m->outcome = ENDED;
+		(void)fflush(stdout);
 		_exit(test_faults != 0);
 	}
 	int status = 0;
@@ -552,8 +563,6 @@ static void nothing_is_vouched_for_that_was_not_durable(void)
 {
 	const char *const only = getenv("SEED");
 
-	m = mmap(NULL, sizeof(*m), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	CHECK(m != MAP_FAILED);
 	if (only) {
 		schedule(strtoull(only, NULL, 10));
 	} else {
@@ -563,11 +572,38 @@ static void nothing_is_vouched_for_that_was_not_durable(void)
 	}
 	if (test_faults)
 		printf("# %u cuts, %u kills, %u with failed syncs, %u vouch for something\n", cuts, kills, failures, vouched);
-	(void)munmap(m, sizeof(*m));
+}
+
+/* At each of its calls: it waits for another one, and ends well when it is told to. */
+static void a_store_may_be_removed_at_any_time(void)
+{
+	bool reached = true;
+	unsigned at = 0;
+
+	for (at = 1; reached && !test_faults; at++) {
+		begin(0);
+		while (m->steps < STEPS)
+			step();
+		m->removed_at = at;
+		m->patience = at % 3;
+		stop = 0;
+		record();
+		CHECK(m->outcome == ENDED);
+		reached = m->calls >= at;
+		remove_tree();
+		if (test_faults)
+			printf("# removed at call %u\n", at);
+	}
+	CHECK(at > 50);
 }
 
 int main(void)
 {
+	m = mmap(NULL, sizeof(*m), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (m == MAP_FAILED)
+		return 1;
 	RUN(nothing_is_vouched_for_that_was_not_durable);
+	RUN(a_store_may_be_removed_at_any_time);
+	(void)munmap(m, sizeof(*m));
 	return test_failed != 0;
 }
