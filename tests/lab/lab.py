@@ -556,6 +556,15 @@ class Containerd:
         return os.path.relpath(found.group(1), self.root) if not status and found else None
 
 
+def untold(wrong, report, fs):
+    """What of Containerd.wrong counts after a repair. btrfs may commit while an extraction sets the last attributes or times: where
+    all else of a snapshot is there, the tool changes nothing and says so, entry by entry (0312), and what it said does not count."""
+    if fs != "btrfs":
+        return wrong
+    noted = {"/" + f["path"] for f in report["findings"] if f["code"] == "0312"}
+    return [w for w in wrong if not (re.match(r"(.*?): (has (mode|mtime|xattrs) |belongs to )", w) and w.split(": ")[0] in noted)]
+
+
 def blob_path(root, digest):
     return os.path.join(root, "io.containerd.content.v1.content/blobs", *digest.split(":"))
 
