@@ -168,6 +168,7 @@ struct src src_of_memory(const void *at, size_t n)
 /* At the start of the reservation itself: a copy of struct arena sees what all of them made usable. */
 struct arena_region {
 	size_t usable, peak;
+	size_t dirty; /* what lies beyond was not handed out since the system gave it, zeroed */
 };
 
 #define ARENA_HEAD 64 /* keeps the first allocation on a cache line of its own */
@@ -206,9 +207,18 @@ static bool arena_reach(struct arena *a, size_t end)
 			return false;
 		r->usable = want;
 	}
-	if (end > r->peak)
-		r->peak = end;
+	r->peak = end > r->peak ? end : r->peak;
 	return true;
+}
+
+/* What is handed out, up to a->used. What is zero already must not be touched: that would only make it cost memory and time. */
+static void clear(const struct arena *a, uint8_t *at, size_t n)
+{
+	struct arena_region *const r = a->region;
+	const size_t from = (size_t)(at - (uint8_t *)r), dirty = r->dirty > from ? r->dirty - from : 0;
+
+	memset(at, 0, dirty < n ? dirty : n);
+	r->dirty = a->used > r->dirty ? a->used : r->dirty;
 }
 
 void *arena_get(struct arena *a, size_t n)
@@ -220,7 +230,8 @@ void *arena_get(struct arena *a, size_t n)
 		return NULL;
 	uint8_t *const at = (uint8_t *)a->region + a->used;
 	a->used = end;
-	return memset(at, 0, n);
+	clear(a, at, n);
+	return at;
 }
 
 void *arena_array(struct arena *a, size_t n, size_t size)
@@ -243,7 +254,7 @@ void *arena_grow(struct arena *a, void *last, size_t old_n, size_t new_n)
 		}
 		a->used += (new_n + 15) & ~(size_t)15;
 		if (new_n > old_n)
-			memset((uint8_t *)last + old_n, 0, new_n - old_n);
+			clear(a, (uint8_t *)last + old_n, new_n - old_n);
 		return last;
 	}
 	void *const fresh = arena_get(a, new_n);
@@ -302,8 +313,11 @@ char *arena_printf(struct arena *a, const char *format, ...)
 void arena_trim(const struct arena *a)
 {
 	const size_t from = (a->used + LIMIT_ARENA_STEP - 1) / LIMIT_ARENA_STEP * LIMIT_ARENA_STEP;
-	if (from < a->region->usable)
-		(void)madvise((uint8_t *)a->region + from, a->region->usable - from, MADV_DONTNEED); /* only a hint */
+	struct arena_region *const r = a->region;
+
+	/* refused (locked memory), it stays as it is */
+	if (from < r->dirty && !madvise((uint8_t *)r + from, r->usable - from, MADV_DONTNEED))
+		r->dirty = from;
 }
 
 size_t arena_peak(const struct arena *a)

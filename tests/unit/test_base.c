@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "test.h"
 
@@ -139,6 +141,41 @@ static void an_arena_gives_back_by_returning(void)
 	arena_close(&a);
 }
 
+static size_t resident_pages(const uint8_t *at, size_t n)
+{
+	static unsigned char seen[16384];
+	const size_t page = (size_t)sysconf(_SC_PAGESIZE), skip = (page - (uintptr_t)at % page) % page;
+	size_t count = 0;
+
+	CHECK(n / page <= sizeof(seen) && mincore((void *)(uintptr_t)(at + skip), n - page, seen) == 0);
+	for (size_t i = 0; i < n / page - 1; i++)
+		count += seen[i] & 1;
+	return count;
+}
+
+/* What is zero anyway is not touched: large tables of which little is used cost little. */
+static void an_arena_costs_what_is_used_of_it(void)
+{
+	const size_t size = (size_t)32 << 20;
+	struct arena a = {0};
+	struct err e = {0};
+
+	CHECK(arena_open(&a, &e) == RC_OK);
+	const struct arena mark = a;
+	for (int turn = 0; turn < 3; turn++) {
+		a = mark;
+		uint8_t *at = arena_get(&a, size / 2);
+		CHECK(resident_pages(at, size / 2) < 1200); /* a step of those before, or a huge page */
+		at = arena_grow(&a, at, size / 2, size);
+		CHECK(resident_pages(at, size) < 1200 && all_zero(at, size));
+		CHECK(resident_pages(at, size) > 4000); /* it can count */
+		memset(at, 0xff, size);
+		a = mark;
+		arena_trim(&a);
+	}
+	arena_close(&a);
+}
+
 static void the_last_allocation_grows_in_place(void)
 {
 	struct arena a = {0};
@@ -249,6 +286,7 @@ int main(void)
 	RUN(the_first_cause_wins);
 	RUN(a_src_ends_where_it_ends);
 	RUN(an_arena_gives_back_by_returning);
+	RUN(an_arena_costs_what_is_used_of_it);
 	RUN(the_last_allocation_grows_in_place);
 	RUN(strings_are_copied_with_an_end);
 	RUN(a_name_is_one_component);
