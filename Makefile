@@ -141,6 +141,13 @@ $(BUILD)/musl/wrap.o: tests/fault/wrap.c stage/os_write.h stage/base.h Makefile
 $(BUILD)/containerd-fsck-fault: $(MUSL_OBJECTS) $(BUILD)/musl/wrap.o
 	$(Q)$(MUSL_CC) $(MUSL_LDFLAGS) -fno-lto $(WRAPPED) -o $@ $(MUSL_BEGIN) $^ -lgcc -lc $(MUSL_END)
 
+# What tests/vectors/verify.c is, of the objects that the binary is made of: a call takes a tenth of what it takes with the sanitizers.
+$(BUILD)/musl/verify.o: tests/vectors/verify.c $(wildcard stage/*.h) Makefile
+	@mkdir -p $(@D)
+	$(Q)$(MUSL_CC) $(OUR_FLAGS) $(WARNINGS) $(MUSL_CFLAGS) -Istage -c -o $@ $<
+$(BUILD)/verify-musl: $(filter-out %/main.o,$(MUSL_OBJECTS)) $(BUILD)/musl/verify.o
+	$(Q)$(MUSL_CC) $(MUSL_LDFLAGS) -fno-lto -o $@ $(MUSL_BEGIN) $^ -lgcc -lc $(MUSL_END)
+
 HOST_LIB := $(BUILD)/host/stage.a
 $(HOST_LIB): $(call our_objects,host) $(call library_objects,host)
 	@rm -f $@

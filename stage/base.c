@@ -168,7 +168,7 @@ struct src src_of_memory(const void *at, size_t n)
 /* At the start of the reservation itself: a copy of struct arena sees what all of them made usable. */
 struct arena_region {
 	size_t usable, peak;
-	size_t dirty; /* what lies beyond was not handed out since the system gave it, zeroed */
+	size_t dirty; /* all bytes beyond are zero, as the system gave them */
 };
 
 #define ARENA_HEAD 64 /* keeps the first allocation on a cache line of its own */

@@ -106,9 +106,9 @@ void *arena_push(struct arena *a, void **array, size_t *count, size_t size);
 char *arena_string(struct arena *a, struct span s);
 struct span arena_copy(struct arena *a, struct span s);
 PRINTF_LIKE(2, 3) char *arena_printf(struct arena *a, const char *format, ...);
-/* Gives touched pages above the used part back to the system. */
+/* Gives what was handed out above the used part back to the system. */
 void arena_trim(const struct arena *a);
-/* Highest number of bytes any use of this arena touched. */
+/* The most that was handed out at any time: memory that nobody wrote to, which costs nothing, included. */
 size_t arena_peak(const struct arena *a);
 
 /* ---- sums that tell ---- */

@@ -638,7 +638,7 @@ void journal_put_done(struct journal_writer *w, unsigned status)
 }
 
 /* What follows the records that are there. The marker counts for nothing once a record stands behind it. RC_END: with `alone`, if
- * somebody else has written the file since it was read. */
+ * somebody else has written or removed the file since it was read. */
 static enum rc append(struct journal *j, int own, const struct journal_writer *w, bool alone, struct err *e)
 {
 	auto_fd fd = -1;
@@ -648,7 +648,7 @@ static enum rc append(struct journal *j, int own, const struct journal_writer *w
 	if (w->full)
 		return fail(e, RC_NOMEM, "no memory for the journal");
 	if ((rc = os_open_write(own, JOURNAL_NAME, &fd, e)))
-		return rc == RC_END || rc == RC_CORRUPT ? fail(e, RC_IO, "the journal is gone") : rc;
+		return rc == RC_END && alone ? rc : rc == RC_END || rc == RC_CORRUPT ? fail(e, RC_IO, "the journal is gone") : rc;
 	if ((rc = os_stat_fd(fd, &st, e)))
 		return rc;
 	if (alone && (uint64_t)st.st_size != j->file_bytes)

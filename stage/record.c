@@ -203,6 +203,7 @@ static enum rc open_store(struct recorder *r)
 
 	close_store(r);
 	r->reopen = false;
+	*r->e = (struct err){0};
 	if ((rc = arena_open(&r->keep, r->e)) || (rc = os_watch_open(&r->watch, r->e)))
 		return rc;
 	r->seen = arena_array(&r->keep, SNAPSHOT_IDS_MAX / 8, 1);
@@ -469,6 +470,7 @@ static enum rc put_snapshots(struct recorder *r, struct journal_writer *w)
 		arena_close(&a);
 		if (rc != RC_CORRUPT)
 			return rc;
+		*r->e = (struct err){0};
 		/* what was put meanwhile was read from pages in motion; the room it took may stay */
 		w->used = before.used;
 		w->number = before.number;
@@ -591,6 +593,17 @@ static enum rc sync_places(struct recorder *r)
 	return rc;
 }
 
+/* A directory that is held and was removed cannot be listed: the store is on its way out, and looked up again. */
+static enum rc unless_gone(struct recorder *r, enum rc rc)
+{
+	if (rc != RC_IO || r->e->sys_errno != ENOENT || r->root < 0)
+		return rc;
+	*r->e = (struct err){0};
+	r->reopen = true;
+	say(r, "waiting: the store is being removed");
+	return RC_OK;
+}
+
 /* The same journal without what no longer holds. What it is of was made durable before. */
 static enum rc compact(struct recorder *r)
 {
@@ -606,7 +619,8 @@ static enum rc compact(struct recorder *r)
 		r->reopen = true; /* somebody else wrote it */
 		goto out;
 	}
-	if ((rc = identity_read(&identity, r->root, a, r->e)) || (rc = sync_places(r)))
+	rc = unless_gone(r, identity_read(&identity, r->root, a, r->e));
+	if (rc || r->reopen || (rc = sync_places(r)))
 		goto out;
 	struct stat then = {0}, now = {0};
 	if ((rc = os_stat(r->own, JOURNAL_NAME, &then, r->e)))
@@ -665,8 +679,10 @@ static enum rc settle(struct recorder *r)
 	*r->e = (struct err){0};
 	journal_continue(&w, &r->journal, &r->keep);
 	const struct arena mark = r->keep;
-	if ((rc = put_blobs(r, &w)) || (rc = put_snapshots(r, &w)) || (rc = put_downloads(r, &w)))
+	if ((rc = put_blobs(r, &w)) || (rc = put_snapshots(r, &w)) || (rc = put_downloads(r, &w))) {
+		rc = unless_gone(r, rc);
 		goto out;
+	}
 	r->look_at_all = false;
 	r->pending_count = 0;
 	if (!w.used)
@@ -685,16 +701,6 @@ out:
 	r->keep = mark;
 	arena_close(&r->work);
 	return rc;
-}
-
-/* A directory that is held and was removed cannot be listed: the store is on its way out, and looked up again. */
-static enum rc unless_gone(struct recorder *r, enum rc rc)
-{
-	if (rc != RC_IO || r->e->sys_errno != ENOENT || r->root < 0)
-		return rc;
-	*r->e = (struct err){0};
-	r->reopen = true;
-	return RC_OK;
 }
 
 static enum rc work(struct recorder *r)
@@ -721,7 +727,7 @@ static enum rc work(struct recorder *r)
 		for (const uint64_t end = now + wait; !*r->o->stop && (now = os_clock_ns()) < end;)
 			os_wait(-1, (int64_t)((end - now) / 1000000 + 1), r->o->stop);
 		if ((rc = take_events(r)) == RC_OK && r->recording && !r->reopen)
-			rc = unless_gone(r, settle(r));
+			rc = settle(r);
 		if (*r->o->stop)
 			break;
 	}

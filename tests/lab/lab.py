@@ -539,12 +539,12 @@ class Containerd:
                 self.ctr("snapshots", "rm", where, ns=ns, check=False)
             os.rmdir(where)
 
-    def wrong(self, ns, image, tidy=True):
-        """How a ready image is not what was pushed: its root file system and its local blobs."""
+    def wrong(self, ns, image, tidy=True, but=frozenset()):
+        """How a ready image is not what was pushed: its root file system (but for what is noted) and its local blobs."""
         out = bad_blobs(self.root, image)
         try:
             with self.view(ns, image, tidy) as where:
-                out += verify.differences(image.tree, where)
+                out += verify.differences(image.tree, where, noted=but)
         except Failure as e:
             out.append("cannot be mounted: " + brief(e))
         return out
@@ -556,13 +556,12 @@ class Containerd:
         return os.path.relpath(found.group(1), self.root) if not status and found else None
 
 
-def untold(wrong, report, fs):
-    """What of Containerd.wrong counts after a repair. btrfs may commit while an extraction sets the last attributes or times: where
-    all else of a snapshot is there, the tool changes nothing and says so, entry by entry (0312), and what it said does not count."""
+def noted(report, image, fs):
+    """What of an image a repair said it left as it was, by path. btrfs may commit while an extraction sets the last owners, attributes
+    and times: where all else of a snapshot is there, the tool changes nothing and notes each entry (0312)."""
     if fs != "btrfs":
-        return wrong
-    noted = {"/" + f["path"] for f in report["findings"] if f["code"] == "0312"}
-    return [w for w in wrong if not (re.match(r"(.*?): (has (mode|mtime|xattrs) |belongs to )", w) and w.split(": ")[0] in noted)]
+        return frozenset()
+    return {os.fsencode(f.get("path", "")) for f in findings(report) if f["code"] == "0312" and f["name"] in image.chain}
 
 
 def blob_path(root, digest):

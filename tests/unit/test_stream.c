@@ -78,7 +78,7 @@ static struct bytes filtered(const char *command, struct bytes input)
 	CHECK(fwrite(input.at, 1, input.n, file) == input.n && fclose(file) == 0);
 	(void)snprintf(line, sizeof(line), "%s <%s", command, name);
 	FILE *const pipe = popen(line, "r");
-	uint8_t piece[65536];
+	static uint8_t piece[1 << 20];
 	for (size_t n; (n = fread(piece, 1, sizeof(piece), pipe)) != 0;)
 		out = joined(out, bytes_of(piece, n));
 	CHECK(pclose(pipe) == 0);
@@ -524,6 +524,8 @@ static void zstd_of_every_level(void)
 
 	for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++)
 		for (size_t k = 0; k < sizeof(sizes) / sizeof(*sizes); k++) {
+			if (strstr(commands[i], "-22") && k % 4 != 2)
+				continue; /* zstd takes a second to clear its tables */
 			const struct bytes content = k % 2 ? some_noise(sizes[k], k) : some_text(sizes[k], k);
 			const struct bytes blob = filtered(commands[i], content);
 			check_unpacks(blob, STREAM_ZSTD, content);
@@ -575,7 +577,7 @@ static void zstd_frames_are_one_content(void)
 
 static void zstd_tails_are_errors(void)
 {
-	const struct bytes content = some_text(300, 7);
+	const struct bytes content = some_text(300, 7), whole = filtered("zstd -qc", content);
 	static const struct {
 		const char *bytes;
 		size_t n;
@@ -586,12 +588,13 @@ static void zstd_tails_are_errors(void)
 	for (size_t i = 0; i < sizeof(tails) / sizeof(*tails); i++)
 		for (size_t most = 1; most < 600; most += 97) {
 			const struct bytes blob =
-				joined(filtered("zstd -qc", content), bytes_of(tails[i].bytes, tails[i].n));
+				joined(bytes_of(whole.at, whole.n), bytes_of(tails[i].bytes, tails[i].n));
 			const struct outcome o = unpack(blob, most);
 			CHECK(o.rc == RC_CORRUPT && same(o.content, content));
 			free(o.content.at);
 			free(blob.at);
 		}
+	free(whole.at);
 	free(content.at);
 }
 
