@@ -189,7 +189,7 @@ static enum rc add(struct layer *l, uint32_t parent, struct span name, enum laye
 {
 	if (l->node_count >= LIMIT_LAYER_NODES)
 		return fail(e, RC_LIMIT, "a layer with more than %u entries", LIMIT_LAYER_NODES);
-	if (l->node_count >= l->bucket_count && !spread(l))
+	if (l->node_count / 2 >= l->bucket_count && !spread(l)) /* those that were outgrown stay in the arena */
 		return out_of_memory(e);
 	struct node *const n = chunk_slot(l, (void **)l->nodes, l->node_count, sizeof(*n));
 	const uint32_t text = keep_text(l, name, link);

@@ -222,7 +222,7 @@ static void a_million_entries(void)
 		abort();
 	CHECK(replay_made(1000000, make_usual, LAYER_DIRECT) == RC_OK);
 	CHECK(layer_model_inodes(layer) == 1000000 + 1000000 / 20 + 3);
-	CHECK(arena_peak(&arena) < (size_t)80 << 20);
+	CHECK(arena_peak(&arena) < (size_t)60 << 20);
 	printf("# 1,000,000 entries: %zu KiB\n", arena_peak(&arena) >> 10);
 	arena_close(&arena);
 	arena = kept;
