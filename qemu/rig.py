@@ -85,10 +85,14 @@ class Rig:
     def log(self):
         return os.path.join(self.logs, self.case + ".log")
 
-    def note(self, text):
-        laboratory.note("%s: %s" % (self.case, text))
+    def keep(self, text):
+        """In the log only: what is too long for the output."""
         with open(self.log(), "a") as f:
             f.write("# %s\n" % text)
+
+    def note(self, text):
+        laboratory.note("%s: %s" % (self.case, text))
+        self.keep(text)
 
     # ------------------------------------------------------------------------------------------------- disks
 

@@ -27,6 +27,7 @@ def judge(rig, disk, fs, label):
             return before, 0
         status, text, _ = fsck("repair", root)
         if status not in (0, 1):
+            rig.keep("%s: repair: %s" % (label, text))
             raise Failure("%s: repair ends with %d: %s" % (label, status, text.strip()[-300:]))
         tree = verify.fingerprint(root)
         status, text, _ = fsck("repair", root)
