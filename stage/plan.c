@@ -527,7 +527,7 @@ static void plan_rebuilds(struct planner *w)
 			if (d != depth || (state->verdict != SNAPSHOT_IS_TORN && !unfinished) || w->drop[i])
 				continue;
 			if (st->mounted) {
-				w->left[i] = "containers run on this store: stop them, or repair at the next boot";
+				w->left[i] = arena_printf(w->keep, "%s: stop them, or repair at the next boot", st->boot_evidence);
 				continue;
 			}
 			add_action(w, ACTION_REBUILD, i, false);
@@ -592,7 +592,8 @@ static struct image_eval eval_manifest(struct planner *w, size_t ns, const struc
 {
 	struct image_eval r = {.verdict = IMAGE_IS_WHOLE};
 	struct digest chain, previous;
-	bool unreadable = false, lost_layer = false, healed = false, dropped = false, lost = false, unverified = false;
+	bool unreadable = false, lost_layer = false, healed = false, dropped = false, lost = false, unverified = false,
+	     blocked = false;
 	size_t layers = 0, here = 0, in_chain = 0;
 	const struct oci_doc *config = NULL;
 
@@ -641,6 +642,7 @@ static struct image_eval eval_manifest(struct planner *w, size_t ns, const struc
 						: w->st->overlay_elsewhere ? SNAPSHOT_IS_UNVERIFIED
 									   : SNAPSHOT_IS_LOST;
 		healed |= v == SNAPSHOT_IS_TORN;
+		blocked |= v == SNAPSHOT_IS_TORN && w->st->mounted; /* plan_rebuilds does not touch it now */
 		unverified |= v == SNAPSHOT_IS_TORN && w->s->snapshots[b].layer.count[DIFF_UNREADABLE];
 		lost |= v == SNAPSHOT_IS_LOST;
 		unverified |= v == SNAPSHOT_IS_UNVERIFIED || v == SNAPSHOT_IS_UNREADABLE || v == SNAPSHOT_NOT_CHECKED;
@@ -657,8 +659,9 @@ static struct image_eval eval_manifest(struct planner *w, size_t ns, const struc
 		r.chained = true;
 		r.config = m->config.digest;
 		r.top = top;
-		r.verdict = healed ? IMAGE_IS_HEALED : unverified ? IMAGE_IS_UNVERIFIED : IMAGE_IS_WHOLE;
-		r.why = healed && unverified ? "its local layers have the damaged files; others are not local to compare with"
+		r.verdict = blocked || (!healed && unverified) ? IMAGE_IS_UNVERIFIED : healed ? IMAGE_IS_HEALED : IMAGE_IS_WHOLE;
+		r.why = blocked ? "files of it are damaged, and are put back when no container runs on this store"
+			: healed && unverified ? "its local layers have the damaged files; others are not local to compare with"
 			: healed	     ? "its local layers have the damaged files"
 			: unverified	     ? "not all of its layers are local to compare with"
 			: lost_layer	     ? "it runs, but a layer blob is lost: it cannot be pushed or unpacked again"

@@ -1062,10 +1062,10 @@ enum rc store_well_known(const char *sysroot, struct arena *a, const char ***roo
 	return RC_OK;
 }
 
-/* Whether an overlay mount has this store's snapshots in it. containerd shortens long options to names relative to
- * snapshots/, "12/fs:11/fs" (containerd 2.3: core/mount/mount_linux.go): those could be another containerd's, and are taken
- * for ours. */
-static bool is_mounted(const char *path, struct arena scratch)
+/* Where an overlay is mounted that has this store's snapshots in it, in keep; NULL: nowhere. containerd shortens long options to
+ * names relative to snapshots/, "12/fs:11/fs" (containerd 2.3: core/mount/mount_linux.go): those could be another containerd's,
+ * and are taken for ours. */
+static const char *find_mount(const char *path, struct arena *keep, struct arena scratch)
 {
 	struct span all = {0};
 	struct err ignored = {0};
@@ -1073,18 +1073,22 @@ static bool is_mounted(const char *path, struct arena scratch)
 	const char *const more = arena_printf(&scratch, ":%s/" STORE_OVERLAY_DIR "/snapshots/", path);
 
 	if (!ours || !more || os_read_proc("/proc/self/mountinfo", &scratch, &all, &ignored))
-		return false; /* no /proc: nothing can be said, and containerd could not have run either */
+		return NULL; /* no /proc: nothing can be said, and containerd could not have run either */
 	for (char *line = (char *)(uintptr_t)all.at; line && *line;) {
 		char *const end = strchr(line, '\n');
 		if (end)
 			*end = 0;
 		const char *const options = strstr(line, " - overlay ");
 		const char *const lower = options ? strstr(options, "lowerdir=") : NULL;
-		if (options && (strstr(options, ours) || strstr(options, more) || (lower && lower[9] >= '0' && lower[9] <= '9')))
-			return true;
+		if (options && (strstr(options, ours) || strstr(options, more) || (lower && lower[9] >= '0' && lower[9] <= '9'))) {
+			for (unsigned field = 1; field < 5; field++) /* id, parent, device, root: proc_pid_mountinfo(5) */
+				line += strcspn(line, " ") + 1;
+			const char *const place = arena_printf(keep, "%.*s", (int)strcspn(line, " "), line);
+			return place ? place : "somewhere";
+		}
 		line = end ? end + 1 : NULL;
 	}
-	return false;
+	return NULL;
 }
 
 /* Leases and half-done work may be dropped only if containerd has not run since this boot. The proof is a state directory
@@ -1104,10 +1108,13 @@ static enum rc judge_boot(struct store *st, const char *sysroot, struct arena sc
 	/* mount options keep the name that containerd was given, which may lead through a link: that of the command line, or
 	 * the usual one if it leads here too */
 	char usual[LIMIT_PATH_BYTES];
-	st->mounted = is_mounted(real, scratch) || is_mounted(st->path, scratch);
-	for (size_t i = 0; !st->mounted && i < sizeof(known_roots) / sizeof(known_roots[0]); i++)
-		st->mounted = realpath(known_roots[i].root, usual) && strcmp(usual, real) == 0 &&
-			      is_mounted(known_roots[i].root, scratch);
+	const char *place = find_mount(real, st->keep, scratch);
+	if (!place)
+		place = find_mount(st->path, st->keep, scratch);
+	for (size_t i = 0; !place && i < sizeof(known_roots) / sizeof(known_roots[0]); i++)
+		if (realpath(known_roots[i].root, usual) && strcmp(usual, real) == 0)
+			place = find_mount(known_roots[i].root, st->keep, scratch);
+	st->mounted = place;
 	const size_t length = strlen(real);
 	for (unsigned pass = 0; pass < 2 && !found && (pass == 0 || !known); pass++) {
 		for (size_t i = 0; i < sizeof(known_roots) / sizeof(known_roots[0]); i++) {
@@ -1128,7 +1135,7 @@ static enum rc judge_boot(struct store *st, const char *sysroot, struct arena sc
 		}
 	}
 	st->boot_proved_new = !found && !st->mounted;
-	st->boot_evidence = st->mounted ? "containers run on this store"
+	st->boot_evidence = place   ? arena_printf(st->keep, "containers run on this store, %s is mounted", place)
 			    : found	    ? arena_printf(st->keep, "%s exists: containerd may have run since the machine started", found)
 			    : known	    ? arena_printf(st->keep,
 					       "%s does not exist: containerd has not run since the machine started", looked)
