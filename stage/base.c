@@ -350,6 +350,24 @@ enum rc parse_decimal(struct span text, uint64_t *value)
 	return RC_OK;
 }
 
+static inline uint64_t word(const uint8_t *at)
+{
+	uint64_t value;
+
+	memcpy(&value, at, sizeof(value));
+	return value;
+}
+
+bool bytes_equal(const void *a, const void *b, size_t n)
+{
+	const uint8_t *x = a, *y = b;
+
+	for (; n >= 32; n -= 32, x += 32, y += 32)
+		if ((word(x) ^ word(y)) | (word(x + 8) ^ word(y + 8)) | (word(x + 16) ^ word(y + 16)) | (word(x + 24) ^ word(y + 24)))
+			return false;
+	return n == 0 || memcmp(x, y, n) == 0;
+}
+
 bool is_lower_hex(struct span text)
 {
 	for (size_t i = 0; i < text.left; i++)

@@ -116,5 +116,6 @@ void feed_close(struct feed *f)
 	if (f->stream)
 		stream_close(f->stream);
 	f->stream = NULL;
+	os_reader_close(&f->reader);
 	os_close(&f->fd);
 }

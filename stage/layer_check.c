@@ -341,6 +341,7 @@ static unsigned compare_metadata(struct layer_check *c, struct view *v, int dir,
 
 static void stop_comparing(struct view *v)
 {
+	os_reader_close(&v->reader);
 	os_close(&v->file);
 	v->comparing = false;
 }
@@ -475,7 +476,7 @@ static bool zero_where_different(const uint8_t *want, const uint8_t *got, size_t
 {
 	for (size_t i = 0; i < n;) {
 		const size_t step = (size_t)min_u64(n - i, PAGE - (off + i) % PAGE);
-		if (memcmp(want + i, got + i, step) != 0)
+		if (!bytes_equal(want + i, got + i, step))
 			for (size_t k = i; k < i + step; k++)
 				if (got[k])
 					return false;
@@ -489,12 +490,11 @@ static bool zero_where_different(const uint8_t *want, const uint8_t *got, size_t
 static enum rc settle_file(struct layer_check *c, struct view *v, const struct later *l, const uint8_t *got, size_t n,
 	struct err *e)
 {
-	const bool same = n == l->size && memcmp(got, l->want, n) == 0;
+	if (n == l->size && bytes_equal(got, l->want, n))
+		return RC_OK;
 	const bool zeroed = n == l->size && zero_where_different(l->want, got, n, 0);
 	enum rc rc;
 
-	if (same)
-		return RC_OK;
 	if ((rc = put_record(c, v, l->node, l->size, 0, e)))
 		return rc;
 	return put_bits(c, v, l->node, 0, zeroed ? BIT_ZEROED : BIT_CONTENT, e);
@@ -598,7 +598,7 @@ static enum rc compare_piece(struct view *v, struct span piece, struct err *why)
 		const size_t n = (size_t)min_u64(piece.left, v->ahead.left);
 		const uint8_t *const want = span_take(&piece, n);
 		const uint8_t *const got = span_take(&v->ahead, n);
-		if (memcmp(want, got, n) != 0) {
+		if (!bytes_equal(want, got, n)) {
 			v->differs = true;
 			v->other_than_zero = v->other_than_zero || !zero_where_different(want, got, n, v->offset);
 			if (v->other_than_zero)
@@ -1270,7 +1270,7 @@ static enum rc compare_files(struct judge *j, uint32_t a, uint32_t b, struct err
 		if ((rc = os_read(fd_a, off, left, OS_READER_BYTES / 2, &n, e)) ||
 			(rc = os_read(fd_b, off, right, OS_READER_BYTES / 2, &m, e)))
 			return rc;
-		if (n != m || memcmp(left, right, n) != 0)
+		if (n != m || !bytes_equal(left, right, n))
 			return RC_END;
 		if (n < OS_READER_BYTES / 2)
 			return RC_OK;

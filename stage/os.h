@@ -45,21 +45,34 @@ unsigned os_descriptor_limit(void);
 /* Target of a symbolic link, at most LIMIT_PATH_BYTES; buf holds one more for the NUL. RC_END: no link is there. */
 CHECKED enum rc os_read_link(int dir, const char *name, char *buf, size_t *n, struct err *e);
 
-/* Sequential reading from the medium rather than the page cache: O_DIRECT in large aligned pieces, else buffered with the
- * cached pages dropped first. */
+/* Sequential reading from the medium rather than the page cache: O_DIRECT in large aligned pieces, some of which the kernel
+ * fetches while the caller works on those before; else buffered with the cached pages dropped first. Used by one thread, at one
+ * address from open to close. */
+#define OS_READER_REQUESTS 4
 struct os_reader {
 	int fd;
 	uint64_t off, size;
 	uint8_t *buf;
 	size_t cap;
 	bool direct;
+	/* ahead of the caller: requests [first, first + flying) of the ring; the caller has the first if `lent` */
+	size_t piece; /* bytes of one; 0: none is sent */
+	uint64_t asked;
+	unsigned first, flying;
+	bool lent;
+	struct os_request {
+		int64_t got; /* bytes, or -errno */
+		bool back;
+	} requests[OS_READER_REQUESTS];
 };
 #define OS_READER_BYTES ((size_t)1 << 20)
-/* buf: cap bytes, both multiples of a page; borrowed. OS_READER_BYTES is what pays; for a small file its size is enough. Takes no
- * ownership of fd, which must be a regular file. */
+/* buf: cap bytes, both multiples of a page; borrowed until os_reader_close. OS_READER_BYTES is what pays; for a small file its size
+ * is enough. Takes no ownership of fd, which must be a regular file. */
 CHECKED enum rc os_reader_open(struct os_reader *r, int fd, uint8_t *buf, size_t cap, struct err *e);
 /* The next piece, valid until the next call; RC_END after the last byte. */
 CHECKED enum rc os_reader_next(struct os_reader *r, struct span *piece, struct err *e);
+/* Waits for what the kernel still writes into buf. Of a zeroed reader, or twice: nothing. */
+void os_reader_close(struct os_reader *r);
 
 /* For a small file that is read in a moment: forgets what is cached of it, and has the medium read meanwhile. Only a hint. */
 void os_read_ahead(int fd);

@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/aio_abi.h>
 #include <linux/openat2.h>
 #include <poll.h>
 #include <sched.h>
@@ -256,6 +257,94 @@ enum rc os_read_link(int dir, const char *name, char *buf, size_t *n, struct err
 	return RC_OK;
 }
 
+/* The kernel's queue of this thread (io_setup(2): older than openat2, and without memory to map), for all its readers. It is not
+ * given back before the process ends: that waits for a grace period of the kernel. Threads are few. */
+static _Thread_local aio_context_t queue;
+#define QUEUE_EVENTS 64
+
+static bool have_queue(void)
+{
+	static atomic_bool no_queue; /* not in this kernel, or all are taken: what is not sent ahead is read when it is wanted */
+
+	if (!queue && !no_queue && syscall(SYS_io_setup, QUEUE_EVENTS, &queue))
+		no_queue = true;
+	return queue;
+}
+
+/* Keeps as many requests under way as there are. If the kernel takes none, none is. */
+static void ask_ahead(struct os_reader *r)
+{
+	struct iocb blocks[OS_READER_REQUESTS], *list[OS_READER_REQUESTS];
+	uint64_t at = r->asked;
+	unsigned n = 0;
+
+	for (; r->flying + n < OS_READER_REQUESTS && at < r->size; at += r->piece, n++) {
+		const unsigned slot = (r->first + r->flying + n) % OS_READER_REQUESTS;
+		r->requests[slot].back = false;
+		blocks[n] = (struct iocb){.aio_data = (uintptr_t)&r->requests[slot],
+			.aio_lio_opcode = IOCB_CMD_PREAD,
+			.aio_fildes = (uint32_t)r->fd,
+			.aio_buf = (uintptr_t)(r->buf + slot * r->piece),
+			.aio_nbytes = r->piece,
+			.aio_offset = (int64_t)at};
+		list[n] = &blocks[n];
+	}
+	const long sent = n ? syscall(SYS_io_submit, queue, (long)n, list) : 0;
+	if (sent > 0) {
+		r->flying += (unsigned)sent;
+		r->asked += (uint64_t)sent * r->piece;
+	}
+}
+
+/* Notes what comes back, of this reader or another of the thread. */
+static void wait_for(const struct os_request *request)
+{
+	struct io_event events[OS_READER_REQUESTS];
+
+	while (!request->back) {
+		const long n = syscall(SYS_io_getevents, queue, 1L, (long)OS_READER_REQUESTS, events, NULL);
+		if (n < 0 && errno != EINTR)
+			abort(); /* cannot be; and to go on would let the kernel write into memory that is used again */
+		for (long i = 0; i < n; i++) {
+			struct os_request *const back = (struct os_request *)(uintptr_t)events[i].data;
+			back->got = events[i].res;
+			back->back = true;
+		}
+	}
+}
+
+void os_reader_close(struct os_reader *r)
+{
+	for (unsigned i = r->lent; i < r->flying; i++)
+		wait_for(&r->requests[(r->first + i) % OS_READER_REQUESTS]);
+	r->flying = 0;
+	r->lent = false;
+	r->piece = 0;
+}
+
+/* RC_OK: *piece is the next. RC_END: nothing comes ahead any more; reading on from r->off tells what is the matter. */
+static enum rc next_ahead(struct os_reader *r, struct span *piece)
+{
+	if (r->lent) {
+		r->first = (r->first + 1) % OS_READER_REQUESTS;
+		r->flying--;
+		r->lent = false;
+	}
+	ask_ahead(r);
+	if (r->flying) {
+		struct os_request *const request = &r->requests[r->first];
+		wait_for(request);
+		if (request->got > 0 && (uint64_t)request->got >= min_u64(r->piece, r->size - r->off)) {
+			*piece = span_of(r->buf + r->first * r->piece, (size_t)request->got);
+			r->off += (uint64_t)request->got;
+			r->lent = true;
+			return RC_OK;
+		}
+	}
+	os_reader_close(r);
+	return RC_END;
+}
+
 enum rc os_reader_open(struct os_reader *r, int fd, uint8_t *buf, size_t cap, struct err *e)
 {
 	struct stat st = {0};
@@ -270,6 +359,8 @@ enum rc os_reader_open(struct os_reader *r, int fd, uint8_t *buf, size_t cap, st
 		r->direct = true;
 	else
 		(void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED); /* only a hint */
+	if (r->direct && have_queue())
+		r->piece = cap / OS_READER_REQUESTS & ~(size_t)4095;
 	return RC_OK;
 }
 
@@ -277,6 +368,8 @@ enum rc os_reader_next(struct os_reader *r, struct span *piece, struct err *e)
 {
 	if (r->off >= r->size)
 		return RC_END;
+	if (r->piece && next_ahead(r, piece) == RC_OK)
+		return RC_OK;
 	for (;;) {
 		const ssize_t got = pread(r->fd, r->buf, r->cap, (off_t)r->off);
 		if (got < 0 && errno == EINTR)

@@ -420,6 +420,12 @@ static enum stream_kind detect(struct span head)
 	return head.left >= 8 && (span_u32le(&head) & 0xfffffff0u) == 0x184d2a50u ? STREAM_ZSTD : STREAM_PLAIN;
 }
 
+/* What is not compressed is hashed once, as the blob. */
+static bool is_its_content(const struct stream *s)
+{
+	return s->kind == STREAM_PLAIN && s->blob.kind == DIGEST_SHA256;
+}
+
 enum rc stream_open(struct stream **out, struct stream_source source, enum digest_kind blob_kind, bool hash_content,
 	struct arena *a, struct err *e)
 {
@@ -429,12 +435,12 @@ enum rc stream_open(struct stream **out, struct stream_source source, enum diges
 	if (!s)
 		return fail(e, RC_NOMEM, "no memory for a stream");
 	s->source = source;
-	s->hash_content = hash_content;
 	hash_begin(&s->blob, blob_kind);
 	hash_begin(&s->content, DIGEST_SHA256);
 	if ((rc = peek(s, 8, e)))
 		return rc;
 	s->kind = detect(s->in);
+	s->hash_content = hash_content && !is_its_content(s);
 	if (s->kind != STREAM_PLAIN && !(s->out = arena_get(a, OUT_BYTES)))
 		return fail(e, RC_NOMEM, "no memory to decompress");
 	if (s->kind == STREAM_GZIP)
@@ -515,7 +521,7 @@ void stream_blob_digest(const struct stream *s, struct digest *d, uint64_t *size
 
 void stream_content_digest(const struct stream *s, struct digest *d, uint64_t *size_bytes)
 {
-	hash_end(&s->content, d);
+	hash_end(is_its_content(s) ? &s->blob : &s->content, d);
 	*size_bytes = s->content_bytes;
 }
 

@@ -799,6 +799,7 @@ static void job_ingest(struct run *r, struct worker *w, size_t index)
 		hash_add(&h, piece.at, piece.left);
 		r->bytes += piece.left;
 	}
+	os_reader_close(&reader);
 	if (stopped(r))
 		return;
 	if (rc != RC_END) {
@@ -815,7 +816,7 @@ static void job_settled(struct run *r, struct worker *w, size_t index)
 	const struct ingest *const in = &r->st->ingests[index];
 	const struct journal_ingest *const known = journal_find_ingest(r->o->downloads, in->name);
 	auto_fd dir = -1, fd = -1;
-	struct os_reader reader;
+	struct os_reader reader = {0};
 	struct span piece = {0};
 	struct wide_sum sum;
 	struct err e = {0};
@@ -835,6 +836,7 @@ static void job_settled(struct run *r, struct worker *w, size_t index)
 		r->bytes += n;
 		left -= n;
 	}
+	os_reader_close(&reader);
 	if (rc && rc != RC_END && rc != RC_CORRUPT) { /* no memory is no damage either */
 		ingest_unreadable(r, index, &e);
 	} else if (rc || !left) {

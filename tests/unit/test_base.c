@@ -274,6 +274,22 @@ static void what_is_printed_is_escaped(void)
 	}
 }
 
+static void runs_are_equal_byte_by_byte(void)
+{
+	uint8_t a[200], b[201];
+
+	for (size_t n = 0; n <= sizeof(a); n++) {
+		for (size_t i = 0; i < n; i++)
+			a[i] = b[i + 1] = (uint8_t)(i * 7 + n);
+		CHECK(bytes_equal(a, b + 1, n));
+		for (size_t i = 0; i < n; i++) {
+			b[i + 1] ^= (uint8_t)(1u << i % 8);
+			CHECK(!bytes_equal(a, b + 1, n) && bytes_equal(a, b + 1, i) && bytes_equal(a + i + 1, b + i + 2, n - i - 1));
+			b[i + 1] ^= (uint8_t)(1u << i % 8);
+		}
+	}
+}
+
 static void fnv_is_fnv(void)
 {
 	CHECK(fnv1a("", 0) == 0xcbf29ce484222325);
@@ -295,6 +311,7 @@ int main(void)
 	RUN(a_name_is_one_component);
 	RUN(decimals_are_strict);
 	RUN(what_is_printed_is_escaped);
+	RUN(runs_are_equal_byte_by_byte);
 	RUN(fnv_is_fnv);
 	return test_failed != 0;
 }

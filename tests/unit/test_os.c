@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: MIT */
+/* os_reader on a real file: what comes is what is there, whatever the kernel makes of the requests sent ahead. */
+#include "os.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/aio_abi.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+
+#include "test.h"
+
+static char path[4096];
+static uint8_t *content;
+#define MOST ((size_t)5 << 20)
+
+/* ---- the kernel, and its moods ---- */
+
+long __real_syscall(long number, ...);
+long __wrap_syscall(long number, ...);
+
+static struct {
+	int setup, submit, events;             /* errno of these calls; 0: none */
+	unsigned accept;                       /* requests at a time; 0: all */
+	unsigned spoilt;                       /* this completion, counted from 1, is told as ... */
+	int64_t as;                            /* this; 1: half of it */
+	unsigned submitted, completed, asked;  /* asked: calls of io_getevents */
+} kernel;
+
+long __wrap_syscall(long number, ...)
+{
+	long a[6];
+	va_list list;
+
+	va_start(list, number);
+	for (unsigned i = 0; i < 6; i++)
+		a[i] = va_arg(list, long);
+	va_end(list);
+	if ((number == SYS_io_setup && (errno = kernel.setup)) || (number == SYS_io_submit && (errno = kernel.submit)))
+		return -1;
+	if (number == SYS_io_submit && kernel.accept && a[1] > (long)kernel.accept)
+		a[1] = (long)kernel.accept;
+	if (number == SYS_io_getevents && kernel.asked++ == 0 && (errno = kernel.events))
+		return -1;
+	const long got = __real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+	if (number == SYS_io_submit && got > 0)
+		kernel.submitted += (unsigned)got;
+	struct io_event *const events = number == SYS_io_getevents ? (struct io_event *)a[3] : NULL;
+	for (long i = 0; events && i < got; i++)
+		if (++kernel.completed == kernel.spoilt)
+			events[i].res = kernel.as == 1 ? events[i].res / 2 : kernel.as;
+	return got;
+}
+
+/* ---- reading ---- */
+
+static int file_of(size_t size)
+{
+	const int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	size_t done = 0;
+
+	CHECK(fd >= 0);
+	while (done < size) {
+		const ssize_t n = write(fd, content + done, size - done);
+		CHECK(n > 0);
+		if (n <= 0)
+			break;
+		done += (size_t)n;
+	}
+	CHECK(fsync(fd) == 0);
+	return fd;
+}
+
+static uint8_t *buffer(size_t cap)
+{
+	uint8_t *const at = aligned_alloc(4096, cap);
+
+	memset(at, 0, cap);
+	return at;
+}
+
+/* RC_END when all of it came, byte by byte. */
+static enum rc reads(size_t size, size_t cap)
+{
+	const int fd = file_of(size);
+	struct os_reader r = {0};
+	struct span piece = {0};
+	struct err e = {0};
+	uint8_t *const buf = buffer(cap);
+	size_t done = 0;
+	enum rc rc;
+
+	CHECK(os_reader_open(&r, fd, buf, cap, &e) == RC_OK);
+	while ((rc = os_reader_next(&r, &piece, &e)) == RC_OK) {
+		CHECK(piece.left > 0 && piece.left <= cap && done + piece.left <= size);
+		CHECK(done + piece.left <= size && memcmp(piece.at, content + done, piece.left) == 0);
+		done += piece.left;
+	}
+	CHECK(rc != RC_END || done == size);
+	CHECK(os_reader_next(&r, &piece, &e) == rc);
+	os_reader_close(&r);
+	os_reader_close(&r);
+	CHECK(r.flying == 0);
+	free(buf);
+	(void)close(fd);
+	return rc;
+}
+
+static void every_byte_comes_in_order(void)
+{
+	static const size_t sizes[] = {0, 1, 4095, 4096, 65535, 65536, 65537, 131072, 262143, 262144, 262145, 1048575, 1048576, 1048577,
+		3 << 20, (3 << 20) + 5, (4 << 20) + 262144};
+	static const size_t caps[] = {4096, 8192, 16384, 20480, 69632, OS_READER_BYTES};
+
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++)
+		for (size_t k = 0; k < sizeof(caps) / sizeof(*caps); k++)
+			CHECK(reads(sizes[i], caps[k]) == RC_END);
+	CHECK(kernel.submitted > 100 && kernel.completed == kernel.submitted);
+}
+
+static void the_kernel_may_take_some_or_none(void)
+{
+	for (unsigned accept = 1; accept <= 3; accept++) {
+		kernel.accept = accept;
+		CHECK(reads((4 << 20) + 17, OS_READER_BYTES) == RC_END);
+	}
+	kernel.accept = 0;
+	kernel.submit = EAGAIN;
+	kernel.submitted = 0;
+	CHECK(reads((4 << 20) + 17, OS_READER_BYTES) == RC_END && kernel.submitted == 0);
+	kernel.submit = 0;
+}
+
+static void a_signal_does_not_matter(void)
+{
+	kernel.events = EINTR;
+	kernel.asked = 0;
+	CHECK(reads((4 << 20) + 17, OS_READER_BYTES) == RC_END && kernel.asked > 1);
+	kernel.events = 0;
+}
+
+/* What came back otherwise than asked is read again, in the plain way, which says what is the matter. */
+static void a_request_that_fails_is_no_verdict(void)
+{
+	static const int64_t as[] = {-EIO, -EINVAL, 0, 1};
+
+	for (size_t i = 0; i < sizeof(as) / sizeof(*as); i++)
+		for (unsigned n = 1; n <= 17; n++) {
+			kernel.completed = 0;
+			kernel.spoilt = n;
+			kernel.as = as[i];
+			CHECK(reads((4 << 20) + 17, OS_READER_BYTES) == RC_END && kernel.completed >= n);
+		}
+	kernel.spoilt = 0;
+}
+
+static void *read_alone(void *self)
+{
+	CHECK(reads((4 << 20) + 17, OS_READER_BYTES) == RC_END);
+	return self;
+}
+
+/* Another thread, for this one has its queue. The last test: it is asked for only once. */
+static void in_a_kernel_without_a_queue(void)
+{
+	pthread_t other;
+
+	kernel.setup = ENOSYS;
+	kernel.submitted = 0;
+	CHECK(pthread_create(&other, NULL, read_alone, NULL) == 0 && pthread_join(other, NULL) == 0);
+	CHECK(kernel.submitted == 0);
+}
+
+static void two_at_once_do_not_mix(void)
+{
+	const int fd = file_of(MOST);
+	struct os_reader r[2] = {{0}, {0}};
+	uint8_t *const bufs[2] = {buffer(OS_READER_BYTES), buffer(OS_READER_BYTES)};
+	const int other = open(path, O_RDONLY | O_CLOEXEC);
+	size_t done[2] = {0};
+	struct span piece = {0};
+	struct err e = {0};
+
+	CHECK(os_reader_open(&r[0], fd, bufs[0], OS_READER_BYTES, &e) == RC_OK);
+	CHECK(os_reader_open(&r[1], other, bufs[1], OS_READER_BYTES, &e) == RC_OK);
+	for (unsigned turn = 0; done[0] < MOST || done[1] < MOST; turn++) {
+		const unsigned k = turn % 3 == 0;
+		if (done[k] == MOST)
+			continue;
+		CHECK(os_reader_next(&r[k], &piece, &e) == RC_OK);
+		CHECK(memcmp(piece.at, content + done[k], piece.left) == 0);
+		done[k] += piece.left;
+	}
+	for (unsigned k = 0; k < 2; k++) {
+		CHECK(os_reader_next(&r[k], &piece, &e) == RC_END);
+		os_reader_close(&r[k]);
+		free(bufs[k]);
+	}
+	(void)close(other);
+	(void)close(fd);
+}
+
+/* The buffer is somebody else's after that, and nothing may arrive in it. */
+static void closing_waits_for_what_is_under_way(void)
+{
+	const int fd = file_of(MOST);
+	uint8_t *const buf = buffer(OS_READER_BYTES);
+
+	for (unsigned round = 0; round < 200; round++) {
+		struct os_reader r = {0};
+		struct span piece = {0};
+		struct err e = {0};
+		CHECK(os_reader_open(&r, fd, buf, OS_READER_BYTES, &e) == RC_OK);
+		for (unsigned n = 0; n <= round % 4; n++)
+			CHECK(os_reader_next(&r, &piece, &e) == RC_OK);
+		CHECK(r.flying > 0);
+		const unsigned completed = kernel.completed, expected = r.flying - r.lent;
+		os_reader_close(&r);
+		CHECK(r.flying == 0 && kernel.completed - completed <= expected);
+		CHECK(kernel.completed == kernel.submitted);
+	}
+	free(buf);
+	(void)close(fd);
+}
+
+static void a_file_that_shrinks_ends(void)
+{
+	const int fd = file_of(MOST);
+	uint8_t *const buf = buffer(OS_READER_BYTES);
+	struct os_reader r = {0};
+	struct span piece = {0};
+	struct err e = {0};
+	size_t done = 0;
+	enum rc rc;
+
+	CHECK(os_reader_open(&r, fd, buf, OS_READER_BYTES, &e) == RC_OK);
+	CHECK(os_reader_next(&r, &piece, &e) == RC_OK);
+	done += piece.left;
+	CHECK(ftruncate(fd, (off_t)(MOST / 2) + 100) == 0);
+	while ((rc = os_reader_next(&r, &piece, &e)) == RC_OK)
+		done += piece.left;
+	CHECK(rc == RC_END && done >= MOST / 2 && done <= MOST);
+	os_reader_close(&r);
+	free(buf);
+	(void)close(fd);
+}
+
+int main(int count, char **args)
+{
+	(void)count;
+	content = malloc(MOST);
+	for (size_t i = 0; i < MOST; i++)
+		content[i] = (uint8_t)(i ^ i >> 8 ^ i >> 16);
+	(void)snprintf(path, sizeof(path), "%s.file", args[0]);
+	RUN(every_byte_comes_in_order);
+	RUN(the_kernel_may_take_some_or_none);
+	RUN(a_signal_does_not_matter);
+	RUN(a_request_that_fails_is_no_verdict);
+	RUN(two_at_once_do_not_mix);
+	kernel.completed = kernel.submitted = 0;
+	RUN(closing_waits_for_what_is_under_way);
+	RUN(a_file_that_shrinks_ends);
+	RUN(in_a_kernel_without_a_queue);
+	(void)unlink(path);
+	free(content);
+	return test_failed != 0;
+}
