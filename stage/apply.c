@@ -47,6 +47,7 @@ struct applier {
 	uint64_t trash_next;
 	bool published;   /* the rebuild under way has begun to rename */
 	bool keep_intents; /* one that had is not done: its intent must be found by the next run */
+	atomic_int idle;  /* processors, for feed */
 	struct bolt_image meta, overlay;
 };
 
@@ -466,7 +467,7 @@ static enum rc open_lowers(struct applier *w, size_t backend, struct arena *a, s
 static enum rc replay(struct applier *w, size_t backend, struct layer *l, const struct layer_watch *watch, struct arena *a)
 {
 	const struct snapshot_state *const state = &w->s->snapshots[backend];
-	const struct feed_options options = {.hash_content = true};
+	const struct feed_options options = {.hash_content = true, .idle = &w->idle};
 	struct feed_result result = {0};
 	struct feed *feed = NULL;
 	struct tar *tar = NULL;
@@ -846,6 +847,7 @@ enum rc apply_plan(struct plan *p, struct store *st, const struct survey *s, con
 		.keep = keep,
 		.result = result,
 		.e = e,
+		.idle = o->threads > 1,
 		.own = -1,
 		.staging = -1,
 		.aside = -1};

@@ -6,6 +6,7 @@
 #include "plan.h"
 
 struct apply_options {
+	unsigned threads; /* above 1: a long layer is decompressed beside the writing of its files */
 	const volatile sig_atomic_t *stop; /* set: stop before the next action; may be NULL */
 	void (*progress)(void *self, const struct progress *p); /* before each action; may be NULL */
 	void *self;

@@ -2,10 +2,31 @@
 #include "feed.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <string.h>
 
 #include "os.h"
 
 #define FEED_ALIGN ((size_t)4096) /* O_DIRECT: no device of the field wants more */
+
+/* A layer's content on its way from the thread that decompresses it to the one that looks at it. */
+#define PUMP_SLOTS 4
+#define PUMP_SLOT_BYTES ((size_t)128 << 10) /* what a stream decompresses at a time */
+/* bytes still to be read; below that a thread costs more than it saves */
+#define PUMP_WORTH ((uint64_t)2 << 20)
+
+struct pump {
+	bool runs;   /* the stream and the reader belong to the thread until it is joined */
+	bool lent;   /* the first slot is what the caller has */
+	bool stop;
+	bool ended;  /* the stream says why, to whoever asks it again */
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	uint8_t *room; /* PUMP_SLOTS slots; NULL: never worth it */
+	size_t bytes[PUMP_SLOTS];
+	unsigned first, count;
+};
 
 struct feed {
 	struct digest name;
@@ -16,6 +37,7 @@ struct feed {
 	struct stream *stream;
 	struct feed_options options;
 	struct arena *arena;
+	struct pump pump;
 };
 
 static enum rc next_piece(void *self, struct span *piece, struct err *e)
@@ -56,14 +78,123 @@ enum rc feed_open(struct feed **out, const struct store *st, size_t blob, const 
 		feed_close(f);
 		return rc;
 	}
+	/* from the arena now: whoever looks at the content sets marks in it */
+	if (o->idle && b->size >= PUMP_WORTH && stream_kind(f->stream) != STREAM_PLAIN)
+		f->pump.room = arena_get(a, PUMP_SLOTS * PUMP_SLOT_BYTES); /* without: as ever */
 	*out = f;
 	return RC_OK;
+}
+
+/* ---- the content, decompressed by another thread ---- */
+
+static void *pump_content(void *self)
+{
+	struct feed *const f = self;
+	struct pump *const p = &f->pump;
+	struct span piece = {0};
+	bool stop = false;
+
+	while (!stop && stream_read(f->stream, &piece, NULL) == RC_OK) {
+		while (!stop && piece.left) {
+			(void)pthread_mutex_lock(&p->lock); /* fails only for a mutex that is none; so below */
+			while (!p->stop && p->count == PUMP_SLOTS)
+				(void)pthread_cond_wait(&p->changed, &p->lock);
+			const unsigned slot = (p->first + p->count) % PUMP_SLOTS;
+			stop = p->stop;
+			(void)pthread_mutex_unlock(&p->lock);
+			const size_t n = (size_t)min_u64(piece.left, PUMP_SLOT_BYTES);
+			memcpy(p->room + slot * PUMP_SLOT_BYTES, span_take(&piece, n), n); /* free: only this thread fills slots */
+			(void)pthread_mutex_lock(&p->lock);
+			p->bytes[slot] = n;
+			p->count++;
+			(void)pthread_cond_signal(&p->changed);
+			(void)pthread_mutex_unlock(&p->lock);
+		}
+	}
+	os_reader_settle(&f->reader);
+	os_reader_leave();
+	(void)pthread_mutex_lock(&p->lock);
+	p->ended = true;
+	(void)pthread_cond_signal(&p->changed);
+	(void)pthread_mutex_unlock(&p->lock);
+	return NULL;
+}
+
+/* Takes an idle processor, if there is one and something to do for it. */
+static void pump_begin(struct feed *f)
+{
+	struct pump *const p = &f->pump;
+	pthread_attr_t attributes;
+	int idle = atomic_load_explicit(f->options.idle, memory_order_relaxed);
+
+	if (idle <= 0 || f->reader.size - f->reader.off < PUMP_WORTH ||
+		!atomic_compare_exchange_strong(f->options.idle, &idle, idle - 1))
+		return;
+	os_reader_settle(&f->reader); /* ours until here */
+	p->runs = pthread_attr_init(&attributes) == 0;
+	if (p->runs) {
+		p->runs = pthread_mutex_init(&p->lock, NULL) == 0 && pthread_cond_init(&p->changed, NULL) == 0 &&
+			  pthread_attr_setstacksize(&attributes, (size_t)512 << 10) == 0 &&
+			  pthread_create(&p->thread, &attributes, pump_content, f) == 0;
+		(void)pthread_attr_destroy(&attributes); /* holds nothing on musl or glibc */
+	}
+	if (!p->runs) { /* no memory: as ever */
+		p->room = NULL;
+		(*f->options.idle)++;
+	}
+}
+
+/* After it the stream is this thread's again. */
+static void pump_end(struct feed *f)
+{
+	struct pump *const p = &f->pump;
+
+	if (!p->runs)
+		return;
+	(void)pthread_mutex_lock(&p->lock);
+	p->stop = true;
+	(void)pthread_cond_signal(&p->changed);
+	(void)pthread_mutex_unlock(&p->lock);
+	(void)pthread_join(p->thread, NULL); /* it ends */
+	(void)pthread_cond_destroy(&p->changed); /* nobody waits */
+	(void)pthread_mutex_destroy(&p->lock);
+	p->runs = false;
+	p->room = NULL;
+	(*f->options.idle)++;
+}
+
+/* As stream_read. */
+static enum rc read_content(struct feed *f, struct span *piece, struct err *e)
+{
+	struct pump *const p = &f->pump;
+	bool some = false;
+
+	if (p->room && !p->runs)
+		pump_begin(f);
+	if (!p->runs)
+		return stream_read(f->stream, piece, e);
+	(void)pthread_mutex_lock(&p->lock);
+	if (p->lent) {
+		p->first = (p->first + 1) % PUMP_SLOTS;
+		p->count--;
+		(void)pthread_cond_signal(&p->changed);
+	}
+	while (!p->count && !p->ended)
+		(void)pthread_cond_wait(&p->changed, &p->lock);
+	some = p->lent = p->count > 0;
+	if (some)
+		*piece = span_of(p->room + p->first * PUMP_SLOT_BYTES, p->bytes[p->first]);
+	(void)pthread_mutex_unlock(&p->lock);
+	if (some)
+		return RC_OK;
+	pump_end(f);
+	return stream_read(f->stream, piece, e); /* how it ended, once more */
 }
 
 static enum rc next_content(void *self, struct span *piece, struct err *e)
 {
 	struct feed *const f = self;
-	enum rc rc = stream_read(f->stream, piece, e);
+	enum rc rc = read_content(f, piece, e);
 
 	if (rc == RC_OK) {
 		f->content_bytes += piece->left;
@@ -94,6 +225,7 @@ enum rc feed_finish(struct feed *f, bool want_content, struct feed_result *resul
 
 	while (want_content && !f->content_read && !f->content_failed && rc == RC_OK)
 		rc = next_content(f, &piece, &ignored);
+	pump_end(f);
 	r.content_known = f->content_read;
 	if (rc == RC_IO) {
 		*e = e->rc ? *e : ignored;
@@ -113,9 +245,10 @@ void feed_close(struct feed *f)
 {
 	if (!f)
 		return;
+	pump_end(f);
 	if (f->stream)
 		stream_close(f->stream);
 	f->stream = NULL;
-	os_reader_close(&f->reader);
+	os_reader_settle(&f->reader);
 	os_close(&f->fd);
 }

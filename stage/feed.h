@@ -16,6 +16,9 @@ struct feed_options {
 	bool hash_content;                   /* for the diff ID */
 	const volatile sig_atomic_t *stop;   /* set: reading ends with RC_IO and EINTR; may be NULL */
 	atomic_uint_least64_t *bytes;        /* counts what was read; may be NULL */
+	/* Processors that nobody uses; may be NULL. A long compressed layer takes one as soon as there is one: it is read, hashed and
+	 * decompressed there from then on, beside whoever looks at its content. Given back with the content's end, or the feed's. */
+	atomic_int *idle;
 };
 
 /* RC_END: the file is not there; RC_CORRUPT: it is no regular file. The arena outlives the feed. */

@@ -341,7 +341,7 @@ static unsigned compare_metadata(struct layer_check *c, struct view *v, int dir,
 
 static void stop_comparing(struct view *v)
 {
-	os_reader_close(&v->reader);
+	os_reader_settle(&v->reader);
 	os_close(&v->file);
 	v->comparing = false;
 }

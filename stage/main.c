@@ -99,7 +99,7 @@ static enum rc run_root(struct run *r, struct outcome *out, struct store *st, st
 	const struct opts *const o = r->opts;
 	const unsigned threads = o->threads ? o->threads : os_cpu_count();
 	const struct plan_options deciding = {.keep = o->keep, .now_ns = os_calendar_ns()};
-	const struct apply_options touching = {.stop = &stop, .progress = report_progress, .self = progress};
+	const struct apply_options touching = {.threads = threads, .stop = &stop, .progress = report_progress, .self = progress};
 	enum rc rc = store_open(st, out->root, r->sysroot, &r->keep, r->scratch, &out->refusal, e);
 
 	if (rc || out->refusal != STORE_OPENED)

@@ -46,8 +46,8 @@ unsigned os_descriptor_limit(void);
 CHECKED enum rc os_read_link(int dir, const char *name, char *buf, size_t *n, struct err *e);
 
 /* Sequential reading from the medium rather than the page cache: O_DIRECT in large aligned pieces, some of which the kernel
- * fetches while the caller works on those before; else buffered with the cached pages dropped first. Used by one thread, at one
- * address from open to close. */
+ * fetches while the caller works on those before; else buffered with the cached pages dropped first. It stays at one address,
+ * and with one thread from one os_reader_settle to the next. */
 #define OS_READER_REQUESTS 4
 struct os_reader {
 	int fd;
@@ -66,13 +66,16 @@ struct os_reader {
 	} requests[OS_READER_REQUESTS];
 };
 #define OS_READER_BYTES ((size_t)1 << 20)
-/* buf: cap bytes, both multiples of a page; borrowed until os_reader_close. OS_READER_BYTES is what pays; for a small file its size
+/* buf: cap bytes, both multiples of a page; borrowed until os_reader_settle. OS_READER_BYTES is what pays; for a small file its size
  * is enough. Takes no ownership of fd, which must be a regular file. */
 CHECKED enum rc os_reader_open(struct os_reader *r, int fd, uint8_t *buf, size_t cap, struct err *e);
 /* The next piece, valid until the next call; RC_END after the last byte. */
 CHECKED enum rc os_reader_next(struct os_reader *r, struct span *piece, struct err *e);
-/* Waits for what the kernel still writes into buf. Of a zeroed reader, or twice: nothing. */
-void os_reader_close(struct os_reader *r);
+/* Waits for what the kernel still writes into buf, and forgets it; the last piece stays valid. After that the buffer may be used
+ * for something else, or the reader by another thread. Of a zeroed reader, or twice: nothing. */
+void os_reader_settle(struct os_reader *r);
+/* At the end of a thread that used readers, all of them settled. */
+void os_reader_leave(void);
 
 /* For a small file that is read in a moment: forgets what is cached of it, and has the medium read meanwhile. Only a hint. */
 void os_read_ahead(int fd);

@@ -257,18 +257,30 @@ enum rc os_read_link(int dir, const char *name, char *buf, size_t *n, struct err
 	return RC_OK;
 }
 
-/* The kernel's queue of this thread (io_setup(2): older than openat2, and without memory to map), for all its readers. It is not
- * given back before the process ends: that waits for a grace period of the kernel. Threads are few. */
+/* The kernel's queue of this thread (io_setup(2): older than openat2, and without memory to map), for all its readers. To give one
+ * back waits for a grace period of the kernel: they are kept for the next thread, and end with the process. */
 static _Thread_local aio_context_t queue;
+static _Atomic(aio_context_t) spare_queues[16];
 #define QUEUE_EVENTS 64
 
 static bool have_queue(void)
 {
 	static atomic_bool no_queue; /* not in this kernel, or all are taken: what is not sent ahead is read when it is wanted */
 
+	for (size_t i = 0; !queue && i < sizeof(spare_queues) / sizeof(*spare_queues); i++)
+		queue = atomic_exchange(&spare_queues[i], 0);
 	if (!queue && !no_queue && syscall(SYS_io_setup, QUEUE_EVENTS, &queue))
 		no_queue = true;
 	return queue;
+}
+
+void os_reader_leave(void)
+{
+	for (size_t i = 0; queue && i < sizeof(spare_queues) / sizeof(*spare_queues); i++) {
+		aio_context_t none = 0;
+		if (atomic_compare_exchange_strong(&spare_queues[i], &none, queue))
+			queue = 0;
+	}
 }
 
 /* Keeps as many requests under way as there are. If the kernel takes none, none is. */
@@ -313,13 +325,13 @@ static void wait_for(const struct os_request *request)
 	}
 }
 
-void os_reader_close(struct os_reader *r)
+void os_reader_settle(struct os_reader *r)
 {
 	for (unsigned i = r->lent; i < r->flying; i++)
 		wait_for(&r->requests[(r->first + i) % OS_READER_REQUESTS]);
 	r->flying = 0;
 	r->lent = false;
-	r->piece = 0;
+	r->asked = r->off;
 }
 
 /* RC_OK: *piece is the next. RC_END: nothing comes ahead any more; reading on from r->off tells what is the matter. */
@@ -341,7 +353,8 @@ static enum rc next_ahead(struct os_reader *r, struct span *piece)
 			return RC_OK;
 		}
 	}
-	os_reader_close(r);
+	os_reader_settle(r);
+	r->piece = 0;
 	return RC_END;
 }
 
@@ -359,7 +372,7 @@ enum rc os_reader_open(struct os_reader *r, int fd, uint8_t *buf, size_t cap, st
 		r->direct = true;
 	else
 		(void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED); /* only a hint */
-	if (r->direct && have_queue())
+	if (r->direct)
 		r->piece = cap / OS_READER_REQUESTS & ~(size_t)4095;
 	return RC_OK;
 }
@@ -368,7 +381,7 @@ enum rc os_reader_next(struct os_reader *r, struct span *piece, struct err *e)
 {
 	if (r->off >= r->size)
 		return RC_END;
-	if (r->piece && next_ahead(r, piece) == RC_OK)
+	if (r->piece && have_queue() && next_ahead(r, piece) == RC_OK)
 		return RC_OK;
 	for (;;) {
 		const ssize_t got = pread(r->fd, r->buf, r->cap, (off_t)r->off);
@@ -817,6 +830,7 @@ static long mount_id(int fd)
 {
 	char path[64], text[512];
 	const char *found;
+	uint64_t id = 0;
 
 	(void)snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd); /* fits */
 	const int info = open(path, O_RDONLY | O_CLOEXEC);
@@ -827,7 +841,10 @@ static long mount_id(int fd)
 		return -1;
 	text[n] = 0;
 	found = strstr(text, "mnt_id:");
-	return found ? strtol(found + 7, NULL, 10) : -1;
+	if (!found)
+		return -1;
+	found += 7 + strspn(found + 7, "\t ");
+	return parse_decimal(span_of((const uint8_t *)found, strspn(found, "0123456789")), &id) == RC_OK ? (long)id : -1;
 }
 
 /* The top directory of the mount that dir is on: the kernel remounts nothing else. -1: errno says why not. */

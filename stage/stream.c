@@ -171,15 +171,35 @@ struct stream {
 
 	void *zstd_room;     /* in the arena, for windows up to ZSTD_ARENA_WINDOW */
 	ZSTD_DStream *zstd;  /* in zstd_room or in mapped */
-	void *mapped;        /* holds big_window */
+	void *mapped;        /* while it has the big window */
 	size_t mapped_bytes;
 
 	uint64_t blob_bytes, content_bytes;
 	struct hash blob, content;
 };
 
-/* Whoever holds it has the one mapping for a window above ZSTD_ARENA_WINDOW: memory is bounded, whatever the threads. */
-static pthread_mutex_t big_window = PTHREAD_MUTEX_INITIALIZER;
+/* Whichever stream has it taken has the one mapping for a window above ZSTD_ARENA_WINDOW: memory is bounded, whatever the threads.
+ * Not a mutex: another thread may go on with a stream, and give it back. */
+static pthread_mutex_t big_window_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t big_window_free = PTHREAD_COND_INITIALIZER;
+static bool big_window_taken;
+
+static void give_big_window(void)
+{
+	(void)pthread_mutex_lock(&big_window_lock); /* fails only for kinds of mutex that this is none of; so below */
+	big_window_taken = false;
+	(void)pthread_cond_signal(&big_window_free);
+	(void)pthread_mutex_unlock(&big_window_lock);
+}
+
+static void take_big_window(void)
+{
+	(void)pthread_mutex_lock(&big_window_lock);
+	while (big_window_taken)
+		(void)pthread_cond_wait(&big_window_free, &big_window_lock);
+	big_window_taken = true;
+	(void)pthread_mutex_unlock(&big_window_lock);
+}
 
 static void window_unmap(struct stream *s)
 {
@@ -188,15 +208,15 @@ static void window_unmap(struct stream *s)
 	(void)munmap(s->mapped, s->mapped_bytes); /* nothing to do about a failed give-back */
 	s->mapped = NULL;
 	s->zstd = NULL;
-	(void)pthread_mutex_unlock(&big_window); /* ours, so it cannot fail */
+	give_big_window();
 }
 
 static enum rc window_map(struct stream *s, size_t bytes, struct err *e)
 {
-	(void)pthread_mutex_lock(&big_window); /* fails only for kinds of mutex that this is none of */
+	take_big_window();
 	void *const at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (at == MAP_FAILED) {
-		(void)pthread_mutex_unlock(&big_window); /* ours, so it cannot fail */
+		give_big_window();
 		return fail(e, RC_NOMEM, "zstd: no memory for a window of %zu bytes", bytes);
 	}
 	s->mapped = at;

@@ -44,6 +44,7 @@ struct run {
 	size_t job_count;
 	atomic_size_t next;
 	unsigned running;
+	atomic_int idle;         /* processors without a worker */
 	enum rc failed;          /* RC_NOMEM: of a worker's arenas */
 	const char *what;
 };
@@ -145,6 +146,8 @@ static void *work(void *self)
 		if (mark.region)
 			arena_trim(&w->scratch);
 	}
+	os_reader_leave();
+	r->idle++;
 	(void)pthread_mutex_lock(&r->lock); /* fails only for a mutex that is none */
 	r->running--;
 	(void)pthread_cond_signal(&r->finished);
@@ -165,7 +168,8 @@ static enum rc run_pool(struct run *r, const char *what, void (*job)(struct run 
 {
 	static const size_t stack_bytes = (size_t)512 << 10; /* musl gives 128 KiB; os_list and zlib's tables want more */
 	struct worker workers[LIMIT_THREADS] = {0};
-	unsigned wanted = r->o->threads < 1 ? 1 : r->o->threads > LIMIT_THREADS ? LIMIT_THREADS : r->o->threads;
+	const unsigned limit = r->o->threads < 1 ? 1 : r->o->threads > LIMIT_THREADS ? LIMIT_THREADS : r->o->threads;
+	unsigned wanted = limit;
 	unsigned started = 0;
 	pthread_attr_t attributes;
 
@@ -182,6 +186,7 @@ static enum rc run_pool(struct run *r, const char *what, void (*job)(struct run 
 	r->order = order;
 	r->job_count = count;
 	r->next = 0;
+	r->idle = (int)(limit - wanted);
 	if (pthread_attr_init(&attributes) || pthread_attr_setstacksize(&attributes, stack_bytes))
 		return fail(r->e, RC_NOMEM, "no memory for a thread");
 	for (unsigned i = 0; i < wanted; i++) {
@@ -599,7 +604,7 @@ static enum rc judge_group(struct run *r, struct worker *w, size_t blob, const s
 	struct err *e)
 {
 	struct open_targets targets = {0};
-	const struct feed_options options = {.hash_content = true, .stop = r->o->stop, .bytes = &r->bytes};
+	const struct feed_options options = {.hash_content = true, .stop = r->o->stop, .bytes = &r->bytes, .idle = &r->idle};
 	const struct candidate *const first = &r->candidates[g->candidates[0]];
 	struct layer_watch watch = {0};
 	struct layer_check *check = NULL;
@@ -799,7 +804,7 @@ static void job_ingest(struct run *r, struct worker *w, size_t index)
 		hash_add(&h, piece.at, piece.left);
 		r->bytes += piece.left;
 	}
-	os_reader_close(&reader);
+	os_reader_settle(&reader);
 	if (stopped(r))
 		return;
 	if (rc != RC_END) {
@@ -836,7 +841,7 @@ static void job_settled(struct run *r, struct worker *w, size_t index)
 		r->bytes += n;
 		left -= n;
 	}
-	os_reader_close(&reader);
+	os_reader_settle(&reader);
 	if (rc && rc != RC_END && rc != RC_CORRUPT) { /* no memory is no damage either */
 		ingest_unreadable(r, index, &e);
 	} else if (rc || !left) {

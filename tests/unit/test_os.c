@@ -101,8 +101,8 @@ static enum rc reads(size_t size, size_t cap)
 	}
 	CHECK(rc != RC_END || done == size);
 	CHECK(os_reader_next(&r, &piece, &e) == rc);
-	os_reader_close(&r);
-	os_reader_close(&r);
+	os_reader_settle(&r);
+	os_reader_settle(&r);
 	CHECK(r.flying == 0);
 	free(buf);
 	(void)close(fd);
@@ -196,7 +196,7 @@ static void two_at_once_do_not_mix(void)
 	}
 	for (unsigned k = 0; k < 2; k++) {
 		CHECK(os_reader_next(&r[k], &piece, &e) == RC_END);
-		os_reader_close(&r[k]);
+		os_reader_settle(&r[k]);
 		free(bufs[k]);
 	}
 	(void)close(other);
@@ -218,7 +218,7 @@ static void closing_waits_for_what_is_under_way(void)
 			CHECK(os_reader_next(&r, &piece, &e) == RC_OK);
 		CHECK(r.flying > 0);
 		const unsigned completed = kernel.completed, expected = r.flying - r.lent;
-		os_reader_close(&r);
+		os_reader_settle(&r);
 		CHECK(r.flying == 0 && kernel.completed - completed <= expected);
 		CHECK(kernel.completed == kernel.submitted);
 	}
@@ -243,7 +243,7 @@ static void a_file_that_shrinks_ends(void)
 	while ((rc = os_reader_next(&r, &piece, &e)) == RC_OK)
 		done += piece.left;
 	CHECK(rc == RC_END && done >= MOST / 2 && done <= MOST);
-	os_reader_close(&r);
+	os_reader_settle(&r);
 	free(buf);
 	(void)close(fd);
 }
