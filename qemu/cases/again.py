@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The power goes while the repair runs, twice; then it ends. And three times: then it steps aside."""
 
+import os
 import re
 import time
 
@@ -12,16 +13,35 @@ BEGINS = r"Starting (containerd-fsck|Check and repair container)"
 ENDS = r"(Finished|Failed to start) (containerd-fsck|Check and repair container)"
 
 
-def cut_in_repair(rig, rng, disks, initramfs, most=6.0):
-    """Boots, and cuts the power somewhere between the tool's start and its end. (the disks then, seconds after its start)"""
-    for _ in range(6):
+def begun(rig, disks):
+    """How many boots the store's journal says have begun."""
+    copy = rig.copies(disks)
+    try:
+        with rig.mounted(copy, "ext4") as root, open(os.path.join(root, "containerd-fsck/journal")) as f:
+            return sum(line.split()[1:2] == ["boot"] for line in f)
+    except FileNotFoundError:
+        return 0
+    finally:
+        rig.drop(copy)
+
+
+def cut_in_repair(rig, rng, disks, initramfs, most=6.0, noted=False):
+    """Boots, and cuts the power somewhere between the tool's start and its end. (the disks then, seconds after its start)
+    noted: after it has told the journal that it begins."""
+    least, before = .1, begun(rig, disks)
+    for _ in range(8):
         copy = rig.copies(disks)
-        seconds = rng.uniform(.1, most)
+        seconds = rng.uniform(least, max(least, most))
         with rig.boot(copy, ["wait"], initramfs, ["systemd.status_unit_format=combined"]) as vm:
             vm.shows(BEGINS, BOOT, "the tool's start")
             time.sleep(seconds)
             vm.cut()
             inside = not re.search(ENDS, vm.console.text[vm.console.at:])
+        if inside and noted and begun(rig, copy) == before:
+            rig.note("%.2f s after its start it had not begun: once more, later" % seconds)
+            rig.drop(copy)
+            least = seconds + .3
+            continue
         if inside:
             rig.note("cut %.2f s after the start of the repair (%s)" % (seconds, initramfs))
             rig.drop(disks)
@@ -54,7 +74,7 @@ def again(initramfs):
 def aside(rig, rng):
     disks, before, keep, text = rig.cut_disks()
     for _ in range(3):
-        disks, _ = cut_in_repair(rig, rng, disks, "plain", 3.0)
+        disks, _ = cut_in_repair(rig, rng, disks, "plain", 3.0, noted=True)
     result = rig.through(disks, ["tool", "booted", "by-hand", "judge", "poweroff"])
     rig.tell(result)
     if not re.search("left out|steps aside", " ".join(result.said())):
