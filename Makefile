@@ -6,7 +6,8 @@
 #   make unit lint fuzz      parts of it
 #   make demo                the report this tool was born from, with real containerd
 #   make qemu CASE=name      power cuts of a virtual machine; without CASE all that qemu/run can
-#   make crash POINTS=n      power cuts (crash-record: with and without the recorder); healthy: false positives; bench: what a boot costs
+#   make crash POINTS=n      power cuts (crash-record: with and without the recorder); healthy: false positives; bench: what it costs
+#   make arm64               builds for arm64, and runs unit and golden tests under qemu-user
 #   make size                the binary's size and its parts
 #   make install DESTDIR= PREFIX=/usr/local
 #   make install-systemd     install-dracut, install-initramfs-tools, install-mkinitcpio: what starts it at boot
@@ -21,6 +22,10 @@ BUILD ?= build
 PREFIX ?= /usr/local
 DESTDIR ?=
 POINTS ?= 2
+# For another processor: the prefix of its tools, where its musl-dev and linux-libc-dev are unpacked, and what runs its programs.
+CROSS ?=
+SYSROOT ?=
+UNDER ?=
 Q := $(if $(V),,@)
 said = @$(if $(V),:,echo '  $1')
 
@@ -61,12 +66,13 @@ WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wmissing-prototypes -Wswitch-en
 # ---- the same code for several purposes ----------------------------------------------------------------------------
 
 # musl: what is installed.
-MUSL_CC := musl-gcc
-MUSL_LIB := $(firstword $(wildcard /usr/lib/$(shell uname -m)-linux-musl /usr/lib/musl/lib))
+MACHINE := $(firstword $(subst -, ,$(shell $(CROSS)gcc -dumpmachine)))
+MUSL_LIB := $(firstword $(wildcard $(SYSROOT)/usr/lib/$(MACHINE)-linux-musl /usr/lib/musl/lib))
+MUSL_CC := $(if $(CROSS),$(CROSS)gcc -specs $(MUSL_LIB)/musl-gcc.specs,musl-gcc)
 MUSL_CFLAGS := -O2 -fPIE -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables -fno-unwind-tables \
 	-fstack-protector-strong '-ffile-prefix-map=$(CURDIR)=.' -idirafter $(BUILD)/kernel
 # host: the machine's own libc, with every check the compiler has. Tests run on these.
-HOST_CC := gcc
+HOST_CC := $(CROSS)gcc
 SANITIZE := -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 HOST_CFLAGS := -O1 $(SANITIZE)
 # fuzz: as host, and counted for libFuzzer.
@@ -105,17 +111,17 @@ $(eval $(call variant,fuzz,$(FUZZ_CC),$(FUZZ_CFLAGS)))
 $(BUILD)/musl/stage/os_linux.o: | $(BUILD)/kernel
 $(BUILD)/kernel:
 	@mkdir -p $@
-	@ln -sfn /usr/include/linux $@/linux
-	@ln -sfn /usr/include/asm-generic $@/asm-generic
-	@ln -sfn /usr/include/$$(gcc -print-multiarch)/asm $@/asm
+	@ln -sfn $(SYSROOT)/usr/include/linux $@/linux
+	@ln -sfn $(SYSROOT)/usr/include/asm-generic $@/asm-generic
+	@ln -sfn $(SYSROOT)/usr/include/$$($(CROSS)gcc -print-multiarch)/asm $@/asm
 
 # ---- linking -------------------------------------------------------------------------------------------------------
 
 # musl-gcc knows no -static-pie: the start files are named here, and its own left out.
 ifneq ($(wildcard $(MUSL_LIB)/rcrt1.o),)
 MUSL_LINK := -nostartfiles -Wl,-static,-pie,--no-dynamic-linker,-z,text
-MUSL_BEGIN := $(MUSL_LIB)/rcrt1.o $(MUSL_LIB)/crti.o $(shell gcc -print-file-name=crtbeginS.o)
-MUSL_END := $(shell gcc -print-file-name=crtendS.o) $(MUSL_LIB)/crtn.o
+MUSL_BEGIN := $(MUSL_LIB)/rcrt1.o $(MUSL_LIB)/crti.o $(shell $(CROSS)gcc -print-file-name=crtbeginS.o)
+MUSL_END := $(shell $(CROSS)gcc -print-file-name=crtendS.o) $(MUSL_LIB)/crtn.o
 else
 MUSL_LINK := -static
 endif
@@ -128,7 +134,7 @@ $(BUILD)/containerd-fsck.full: $(MUSL_OBJECTS)
 $(BUILD)/containerd-fsck.full.map: $(MUSL_OBJECTS)
 	$(Q)$(MUSL_CC) $(MUSL_LDFLAGS) -fno-lto -Wl,-Map=$@ -o $(BUILD)/musl/parts $(MUSL_BEGIN) $(MUSL_OBJECTS) -lgcc -lc $(MUSL_END)
 $(BUILD)/containerd-fsck: $(BUILD)/containerd-fsck.full
-	$(Q)strip --strip-all -R .comment -R .note.gnu.property -o $@ $<
+	$(Q)$(CROSS)strip --strip-all -R .comment -R .note.gnu.property -o $@ $<
 
 $(BUILD)/containerd-fsck-asan: $(patsubst %,$(BUILD)/host/stage/%.o,$(MODULES)) $(call library_objects,host)
 	$(Q)$(HOST_CC) $(HOST_CFLAGS) -o $@ $^ -lpthread
@@ -249,6 +255,9 @@ bench: tests-need
 	@tests/install-build-deps test
 	@tests/bench
 	@tests/bench-record
+	@tests/bench-verify
+arm64:
+	@tests/arm64
 qemu: tests-need
 	@qemu/run $(CASE)
 tests-need:
@@ -272,7 +281,7 @@ $(BUILD)/unit/test_record: UNIT_WRAPPED := $(addprefix -Xlinker --wrap=os_,syncf
 	read_events wait sleep_ms clock_ns)
 $(BUILD)/unit/test_os: UNIT_WRAPPED := -Xlinker --wrap=syscall
 unit: $(UNITS)
-	@status=0; for test in $(UNITS); do $$test || { status=1; echo "not ok - $$test ended with $$?"; }; done; exit $$status
+	@status=0; for test in $(UNITS); do $(UNDER) $$test || { status=1; echo "not ok - $$test ended with $$?"; }; done; exit $$status
 
 # Tools of the tests, written in C: tests/x/y.c becomes $(BUILD)/tool/x/y
 $(BUILD)/tool/%: tests/%.c $(HOST_LIB)
@@ -308,7 +317,7 @@ clean:
 	rm -rf $(addprefix $(BUILD)/,musl host fuzz unit tool fuzzer fuzz-found kernel containerd-fsck*)
 
 .SECONDARY:
-.PHONY: all install install-systemd install-dracut install-initramfs-tools install-mkinitcpio deb size test demo crash crash-record healthy bench qemu tests-need check unit fuzz lint syntax-clang tidy clean
+.PHONY: all install install-systemd install-dracut install-initramfs-tools install-mkinitcpio deb size test demo crash crash-record healthy bench arm64 qemu tests-need check unit fuzz lint syntax-clang tidy clean
 
 # ---- the libraries' sources ----------------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Instructions: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2: SHA256RNDS2, SHA256MSG1, SHA256MSG2;
- * the processor tells of them in CPUID leaf 7, EBX bit 29. */
+ * the processor tells of them in CPUID leaf 7, EBX bit 29. Arm Architecture Reference Manual for A-profile: SHA256H, SHA256H2,
+ * SHA256SU0, SHA256SU1; Linux tells of them in AT_HWCAP (6.1: arch/arm64/include/uapi/asm/hwcap.h, HWCAP_SHA2). */
 #include "sha256.h"
 
 #include <stdatomic.h>
@@ -13,6 +14,24 @@
 #if defined(__x86_64__)
 #include <cpuid.h>
 #include <immintrin.h>
+#define INSTRUCTIONS "x86 sha"
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#include <sys/auxv.h>
+#define INSTRUCTIONS "armv8 sha2"
+#endif
+
+#ifdef INSTRUCTIONS
+
+static const uint32_t constants[64] = {0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4,
+	0xab1c5ed5, 0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174, 0xe49b69c1,
+	0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da, 0x983e5152, 0xa831c66d, 0xb00327c8,
+	0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967, 0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354,
+	0x766a0abb, 0x81c2c92e, 0x92722c85, 0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585,
+	0x106aa070, 0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3, 0x748f82ee,
+	0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
+
+#if defined(__x86_64__)
 
 #define WITH_SHA __attribute__((target("sha,sse4.1,ssse3")))
 
@@ -24,14 +43,6 @@ static bool can_sha(void)
 		return false;
 	return __get_cpuid_count(7, 0, &a, &b, &c, &d) && b & bit_SHA;
 }
-
-static const uint32_t constants[64] = {0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4,
-	0xab1c5ed5, 0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174, 0xe49b69c1,
-	0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da, 0x983e5152, 0xa831c66d, 0xb00327c8,
-	0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967, 0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354,
-	0x766a0abb, 0x81c2c92e, 0x92722c85, 0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585,
-	0x106aa070, 0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3, 0x748f82ee,
-	0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
 
 WITH_SHA static inline __m128i load(const void *at)
 {
@@ -69,12 +80,43 @@ WITH_SHA static void digest_blocks(uint32_t state[8], const uint8_t *at, size_t 
 	_mm_storeu_si128((__m128i *)(void *)(state + 4), _mm_alignr_epi8(dchg, feba, 8));
 }
 
-static const br_hash_class with_instructions;
-#define HAVE_INSTRUCTIONS 1
-#define INSTRUCTIONS "x86 sha"
+#else
+
+#define WITH_SHA __attribute__((target("arch=armv8-a+crypto")))
+#define HAS_SHA2 (1ul << 6) /* HWCAP_SHA2: musl's headers come without the kernel's */
+
+static bool can_sha(void)
+{
+	return getauxval(AT_HWCAP) & HAS_SHA2;
+}
+
+WITH_SHA static void digest_blocks(uint32_t state[8], const uint8_t *at, size_t blocks)
+{
+	uint32x4_t abcd = vld1q_u32(state), efgh = vld1q_u32(state + 4);
+
+	for (; blocks; blocks--, at += BLOCK) {
+		const uint32x4_t abcd_before = abcd, efgh_before = efgh;
+		uint32x4_t w[4];
+		for (unsigned i = 0; i < 4; i++)
+			w[i] = vreinterpretq_u32_u8(vrev32q_u8(vld1q_u8(at + 16u * i)));
+#pragma GCC unroll 16
+		for (unsigned i = 0; i < 16; i++) { /* four rounds each */
+			const uint32x4_t sum = vaddq_u32(w[i % 4], vld1q_u32(constants + 4u * i)), abcd_now = abcd;
+			abcd = vsha256hq_u32(abcd, efgh, sum);
+			efgh = vsha256h2q_u32(efgh, abcd_now, sum);
+			if (i < 12)
+				w[i % 4] = vsha256su1q_u32(vsha256su0q_u32(w[i % 4], w[(i + 1) % 4]), w[(i + 2) % 4], w[(i + 3) % 4]);
+		}
+		abcd = vaddq_u32(abcd, abcd_before);
+		efgh = vaddq_u32(efgh, efgh_before);
+	}
+	vst1q_u32(state, abcd);
+	vst1q_u32(state + 4, efgh);
+}
+
 #endif
 
-#ifdef HAVE_INSTRUCTIONS
+static const br_hash_class with_instructions;
 
 static void begin(const br_hash_class **of)
 {
@@ -156,7 +198,7 @@ size_t sha256_backends(struct sha256_backend *out, size_t cap)
 
 	if (n++ < cap)
 		out[n - 1] = (struct sha256_backend){"bearssl", &br_sha256_vtable};
-#ifdef HAVE_INSTRUCTIONS
+#ifdef INSTRUCTIONS
 	if (can_sha() && n++ < cap)
 		out[n - 1] = (struct sha256_backend){INSTRUCTIONS, &with_instructions};
 #endif

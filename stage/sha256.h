@@ -13,7 +13,7 @@ const br_hash_class *sha256_best(void);
 
 /* For tests: all this processor can run, BearSSL's first. Fills at most `cap`, returns how many there are. */
 struct sha256_backend {
-	const char *name; /* "bearssl", "x86 sha" */
+	const char *name; /* "bearssl", "x86 sha", "armv8 sha2" */
 	const br_hash_class *hash;
 };
 size_t sha256_backends(struct sha256_backend *out, size_t cap);

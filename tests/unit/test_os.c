@@ -16,6 +16,7 @@
 static char path[4096];
 static uint8_t *content;
 #define MOST ((size_t)5 << 20)
+static bool queues; /* this kernel has them; qemu-user has not */
 
 /* ---- the kernel, and its moods ---- */
 
@@ -118,7 +119,7 @@ static void every_byte_comes_in_order(void)
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++)
 		for (size_t k = 0; k < sizeof(caps) / sizeof(*caps); k++)
 			CHECK(reads(sizes[i], caps[k]) == RC_END);
-	CHECK(kernel.submitted > 100 && kernel.completed == kernel.submitted);
+	CHECK(!queues || (kernel.submitted > 100 && kernel.completed == kernel.submitted));
 }
 
 static void the_kernel_may_take_some_or_none(void)
@@ -250,19 +251,26 @@ static void a_file_that_shrinks_ends(void)
 
 int main(int count, char **args)
 {
+	aio_context_t probe = 0;
+
 	(void)count;
+	queues = __real_syscall(SYS_io_setup, 1l, &probe) == 0;
 	content = malloc(MOST);
 	for (size_t i = 0; i < MOST; i++)
 		content[i] = (uint8_t)(i ^ i >> 8 ^ i >> 16);
 	(void)snprintf(path, sizeof(path), "%s.file", args[0]);
 	RUN(every_byte_comes_in_order);
-	RUN(the_kernel_may_take_some_or_none);
-	RUN(a_signal_does_not_matter);
-	RUN(a_request_that_fails_is_no_verdict);
 	RUN(two_at_once_do_not_mix);
-	kernel.completed = kernel.submitted = 0;
-	RUN(closing_waits_for_what_is_under_way);
 	RUN(a_file_that_shrinks_ends);
+	if (queues) {
+		RUN(the_kernel_may_take_some_or_none);
+		RUN(a_signal_does_not_matter);
+		RUN(a_request_that_fails_is_no_verdict);
+		kernel.completed = kernel.submitted = 0;
+		RUN(closing_waits_for_what_is_under_way);
+	} else {
+		printf("skip - %s: requests sent ahead: io_setup(2) does not work here\n", __FILE__);
+	}
 	RUN(in_a_kernel_without_a_queue);
 	(void)unlink(path);
 	free(content);
