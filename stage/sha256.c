@@ -80,6 +80,58 @@ WITH_SHA static void digest_blocks(uint32_t state[8], const uint8_t *at, size_t 
 	_mm_storeu_si128((__m128i *)(void *)(state + 4), _mm_alignr_epi8(dchg, feba, 8));
 }
 
+/* Each step of one stream beside the same of the other: the latency of the rounds is what one stream waits for. */
+WITH_SHA static void digest_two(uint32_t *const states[2], const uint8_t *const from[2], size_t blocks)
+{
+	const __m128i swap = _mm_set_epi64x(0x0c0d0e0f08090a0b, 0x0405060700010203);
+	const uint8_t *at[2] = {from[0], from[1]};
+	__m128i abef[2], cdgh[2];
+
+	for (unsigned k = 0; k < 2; k++) {
+		const __m128i abcd = _mm_shuffle_epi32(load(states[k]), 0xb1), efgh = _mm_shuffle_epi32(load(states[k] + 4), 0x1b);
+		abef[k] = _mm_alignr_epi8(abcd, efgh, 8);
+		cdgh[k] = _mm_blend_epi16(efgh, abcd, 0xf0);
+	}
+	for (; blocks; blocks--) {
+		const __m128i abef_before[2] = {abef[0], abef[1]}, cdgh_before[2] = {cdgh[0], cdgh[1]};
+		__m128i w[2][4];
+		for (unsigned k = 0; k < 2; k++) {
+			for (unsigned i = 0; i < 4; i++)
+				w[k][i] = _mm_shuffle_epi8(load(at[k] + 16u * i), swap);
+			at[k] += BLOCK;
+		}
+#pragma GCC unroll 16
+		for (unsigned i = 0; i < 16; i++) {
+			const __m128i k4 = load(constants + 4u * i);
+			const __m128i sum[2] = {_mm_add_epi32(w[0][i % 4], k4), _mm_add_epi32(w[1][i % 4], k4)};
+#pragma GCC unroll 2
+			for (unsigned k = 0; k < 2; k++)
+				cdgh[k] = _mm_sha256rnds2_epu32(cdgh[k], abef[k], sum[k]);
+#pragma GCC unroll 2
+			for (unsigned k = 0; k < 2; k++)
+				abef[k] = _mm_sha256rnds2_epu32(abef[k], cdgh[k], _mm_shuffle_epi32(sum[k], 0x0e));
+			if (i >= 12)
+				continue;
+#pragma GCC unroll 2
+			for (unsigned k = 0; k < 2; k++) {
+				const __m128i last = w[k][(i + 3) % 4], seventh = _mm_alignr_epi8(last, w[k][(i + 2) % 4], 4);
+				const __m128i half = _mm_add_epi32(_mm_sha256msg1_epu32(w[k][i % 4], w[k][(i + 1) % 4]), seventh);
+				w[k][i % 4] = _mm_sha256msg2_epu32(half, last);
+			}
+		}
+		for (unsigned k = 0; k < 2; k++) {
+			abef[k] = _mm_add_epi32(abef[k], abef_before[k]);
+			cdgh[k] = _mm_add_epi32(cdgh[k], cdgh_before[k]);
+		}
+	}
+	for (unsigned k = 0; k < 2; k++) {
+		const __m128i feba = _mm_shuffle_epi32(abef[k], 0x1b), dchg = _mm_shuffle_epi32(cdgh[k], 0xb1);
+		_mm_storeu_si128((__m128i *)(void *)states[k], _mm_blend_epi16(feba, dchg, 0xf0));
+		_mm_storeu_si128((__m128i *)(void *)(states[k] + 4), _mm_alignr_epi8(dchg, feba, 8));
+	}
+}
+#define TWO_AT_ONCE
+
 #else
 
 #define WITH_SHA __attribute__((target("arch=armv8-a+crypto")))
@@ -191,6 +243,23 @@ static const br_hash_class with_instructions = {sizeof(br_sha256_context),
 	begin, add, end, get_state, set_state};
 
 #endif
+
+void sha256_update_two(const br_hash_class **a, const void *at_a, const br_hash_class **b, const void *at_b, size_t n)
+{
+	size_t done = 0;
+#ifdef TWO_AT_ONCE
+	br_sha256_context *const c[2] = {(br_sha256_context *)(void *)a, (br_sha256_context *)(void *)b};
+
+	if (*a == &with_instructions && *b == &with_instructions && c[0]->count % BLOCK == 0 && c[1]->count % BLOCK == 0) {
+		done = n - n % BLOCK;
+		digest_two((uint32_t *const[2]){c[0]->val, c[1]->val}, (const uint8_t *const[2]){at_a, at_b}, done / BLOCK);
+		c[0]->count += done;
+		c[1]->count += done;
+	}
+#endif
+	(*a)->update(a, (const uint8_t *)at_a + done, n - done);
+	(*b)->update(b, (const uint8_t *)at_b + done, n - done);
+}
 
 size_t sha256_backends(struct sha256_backend *out, size_t cap)
 {

@@ -130,6 +130,11 @@ void hash_add(struct hash *h, const void *at, size_t n)
 	class_of(h)->update((const br_hash_class **)(void *)h->state, at, n);
 }
 
+void hash_add_two(struct hash *a, const void *at_a, struct hash *b, const void *at_b, size_t n)
+{
+	sha256_update_two((const br_hash_class **)(void *)a->state, at_a, (const br_hash_class **)(void *)b->state, at_b, n);
+}
+
 void hash_end(const struct hash *h, struct digest *d)
 {
 	*d = (struct digest){.kind = h->kind};

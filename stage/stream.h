@@ -37,6 +37,8 @@ struct hash {
 };
 void hash_begin(struct hash *h, enum digest_kind kind);
 void hash_add(struct hash *h, const void *at, size_t n);
+/* hash_add of n bytes to each; what both have so far had better be a multiple of 64 bytes, and SHA-256. */
+void hash_add_two(struct hash *a, const void *at_a, struct hash *b, const void *at_b, size_t n);
 void hash_end(const struct hash *h, struct digest *d);
 
 enum stream_kind { STREAM_PLAIN, STREAM_GZIP, STREAM_ZSTD };

@@ -36,6 +36,7 @@ struct run {
 	struct candidate *candidates;
 	size_t candidate_count;
 	bool *vouched;           /* by blob: read last; NULL: no order */
+	bool *wanted;            /* by blob: a snapshot is to be compared with it in this round */
 	atomic_uint_least64_t bytes;
 	uint64_t total_bytes;
 	/* the pool */
@@ -43,7 +44,7 @@ struct run {
 	const size_t *order;
 	size_t job_count;
 	atomic_size_t next;
-	unsigned running;
+	unsigned running, workers;
 	atomic_int idle;         /* processors without a worker */
 	enum rc failed;          /* RC_NOMEM: of a worker's arenas */
 	const char *what;
@@ -186,6 +187,7 @@ static enum rc run_pool(struct run *r, const char *what, void (*job)(struct run 
 	r->order = order;
 	r->job_count = count;
 	r->next = 0;
+	r->workers = wanted;
 	r->idle = (int)(limit - wanted);
 	if (pthread_attr_init(&attributes) || pthread_attr_setstacksize(&attributes, stack_bytes))
 		return fail(r->e, RC_NOMEM, "no memory for a thread");
@@ -691,16 +693,123 @@ static size_t gather(const struct run *r, size_t blob, size_t *mine, size_t cap)
 	return n;
 }
 
-static void judge_only_blob(struct run *r, struct worker *w, size_t index, struct feed_result *result, enum rc *rc,
-	struct err *e)
+/* What reading a blob came to. RC_END: it is gone. */
+static void end_blob(struct run *r, size_t index, enum rc rc, bool good, const struct err *e)
 {
-	const struct feed_options options = {.stop = r->o->stop, .bytes = &r->bytes};
-	struct feed *feed = NULL;
+	struct blob_state *const state = &r->s->blobs[index];
 
-	*rc = feed_open(&feed, r->st, index, &options, &w->scratch, e);
-	if (*rc == RC_OK)
-		*rc = feed_finish(feed, false, result, e);
-	feed_close(feed);
+	if (stopped(r))
+		return;
+	state->trusted = false; /* it was read */
+	if (rc == RC_OK)
+		state->verdict = good ? BLOB_IS_GOOD : BLOB_IS_BAD;
+	else if (rc != RC_END)
+		blob_unreadable(r, index, e->sys_errno, e->text);
+}
+
+/* ---- blobs that are only hashed, two at a time ---- */
+
+struct lane {
+	size_t blob; /* STORE_NONE: empty */
+	int fd;
+	uint8_t *buf;
+	struct os_reader reader;
+	struct span in;
+	struct hash hash;
+};
+
+/* The next job, if it is one of these and there are more than the other workers will ask for in a moment. */
+static size_t claim_next(struct run *r)
+{
+	size_t i = r->next;
+
+	while (i < r->job_count && r->job_count - i > r->workers && !stopped(r) && !out_of_time(r)) {
+		const size_t blob = r->order[i];
+		const struct blob *const b = &r->st->blob_files[blob];
+		if (r->wanted[blob] || !b->regular || b->unreadable)
+			break;
+		if (atomic_compare_exchange_weak(&r->next, &i, i + 1))
+			return blob;
+	}
+	return STORE_NONE;
+}
+
+static void end_lane(struct run *r, struct lane *l, enum rc rc, const struct err *e)
+{
+	struct digest d = {0};
+
+	os_reader_settle(&l->reader);
+	os_close(&l->fd);
+	hash_end(&l->hash, &d);
+	end_blob(r, l->blob, rc, digest_equal(&d, &r->st->blob_files[l->blob].digest), e);
+	l->blob = STORE_NONE;
+}
+
+static void begin_lane(struct run *r, struct lane *l, size_t blob)
+{
+	const struct blob *const b = &r->st->blob_files[blob];
+	const size_t cap = (size_t)min_u64(OS_READER_BYTES, (b->size / 4096 + 1) * 4096);
+	struct err e = {0};
+	enum rc rc;
+
+	l->blob = blob;
+	l->in = (struct span){0};
+	hash_begin(&l->hash, b->digest.kind);
+	if ((rc = store_open_blob(r->st, blob, &l->fd, &e)) || (rc = os_reader_open(&l->reader, l->fd, l->buf, cap, &e)))
+		end_lane(r, l, rc, &e);
+}
+
+/* Whether the lane has bytes: of its blob, or of the next that it claims. */
+static bool fill_lane(struct run *r, struct lane *l)
+{
+	for (;;) {
+		struct err e = {0};
+		if (l->blob == STORE_NONE) {
+			const size_t next = claim_next(r);
+			if (next == STORE_NONE)
+				return false;
+			begin_lane(r, l, next);
+			continue;
+		}
+		if (l->in.left)
+			return true;
+		const enum rc rc = stopped(r) ? RC_END : os_reader_next(&l->reader, &l->in, &e);
+		if (rc == RC_OK)
+			r->bytes += l->in.left;
+		else
+			end_lane(r, l, rc == RC_END ? RC_OK : rc, &e);
+	}
+}
+
+static void hash_blobs(struct run *r, struct worker *w, size_t first)
+{
+	uint8_t *const room = arena_get(&w->scratch, 2 * OS_READER_BYTES + 4096);
+	struct lane lanes[2] = {{.blob = STORE_NONE, .fd = -1}, {.blob = STORE_NONE, .fd = -1}};
+	struct lane *const one = &lanes[0], *const two = &lanes[1];
+
+	if (!room) {
+		blob_unreadable(r, first, 0, "no memory");
+		return;
+	}
+	one->buf = room + (4096 - (uintptr_t)room % 4096);
+	two->buf = one->buf + OS_READER_BYTES;
+	begin_lane(r, one, first);
+	for (;;) {
+		const bool has_one = fill_lane(r, one), has_two = fill_lane(r, two);
+		if (!has_one && !has_two)
+			return;
+		if (has_one && has_two) {
+			/* both stay at a multiple of a block until the shorter ends */
+			const size_t n = (size_t)min_u64(one->in.left, two->in.left) & ~(size_t)63;
+			if (n) {
+				hash_add_two(&one->hash, span_take(&one->in, n), &two->hash, span_take(&two->in, n), n);
+				continue;
+			}
+		}
+		struct lane *const l = !has_two || (has_one && one->in.left < two->in.left) ? one : two;
+		const size_t n = l->in.left;
+		hash_add(&l->hash, span_take(&l->in, n), n);
+	}
 }
 
 static void job_blob(struct run *r, struct worker *w, size_t index)
@@ -747,17 +856,10 @@ static void job_blob(struct run *r, struct worker *w, size_t index)
 		if (rc == RC_OK && !feed.blob_good)
 			break;
 	}
-	if (rc == RC_OK && !any && state->verdict == BLOB_NOT_CHECKED)
-		judge_only_blob(r, w, index, &feed, &rc, &e);
-	else if (!any && rc == RC_OK)
-		return;
-	if (stopped(r))
-		return;
-	state->trusted = false; /* it was read */
-	if (rc == RC_OK)
-		state->verdict = feed.blob_good ? BLOB_IS_GOOD : BLOB_IS_BAD;
-	else if (rc != RC_END)
-		blob_unreadable(r, index, e.sys_errno, e.text);
+	if (any || rc)
+		end_blob(r, index, rc, feed.blob_good, &e);
+	else if (state->verdict == BLOB_NOT_CHECKED)
+		hash_blobs(r, w, index);
 }
 
 /* ---- pass 3: downloads ---- */
@@ -1118,7 +1220,7 @@ static enum rc pass_layers(struct run *r)
 {
 	const struct store *const st = r->st;
 	size_t *const order = arena_array(r->keep, st->blob_count + 1, sizeof(*order));
-	bool *const wanted = arena_array(r->keep, st->blob_count + 1, sizeof(*wanted));
+	bool *const wanted = r->wanted = arena_array(r->keep, st->blob_count + 1, sizeof(*wanted));
 	enum rc rc = RC_OK;
 
 	if (!order || !wanted)

@@ -471,6 +471,13 @@ def demo_image(lab):
                  docker=True, command=("/bin/date",))
 
 
+def random_image(name, sizes):
+    """Of layers that are one file of so many random bytes each."""
+    r = Maker(name).r
+    return Image(name, [Layer([Entry("file", b"file-%d" % n, mtime=10 ** 18, data=r.randbytes(size))], "tar")
+                        for n, size in enumerate(sizes)])
+
+
 def make_set(lab, seed, scale=1.0):
     """The images of one session: all shapes, about 4,000 files and 60 MB unpacked at scale 1."""
     m = Maker(seed)

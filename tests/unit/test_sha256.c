@@ -123,6 +123,39 @@ static void contexts(void)
 	}
 }
 
+/* Two streams at once, of any lengths and any pairs of classes, are the two one after the other. */
+static void two_at_once(void)
+{
+	for (unsigned turn = 0; turn < 4000; turn++) {
+		const br_hash_class *const classes[2] = {backends[(size_t)rand() % backend_count].hash,
+			backends[turn % 4 ? backend_count - 1 : (size_t)rand() % backend_count].hash};
+		br_sha256_context pair[2], single[2];
+		uint8_t got[32], want[32];
+		for (unsigned k = 0; k < 2; k++) {
+			classes[k]->init(&pair[k].vtable);
+			classes[k]->init(&single[k].vtable);
+		}
+		for (unsigned step = 0; step < 4; step++) {
+			const size_t n = (size_t)rand() % (turn % 2 ? 700 : 8) * (turn % 3 ? 64 : 1);
+			uint8_t *const at[2] = {malloc(n + !n), malloc(n + !n)};
+			for (size_t i = 0; i < n; i++) {
+				at[0][i] = (uint8_t)rand();
+				at[1][i] = (uint8_t)rand();
+			}
+			sha256_update_two(&pair[0].vtable, at[0], &pair[1].vtable, at[1], n);
+			for (unsigned k = 0; k < 2; k++) {
+				classes[k]->update(&single[k].vtable, at[k], n);
+				free(at[k]);
+			}
+		}
+		for (unsigned k = 0; k < 2; k++) {
+			classes[k]->out(&pair[k].vtable, got);
+			classes[k]->out(&single[k].vtable, want);
+			CHECK(memcmp(got, want, 32) == 0);
+		}
+	}
+}
+
 static void classes(void)
 {
 	CHECK(backend_count && strcmp(backends[0].name, "bearssl") == 0);
@@ -140,5 +173,6 @@ int main(void)
 	RUN(examples);
 	RUN(every_length);
 	RUN(contexts);
+	RUN(two_at_once);
 	return test_failed != 0;
 }
