@@ -20,8 +20,13 @@ from lab import Failure, clone
 ESCAPES = re.compile(r"\x1b(\[[0-9;?]*[A-Za-z]|[()][A-Z0-9]|[=>M78])|[\r\x00]")
 BEGUN = re.compile(r"\x1b(\[[0-9;?]*|[()])?$")  # an escape sequence whose rest is still to come
 DEAD = re.compile(r"Kernel panic.*|Warning: Boot has failed.*|.*You are in emergency mode.*|reboot: System halted")
+HUNG = re.compile(r"watchdog: BUG: soft lockup.*")
 PATIENCE = float(os.environ.get("PATIENCE", "1"))  # stretches every limit, for a slower machine still
 MEMORY = 1024
+
+
+class Hung(Failure):
+    """The guest's kernel goes round in a circle, which emulated processors bring it to now and then: nothing is known."""
 
 
 class Stream:
@@ -120,6 +125,9 @@ class VM:
             dead = DEAD.search(self.console.text)
             if dead:
                 raise Failure("%s: not seen, and the console says: %s" % (what, dead.group()))
+            hung = HUNG.search(self.console.text)
+            if hung:
+                raise Hung("%s: not seen, and the console says: %s" % (what, hung.group()))
             if left <= 0:
                 raise Failure("%s: not seen within %d s" % (what, seconds * PATIENCE))
 
