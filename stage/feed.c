@@ -95,13 +95,15 @@ static void *pump_content(void *self)
 	bool stop = false;
 
 	while (!stop && stream_read(f->stream, &piece, NULL) == RC_OK) {
-		while (!stop && piece.left) {
+		while (piece.left) {
 			(void)pthread_mutex_lock(&p->lock); /* fails only for a mutex that is none; so below */
 			while (!p->stop && p->count == PUMP_SLOTS)
 				(void)pthread_cond_wait(&p->changed, &p->lock);
 			const unsigned slot = (p->first + p->count) % PUMP_SLOTS;
 			stop = p->stop;
 			(void)pthread_mutex_unlock(&p->lock);
+			if (stop)
+				break;
 			const size_t n = (size_t)min_u64(piece.left, PUMP_SLOT_BYTES);
 			memcpy(p->room + slot * PUMP_SLOT_BYTES, span_take(&piece, n), n); /* free: only this thread fills slots */
 			(void)pthread_mutex_lock(&p->lock);

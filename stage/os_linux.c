@@ -257,10 +257,10 @@ enum rc os_read_link(int dir, const char *name, char *buf, size_t *n, struct err
 	return RC_OK;
 }
 
-/* The kernel's queue of this thread (io_setup(2): older than openat2, and without memory to map), for all its readers. To give one
- * back waits for a grace period of the kernel: they are kept for the next thread, and end with the process. */
+/* The kernel's queue of this thread (io_setup(2): older than openat2, and nothing to map), for all its readers. To give one back
+ * waits for a grace period of the kernel: they are kept for the next thread, and end with the process. */
 static _Thread_local aio_context_t queue;
-static _Atomic(aio_context_t) spare_queues[16];
+static _Atomic(aio_context_t) spare_queues[LIMIT_THREADS + 1];
 #define QUEUE_EVENTS 64
 
 static bool have_queue(void)
@@ -287,8 +287,11 @@ void os_reader_leave(void)
 static void ask_ahead(struct os_reader *r)
 {
 	struct iocb blocks[OS_READER_REQUESTS], *list[OS_READER_REQUESTS];
-	uint64_t at = r->asked;
 	unsigned n = 0;
+
+	if (!r->flying) /* what was read in the plain way meanwhile is behind */
+		r->asked = r->off;
+	uint64_t at = r->asked;
 
 	for (; r->flying + n < OS_READER_REQUESTS && at < r->size; at += r->piece, n++) {
 		const unsigned slot = (r->first + r->flying + n) % OS_READER_REQUESTS;
@@ -331,7 +334,6 @@ void os_reader_settle(struct os_reader *r)
 		wait_for(&r->requests[(r->first + i) % OS_READER_REQUESTS]);
 	r->flying = 0;
 	r->lent = false;
-	r->asked = r->off;
 }
 
 /* RC_OK: *piece is the next. RC_END: nothing comes ahead any more; reading on from r->off tells what is the matter. */

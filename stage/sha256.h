@@ -11,8 +11,8 @@
  * process; any thread. */
 const br_hash_class *sha256_best(void);
 
-/* update() of two contexts of one class, n bytes each: faster than one after the other where the processor can begin an
- * instruction of one stream while it waits for the other's, if both contexts are at a multiple of 64 bytes. */
+/* update() of two contexts, n bytes each: faster than one after the other if both are of sha256_best() and at a multiple of 64 bytes,
+ * and the processor can begin an instruction of one stream while it waits for the other's. */
 void sha256_update_two(const br_hash_class **a, const void *at_a, const br_hash_class **b, const void *at_b, size_t n);
 
 /* For tests: all this processor can run, BearSSL's first. Fills at most `cap`, returns how many there are. */

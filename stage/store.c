@@ -1083,7 +1083,9 @@ static const char *find_mount(const char *path, struct arena *keep, struct arena
 		if (options && (strstr(options, ours) || strstr(options, more) || (lower && lower[9] >= '0' && lower[9] <= '9'))) {
 			for (unsigned field = 1; field < 5; field++) /* id, parent, device, root: proc_pid_mountinfo(5) */
 				line += strcspn(line, " ") + 1;
-			const char *const place = arena_printf(keep, "%.*s", (int)strcspn(line, " "), line);
+			char *const place = arena_printf(keep, "%.*s", (int)min_u64(strcspn(line, " "), 200), line);
+			for (char *at = place; at && *at; at++) /* the kernel writes blanks as \040, other bytes as they are */
+				*at = *at < ' ' || *at == 0x7f ? '?' : *at;
 			return place ? place : "somewhere";
 		}
 		line = end ? end + 1 : NULL;

@@ -788,7 +788,8 @@ static void hash_blobs(struct run *r, struct worker *w, size_t first)
 	struct lane *const one = &lanes[0], *const two = &lanes[1];
 
 	if (!room) {
-		blob_unreadable(r, first, 0, "no memory");
+		struct err e = {0};
+		end_blob(r, first, fail(&e, RC_NOMEM, "no memory to read a blob"), false, &e);
 		return;
 	}
 	one->buf = room + (4096 - (uintptr_t)room % 4096);

@@ -164,7 +164,7 @@ static void *read_alone(void *self)
 	return self;
 }
 
-/* Another thread, for this one has its queue. The last test: it is asked for only once. */
+/* Another thread, for this one has its queue. The last test: after a refusal no other is asked for. */
 static void in_a_kernel_without_a_queue(void)
 {
 	pthread_t other;
@@ -249,6 +249,49 @@ static void a_file_that_shrinks_ends(void)
 	(void)close(fd);
 }
 
+struct begun {
+	struct os_reader r;
+	size_t done;
+};
+
+static void *begin_without(void *self)
+{
+	struct begun *const b = self;
+	struct span piece = {0};
+	struct err e = {0};
+
+	CHECK(os_reader_next(&b->r, &piece, &e) == RC_OK && memcmp(piece.at, content, piece.left) == 0);
+	b->done = piece.left;
+	os_reader_settle(&b->r);
+	return NULL;
+}
+
+/* Begun by a thread that gets no queue, and gone on with where there is one: from there, not from the beginning. */
+static void a_queue_comes_late(void)
+{
+	const int fd = file_of(MOST);
+	uint8_t *const buf = buffer(OS_READER_BYTES);
+	struct begun b = {0};
+	struct span piece = {0};
+	struct err e = {0};
+	pthread_t other;
+
+	CHECK(os_reader_open(&b.r, fd, buf, OS_READER_BYTES, &e) == RC_OK);
+	kernel.setup = EAGAIN;
+	kernel.submitted = 0;
+	CHECK(pthread_create(&other, NULL, begin_without, &b) == 0 && pthread_join(other, NULL) == 0);
+	CHECK(kernel.submitted == 0 && b.done > 0 && b.done < MOST);
+	while (os_reader_next(&b.r, &piece, &e) == RC_OK) {
+		CHECK(b.done + piece.left <= MOST && memcmp(piece.at, content + b.done, piece.left) == 0);
+		b.done += piece.left;
+	}
+	CHECK(b.done == MOST && kernel.submitted > 0);
+	os_reader_settle(&b.r);
+	kernel.setup = 0;
+	free(buf);
+	(void)close(fd);
+}
+
 int main(int count, char **args)
 {
 	aio_context_t probe = 0;
@@ -268,6 +311,7 @@ int main(int count, char **args)
 		RUN(a_request_that_fails_is_no_verdict);
 		kernel.completed = kernel.submitted = 0;
 		RUN(closing_waits_for_what_is_under_way);
+		RUN(a_queue_comes_late);
 	} else {
 		printf("skip - %s: requests sent ahead: io_setup(2) does not work here\n", __FILE__);
 	}
