@@ -1084,8 +1084,10 @@ static const char *find_mount(const char *path, struct arena *keep, struct arena
 			for (unsigned field = 1; field < 5; field++) /* id, parent, device, root: proc_pid_mountinfo(5) */
 				line += strcspn(line, " ") + 1;
 			char *const place = arena_printf(keep, "%.*s", (int)min_u64(strcspn(line, " "), 200), line);
-			for (char *at = place; at && *at; at++) /* the kernel writes blanks as \040, other bytes as they are */
-				*at = *at < ' ' || *at == 0x7f ? '?' : *at;
+			/* the kernel writes blanks as \040, other bytes as they are */
+			for (char *at = place; at && *at; at++)
+				if (*at < ' ' || *at == 0x7f)
+					*at = '?';
 			return place ? place : "somewhere";
 		}
 		line = end ? end + 1 : NULL;
