@@ -1086,7 +1086,7 @@ static const char *find_mount(const char *path, struct arena *keep, struct arena
 			char *const place = arena_printf(keep, "%.*s", (int)min_u64(strcspn(line, " "), 200), line);
 			/* the kernel writes blanks as \040, other bytes as they are */
 			for (char *at = place; at && *at; at++)
-				if (*at < ' ' || *at == 0x7f)
+				if (*at < ' ' || *at > '~')
 					*at = '?';
 			return place ? place : "somewhere";
 		}
