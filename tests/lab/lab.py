@@ -457,6 +457,8 @@ class Containerd:
     def start(self):
         config = "/run/containerd.toml"
         off = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime",
+               # a container with a restart policy would run again here, and its mounts stay when containerd is killed
+               "io.containerd.internal.v1.restart", "io.containerd.monitor.container.v1.restart",
                "io.containerd.nri.v1.nri", "io.containerd.internal.v1.opt", "io.containerd.snapshotter.v1.aufs",
                "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.devmapper",
                "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.blockfile",
