@@ -478,6 +478,11 @@ def random_image(name, sizes):
                         for n, size in enumerate(sizes)])
 
 
+def large_set(mib):
+    """Two images of so much in all, in layers of 64 MiB."""
+    return {"default": [random_image("lab/large-%d-%d" % (mib, n), [64 << 20] * (mib // 128)) for n in range(2)]}
+
+
 def make_set(lab, seed, scale=1.0):
     """The images of one session: all shapes, about 4,000 files and 60 MB unpacked at scale 1."""
     m = Maker(seed)
