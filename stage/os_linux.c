@@ -262,6 +262,7 @@ enum rc os_read_link(int dir, const char *name, char *buf, size_t *n, struct err
 static _Thread_local aio_context_t queue;
 static _Atomic(aio_context_t) spare_queues[LIMIT_THREADS + 1];
 #define QUEUE_EVENTS 64
+#define SMALL_BYTES ((size_t)256 << 10)
 
 static bool have_queue(void)
 {
@@ -374,9 +375,15 @@ enum rc os_reader_open(struct os_reader *r, int fd, uint8_t *buf, size_t cap, st
 		r->direct = true;
 	else
 		(void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED); /* only a hint */
-	if (r->direct)
-		r->piece = cap / OS_READER_REQUESTS & ~(size_t)4095;
+	if (r->direct) /* of what is small the first piece is all: sending costs, too */
+		r->piece = (r->size <= SMALL_BYTES && r->size <= cap ? cap : cap / OS_READER_REQUESTS) & ~(size_t)4095;
 	return RC_OK;
+}
+
+void os_reader_ahead(struct os_reader *r)
+{
+	if (r->piece && have_queue())
+		ask_ahead(r);
 }
 
 enum rc os_reader_next(struct os_reader *r, struct span *piece, struct err *e)

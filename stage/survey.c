@@ -707,7 +707,11 @@ static void end_blob(struct run *r, size_t index, enum rc rc, bool good, const s
 		blob_unreadable(r, index, e->sys_errno, e->text);
 }
 
-/* ---- blobs that are only hashed, two at a time ---- */
+/* ---- blobs that are only hashed: two at a time, while the next are fetched ---- */
+
+#define LANES 4
+/* bytes; a longer blob is not begun before it can be hashed: of it enough is fetched ahead as it is */
+#define LANE_EARLY ((uint64_t)4 << 20)
 
 struct lane {
 	size_t blob; /* STORE_NONE: empty */
@@ -718,15 +722,15 @@ struct lane {
 	struct hash hash;
 };
 
-/* The next job, if it is one of these and there are more than the other workers will ask for in a moment. */
-static size_t claim_next(struct run *r)
+/* The next job, if it is one of these, not longer than most, and there are more than the other workers will ask for in a moment. */
+static size_t claim_next(struct run *r, uint64_t most)
 {
 	size_t i = r->next;
 
 	while (i < r->job_count && r->job_count - i > r->workers && !stopped(r) && !out_of_time(r)) {
 		const size_t blob = r->order[i];
 		const struct blob *const b = &r->st->blob_files[blob];
-		if (r->wanted[blob] || !b->regular || b->unreadable)
+		if (r->wanted[blob] || !b->regular || b->unreadable || b->size > most)
 			break;
 		if (atomic_compare_exchange_weak(&r->next, &i, i + 1))
 			return blob;
@@ -757,59 +761,73 @@ static void begin_lane(struct run *r, struct lane *l, size_t blob)
 	hash_begin(&l->hash, b->digest.kind);
 	if ((rc = store_open_blob(r->st, blob, &l->fd, &e)) || (rc = os_reader_open(&l->reader, l->fd, l->buf, cap, &e)))
 		end_lane(r, l, rc, &e);
+	else
+		os_reader_ahead(&l->reader);
 }
 
-/* Whether the lane has bytes: of its blob, or of the next that it claims. */
+/* Whether the lane has bytes, or its blob has ended. */
 static bool fill_lane(struct run *r, struct lane *l)
 {
-	for (;;) {
-		struct err e = {0};
-		if (l->blob == STORE_NONE) {
-			const size_t next = claim_next(r);
-			if (next == STORE_NONE)
-				return false;
-			begin_lane(r, l, next);
-			continue;
-		}
-		if (l->in.left)
-			return true;
-		const enum rc rc = stopped(r) ? RC_END : os_reader_next(&l->reader, &l->in, &e);
-		if (rc == RC_OK)
-			r->bytes += l->in.left;
-		else
-			end_lane(r, l, rc == RC_END ? RC_OK : rc, &e);
-	}
+	struct err e = {0};
+
+	if (l->in.left)
+		return true;
+	const enum rc rc = stopped(r) ? RC_END : os_reader_next(&l->reader, &l->in, &e);
+	if (rc == RC_OK)
+		r->bytes += l->in.left;
+	else
+		end_lane(r, l, rc == RC_END ? RC_OK : rc, &e);
+	return rc == RC_OK;
 }
 
 static void hash_blobs(struct run *r, struct worker *w, size_t first)
 {
-	uint8_t *const room = arena_get(&w->scratch, 2 * OS_READER_BYTES + 4096);
-	struct lane lanes[2] = {{.blob = STORE_NONE, .fd = -1}, {.blob = STORE_NONE, .fd = -1}};
-	struct lane *const one = &lanes[0], *const two = &lanes[1];
+	uint8_t *const room = arena_get(&w->scratch, LANES * OS_READER_BYTES + 4096);
+	struct lane lanes[LANES], *order[LANES]; /* those with a blob first, the oldest in front */
+	size_t next = first;
+	unsigned count = 0;
 
 	if (!room) {
 		struct err e = {0};
 		end_blob(r, first, fail(&e, RC_NOMEM, "no memory to read a blob"), false, &e);
 		return;
 	}
-	one->buf = room + (4096 - (uintptr_t)room % 4096);
-	two->buf = one->buf + OS_READER_BYTES;
-	begin_lane(r, one, first);
+	for (unsigned i = 0; i < LANES; i++) {
+		lanes[i] = (struct lane){.blob = STORE_NONE, .fd = -1, .buf = room + (4096 - (uintptr_t)room % 4096) + i * OS_READER_BYTES};
+		order[i] = &lanes[i];
+	}
 	for (;;) {
-		const bool has_one = fill_lane(r, one), has_two = fill_lane(r, two);
-		if (!has_one && !has_two)
+		while (count < LANES && (next != STORE_NONE || (next = claim_next(r, count < 2 ? UINT64_MAX : LANE_EARLY)) != STORE_NONE)) {
+			begin_lane(r, order[count], next);
+			count += order[count]->blob != STORE_NONE;
+			next = STORE_NONE;
+		}
+		if (!count)
 			return;
-		if (has_one && has_two) {
+		const unsigned now = count < 2 ? count : 2;
+		unsigned k = 0;
+		while (k < now && fill_lane(r, order[k]))
+			k++;
+		if (k < now) { /* it has ended */
+			struct lane *const ended = order[k];
+			memmove(&order[k], &order[k + 1], (LANES - 1 - k) * sizeof(struct lane *));
+			order[LANES - 1] = ended;
+			count--;
+			continue;
+		}
+		struct lane *one = order[0], *const two = order[1];
+		if (now == 2) {
 			/* both stay at a multiple of a block until the shorter ends */
 			const size_t n = (size_t)min_u64(one->in.left, two->in.left) & ~(size_t)63;
 			if (n) {
 				hash_add_two(&one->hash, span_take(&one->in, n), &two->hash, span_take(&two->in, n), n);
 				continue;
 			}
+			if (two->in.left < one->in.left)
+				one = two;
 		}
-		struct lane *const l = !has_two || (has_one && one->in.left < two->in.left) ? one : two;
-		const size_t n = l->in.left;
-		hash_add(&l->hash, span_take(&l->in, n), n);
+		const size_t n = one->in.left;
+		hash_add(&one->hash, span_take(&one->in, n), n);
 	}
 }
 
