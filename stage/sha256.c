@@ -49,86 +49,66 @@ WITH_SHA static inline __m128i load(const void *at)
 	return _mm_loadu_si128((const __m128i *)at);
 }
 
-/* The state as the instructions want it: one register holds A B E F, the other C D G H, the first named on top. */
-WITH_SHA static void digest_blocks(uint32_t state[8], const uint8_t *at, size_t blocks)
+/* One or two streams; of two each step beside the same of the other, for the latency of the rounds is what one stream waits for.
+ * The state as the instructions want it: one register holds A B E F, the other C D G H, the first named on top. */
+WITH_SHA static inline __attribute__((always_inline)) void digest_streams(uint32_t *const states[], const uint8_t *const from[],
+	size_t blocks, const unsigned streams)
 {
 	const __m128i swap = _mm_set_epi64x(0x0c0d0e0f08090a0b, 0x0405060700010203);
-	const __m128i abcd = _mm_shuffle_epi32(load(state), 0xb1), efgh = _mm_shuffle_epi32(load(state + 4), 0x1b);
-	__m128i abef = _mm_alignr_epi8(abcd, efgh, 8), cdgh = _mm_blend_epi16(efgh, abcd, 0xf0);
-
-	for (; blocks; blocks--, at += BLOCK) {
-		const __m128i abef_before = abef, cdgh_before = cdgh;
-		__m128i w[4];
-		for (unsigned i = 0; i < 4; i++)
-			w[i] = _mm_shuffle_epi8(load(at + 16u * i), swap);
-#pragma GCC unroll 16
-		for (unsigned i = 0; i < 16; i++) { /* four rounds each */
-			const __m128i sum = _mm_add_epi32(w[i % 4], load(constants + 4u * i));
-			cdgh = _mm_sha256rnds2_epu32(cdgh, abef, sum);
-			abef = _mm_sha256rnds2_epu32(abef, cdgh, _mm_shuffle_epi32(sum, 0x0e));
-			if (i >= 12)
-				continue;
-			const __m128i last = w[(i + 3) % 4], seventh = _mm_alignr_epi8(last, w[(i + 2) % 4], 4);
-			const __m128i half = _mm_add_epi32(_mm_sha256msg1_epu32(w[i % 4], w[(i + 1) % 4]), seventh);
-			w[i % 4] = _mm_sha256msg2_epu32(half, last);
-		}
-		abef = _mm_add_epi32(abef, abef_before);
-		cdgh = _mm_add_epi32(cdgh, cdgh_before);
-	}
-	const __m128i feba = _mm_shuffle_epi32(abef, 0x1b), dchg = _mm_shuffle_epi32(cdgh, 0xb1);
-	_mm_storeu_si128((__m128i *)(void *)state, _mm_blend_epi16(feba, dchg, 0xf0));
-	_mm_storeu_si128((__m128i *)(void *)(state + 4), _mm_alignr_epi8(dchg, feba, 8));
-}
-
-/* Each step of one stream beside the same of the other: the latency of the rounds is what one stream waits for. */
-WITH_SHA static void digest_two(uint32_t *const states[2], const uint8_t *const from[2], size_t blocks)
-{
-	const __m128i swap = _mm_set_epi64x(0x0c0d0e0f08090a0b, 0x0405060700010203);
-	const uint8_t *at[2] = {from[0], from[1]};
+	const uint8_t *at[2] = {from[0], from[streams - 1]};
 	__m128i abef[2], cdgh[2];
 
-	for (unsigned k = 0; k < 2; k++) {
+	for (unsigned k = 0; k < streams; k++) {
 		const __m128i abcd = _mm_shuffle_epi32(load(states[k]), 0xb1), efgh = _mm_shuffle_epi32(load(states[k] + 4), 0x1b);
 		abef[k] = _mm_alignr_epi8(abcd, efgh, 8);
 		cdgh[k] = _mm_blend_epi16(efgh, abcd, 0xf0);
 	}
 	for (; blocks; blocks--) {
-		const __m128i abef_before[2] = {abef[0], abef[1]}, cdgh_before[2] = {cdgh[0], cdgh[1]};
+		const __m128i abef_before[2] = {abef[0], abef[streams - 1]}, cdgh_before[2] = {cdgh[0], cdgh[streams - 1]};
 		__m128i w[2][4];
-		for (unsigned k = 0; k < 2; k++) {
+		for (unsigned k = 0; k < streams; k++) {
 			for (unsigned i = 0; i < 4; i++)
 				w[k][i] = _mm_shuffle_epi8(load(at[k] + 16u * i), swap);
 			at[k] += BLOCK;
 		}
 #pragma GCC unroll 16
-		for (unsigned i = 0; i < 16; i++) {
+		for (unsigned i = 0; i < 16; i++) { /* four rounds each */
 			const __m128i k4 = load(constants + 4u * i);
-			const __m128i sum[2] = {_mm_add_epi32(w[0][i % 4], k4), _mm_add_epi32(w[1][i % 4], k4)};
+			const __m128i sum[2] = {_mm_add_epi32(w[0][i % 4], k4), _mm_add_epi32(w[streams - 1][i % 4], k4)};
 #pragma GCC unroll 2
-			for (unsigned k = 0; k < 2; k++)
+			for (unsigned k = 0; k < streams; k++)
 				cdgh[k] = _mm_sha256rnds2_epu32(cdgh[k], abef[k], sum[k]);
 #pragma GCC unroll 2
-			for (unsigned k = 0; k < 2; k++)
+			for (unsigned k = 0; k < streams; k++)
 				abef[k] = _mm_sha256rnds2_epu32(abef[k], cdgh[k], _mm_shuffle_epi32(sum[k], 0x0e));
 			if (i >= 12)
 				continue;
 #pragma GCC unroll 2
-			for (unsigned k = 0; k < 2; k++) {
+			for (unsigned k = 0; k < streams; k++) {
 				const __m128i last = w[k][(i + 3) % 4], seventh = _mm_alignr_epi8(last, w[k][(i + 2) % 4], 4);
 				const __m128i half = _mm_add_epi32(_mm_sha256msg1_epu32(w[k][i % 4], w[k][(i + 1) % 4]), seventh);
 				w[k][i % 4] = _mm_sha256msg2_epu32(half, last);
 			}
 		}
-		for (unsigned k = 0; k < 2; k++) {
+		for (unsigned k = 0; k < streams; k++) {
 			abef[k] = _mm_add_epi32(abef[k], abef_before[k]);
 			cdgh[k] = _mm_add_epi32(cdgh[k], cdgh_before[k]);
 		}
 	}
-	for (unsigned k = 0; k < 2; k++) {
+	for (unsigned k = 0; k < streams; k++) {
 		const __m128i feba = _mm_shuffle_epi32(abef[k], 0x1b), dchg = _mm_shuffle_epi32(cdgh[k], 0xb1);
 		_mm_storeu_si128((__m128i *)(void *)states[k], _mm_blend_epi16(feba, dchg, 0xf0));
 		_mm_storeu_si128((__m128i *)(void *)(states[k] + 4), _mm_alignr_epi8(dchg, feba, 8));
 	}
+}
+WITH_SHA static void digest_blocks(uint32_t state[8], const uint8_t *at, size_t blocks)
+{
+	digest_streams(&state, &at, blocks, 1);
+}
+
+WITH_SHA static void digest_two(uint32_t *const states[2], const uint8_t *const from[2], size_t blocks)
+{
+	digest_streams(states, from, blocks, 2);
 }
 #define TWO_AT_ONCE
 

@@ -765,7 +765,7 @@ static void begin_lane(struct run *r, struct lane *l, size_t blob)
 		os_reader_ahead(&l->reader);
 }
 
-/* Whether the lane has bytes, or its blob has ended. */
+/* Whether the lane has bytes. If not, its blob has ended, and the lane is empty. */
 static bool fill_lane(struct run *r, struct lane *l)
 {
 	struct err e = {0};
