@@ -252,6 +252,7 @@ crash: tests-need
 	@tests/crash POINTS=$(POINTS)
 crash-record: tests-need
 	@tests/record ONLY=cuts RECORDER=off,on VERSIONS=1.6,1.7,2 SCALE=1 POINTS=$(POINTS)
+	@tests/record ONLY=cuts RECORDER=off,on VERSIONS=2 FS=ext4,xfs LARGE=1024 POINTS=$(POINTS)
 healthy: tests-need
 	@tests/healthy
 bench: tests-need

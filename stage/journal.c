@@ -166,14 +166,17 @@ static enum rc take_snapshot(struct journal *j, const struct line *l, bool doubt
 		       : RC_CORRUPT;
 }
 
+/* "ingest <name> <size> <sum> <ref> [held]" */
 static enum rc take_ingest(struct journal *j, const struct line *l, struct arena *a)
 {
 	struct journal_ingest *const in = PUSH(a, j, ingests, ingest_count);
 
 	if (!in)
 		return RC_NOMEM;
-	in->held = l->count == 5;
-	if (l->count != 4 && !(in->held && span_is(l->fields[4], "held")))
+	in->held = l->count == 6;
+	if (l->count != 5 && !(in->held && span_is(l->fields[5], "held")))
+		return RC_CORRUPT;
+	if (!span_is(l->fields[4], "-") && !unquote(l->fields[4], a, &in->ref))
 		return RC_CORRUPT;
 	return unquote(l->fields[1], a, &in->name) && number_of(l->fields[2], &in->size) && number_of(l->fields[3], &in->sum)
 		       ? RC_OK
@@ -758,10 +761,14 @@ void journal_put_snapshot(struct journal_writer *w, const struct journal_snapsho
 void journal_put_ingest(struct journal_writer *w, const struct journal_ingest *in)
 {
 	char name[3 * LIMIT_NAME_BYTES + 8];
+	char ref[LINE_MAX_BYTES / 2] = "-";
 
 	(void)quote(name, sizeof(name), in->name); /* fits */
+	if (in->ref.left && in->ref.left <= sizeof(ref) / 3 - 4)
+		(void)quote(ref, sizeof(ref), in->ref);
 	w->ingest_count++;
-	put(w, "ingest %s %llu %llu%s", name, (unsigned long long)in->size, (unsigned long long)in->sum, in->held ? " held" : "");
+	put(w, "ingest %s %llu %llu %s%s", name, (unsigned long long)in->size, (unsigned long long)in->sum, ref,
+		in->held ? " held" : "");
 }
 
 void journal_put_clean(struct journal_writer *w, const char *boot_id)

@@ -28,6 +28,8 @@
 /* bytes; a journal that grew by more than itself and this is written anew */
 #define GROWTH_BYTES ((uint64_t)256 << 10)
 #define PIECE_BYTES ((size_t)64 << 10)
+/* bytes; of a download's name for itself, and longer ones are not recorded */
+#define REF_MAX 4096
 
 #define COMES (IN_CREATE | IN_MOVED_TO | IN_DELETE | IN_MOVED_FROM | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR)
 
@@ -504,6 +506,8 @@ static struct download *download_of(struct recorder *r, const char *name)
 static enum rc put_download(struct recorder *r, struct journal_writer *w, const char *name, uint8_t *piece)
 {
 	struct err why = {0};
+	struct arena scratch = r->work;
+	struct span ref = {0};
 	auto_fd dir = -1, data = -1;
 	struct stat st = {0};
 	size_t got = 0;
@@ -541,8 +545,11 @@ static enum rc put_download(struct recorder *r, struct journal_writer *w, const 
 			d->at = at + got;
 		}
 	}
+	if (os_read_small(dir, "ref", REF_MAX, &scratch, &ref, &why))
+		ref = span_of("", 0); /* it is for people: what makes the download that of ref is its name, which boot compares */
 	d->said = size;
-	journal_put_ingest(w, &(struct journal_ingest){.name = span_of_string(name), .size = size, .sum = wide_sum_end(&sum)});
+	journal_put_ingest(
+		w, &(struct journal_ingest){.name = span_of_string(name), .ref = ref, .size = size, .sum = wide_sum_end(&sum)});
 	return RC_OK;
 }
 

@@ -166,7 +166,7 @@ static void put_ingest(struct sealer *w, size_t i)
 {
 	const struct ingest *const in = &w->st->ingests[i];
 	const struct journal_ingest *const known = w->check ? NULL : journal_find_ingest(w->journal, in->name);
-	struct journal_ingest record = {.name = in->name, .held = true};
+	struct journal_ingest record = {.name = in->name, .ref = in->ref, .held = true};
 	struct err why = {0}; /* what cannot be read is not vouched for */
 	auto_fd dir = -1, data = -1;
 	struct stat st = {0};

@@ -523,9 +523,8 @@ class Store:
         st = os.stat(ROOT)
         lines = ["journal 1", "store %d -" % st.st_ino]
         for where, n in ingests:
-            path = os.path.join(where, "data")
-            with open(path, "rb") as f:
-                lines.append("ingest %s %d %d" % (os.path.basename(where), n, wide_sum(f.read(n))))
+            with open(os.path.join(where, "data"), "rb") as f, open(os.path.join(where, "ref"), encoding="ascii") as ref:
+                lines.append("ingest %s %d %d %s" % (os.path.basename(where), n, wide_sum(f.read(n)), ref.read()))
         os.mkdir(self.path(OWN))
         os.chmod(self.path(OWN), 0o700)
         with open(self.path(OWN, "journal"), "w") as f:

@@ -633,3 +633,63 @@ def fsck(verb, root, boot_id=None, timeout=600):
     except (OSError, ValueError) as e:
         parsed = {"unreadable": str(e)}
     return status, out, parsed
+
+
+def told(verb, root, boot, want, words):
+    status, text, report = fsck(verb, root, boot_id=boot)
+    if status not in want or words not in text:
+        raise Failure("%s: exit %d: %s" % (verb, status, text.strip()[-600:]))
+    return text, report
+
+
+def vouched(root):
+    """What counts in a journal: (sizes of blobs by digest, keys of snapshots, (ref, size) of downloads by directory), as
+    containerd-fsck-journal(5) has it."""
+    blobs, keys, downloads, new, unsettled = {}, set(), {}, [], False
+    with open(os.path.join(root, "containerd-fsck/journal"), errors="replace") as f:
+        for line in f:
+            words = line.split()
+            if len(words) < 3 or not line.endswith("\n"):
+                break
+            kind = words[1]
+            if kind in ("boot", "clean"):
+                unsettled, new = True, new if not unsettled else []
+            if kind in ("blob", "snapshot", "ingest"):
+                new.append(words)
+            if kind == "settled" or not unsettled:
+                for w in new:
+                    if w[1] == "blob":
+                        blobs[w[2]] = int(w[3])
+                    elif w[1] == "snapshot":
+                        keys.add(w[7])
+                    else:
+                        downloads[w[2]] = (w[5], int(w[3]))
+                new = []
+    return blobs, keys, downloads
+
+
+class Recorder:
+    """containerd-fsck record, in the boot that is given."""
+
+    def __init__(self, root, boot):
+        self.root, self.boot, self.log = root, boot, "/run/record.log"
+
+    def start(self, tool=None, fault=None):
+        set_boot_id(self.boot)
+        script = "mount --bind /run/boot_id /proc/sys/kernel/random/boot_id && exec \"$@\""
+        self.process = spawn(["unshare", "--mount", "sh", "-c", script, "sh", tool or TOOL, "record", "--interval",
+                                         "1", "--distance", "1", self.root], self.log,
+                                        dict(os.environ, **({"FAULT": fault} if fault else {})))
+        return self
+
+    def end(self, how):
+        self.process.send_signal(how)
+        return self.process.wait()
+
+    def memory(self):
+        with open("/proc/%d/status" % self.process.pid) as f:
+            return max(int(line.split()[1]) for line in f if line.startswith("VmHWM"))
+
+    def said(self):
+        with open(self.log) as f:
+            return f.read()[-400:]

@@ -77,7 +77,8 @@ static struct span sealed(void)
 		false);
 	journal_put_snapshot(&w, &(struct journal_snapshot){.id = 2, .key = SPAN_LITERAL("default/1/x"), .stamp = {.inode = 20}}, false);
 	journal_put_snapshot(&w, &(struct journal_snapshot){.id = 4, .key = SPAN_LITERAL("default/2/y"), .stamp = {.inode = 21}}, true);
-	journal_put_ingest(&w, &(struct journal_ingest){.name = SPAN_LITERAL("abc"), .size = 55, .sum = 3});
+	journal_put_ingest(
+		&w, &(struct journal_ingest){.name = SPAN_LITERAL("abc"), .ref = SPAN_LITERAL("a/1/b c-%"), .size = 55, .sum = 3});
 	journal_put_clean(&w, "11111111-1111-1111-1111-111111111111");
 	CHECK(journal_commit(&w, place, &err) == RC_OK);
 	CHECK(os_read_small(place, JOURNAL_NAME, 1 << 20, &arena, &text, &err) == RC_OK);
@@ -202,6 +203,7 @@ static void what_was_written_is_read(void)
 	CHECK(journal_find_snapshot(&j, 3, key, &there) && journal_find_snapshot(&j, 3, key, &there)->unverified);
 	CHECK(!journal_find_snapshot(&j, 3, SPAN_LITERAL("k8s.io/8/x"), &there) && !journal_find_snapshot(&j, 2, key, &there));
 	CHECK(j.ingests[0].size == 55 && j.ingests[0].sum == 3 && span_is(j.ingests[0].name, "abc"));
+	CHECK(span_is(j.ingests[0].ref, "a/1/b c-%") && !j.ingests[0].held);
 	CHECK(journal_find_ingest(&j, SPAN_LITERAL("abc")) == &j.ingests[0] && !journal_find_ingest(&j, SPAN_LITERAL("ab")));
 
 	struct journal_identity other = identity;
@@ -298,6 +300,34 @@ static void boots_are_counted(void)
 	end();
 }
 
+/* What containerd knows a download by is any text; one without it, or with too much of it, is a record all the same. */
+static void refs_of_downloads(void)
+{
+	struct span names[] = {SPAN_LITERAL("none"), SPAN_LITERAL("longest"), SPAN_LITERAL("too long"), SPAN_LITERAL("held")};
+	uint8_t text[1362];
+	struct journal_writer w;
+
+	begin();
+	(void)sealed();
+	struct journal j = read_back();
+	CHECK(journal_append_boot(&j, place, "2", JOURNAL_CLEAN, 0, arena, &err) == RC_OK);
+	memset(text, '\n', sizeof(text));
+	journal_continue(&w, &j, &arena);
+	journal_put_ingest(&w, &(struct journal_ingest){.name = names[0], .size = 1, .sum = 1});
+	journal_put_ingest(&w, &(struct journal_ingest){.name = names[1], .ref = span_of(text, 1361), .size = 2, .sum = 1});
+	journal_put_ingest(&w, &(struct journal_ingest){.name = names[2], .ref = span_of(text, 1362), .size = 3, .sum = 1});
+	journal_put_ingest(
+		&w, &(struct journal_ingest){.name = names[3], .ref = SPAN_LITERAL("held"), .size = 4, .sum = 1, .held = true});
+	CHECK(journal_append_settled(&j, place, &w, &err) == RC_OK);
+	j = read_back();
+	for (unsigned i = 0; i < 4; i++) {
+		const struct journal_ingest *const in = journal_find_ingest(&j, names[i]);
+		CHECK(in && in->size == i + 1 && in->held == (i == 3));
+		CHECK(span_equal(in->ref, i == 3 ? names[3] : span_of(text, i == 1 ? 1361 : 0)));
+	}
+	end();
+}
+
 static struct boot_wish wish(const char *line)
 {
 	struct boot_wish w;
@@ -328,6 +358,7 @@ static void the_kernels_command_line(void)
 int main(void)
 {
 	RUN(what_was_written_is_read);
+	RUN(refs_of_downloads);
 	RUN(what_is_settled_counts);
 	RUN(a_torn_journal_is_not_clean);
 	RUN(a_damaged_journal_is_none);
