@@ -62,23 +62,29 @@ struct view {
 
 	/* the file being compared, or to be compared later */
 	int file;
-	bool comparing, deferred, differs, other_than_zero;
+	bool comparing, differs, other_than_zero;
 	struct os_reader reader;
 	uint8_t *buffer;
 	struct span ahead; /* read and not compared yet */
 	uint64_t offset;   /* of the next byte to compare */
 };
 
-/* A small file: what the layer says, and the files on disk, which the system reads while others go by. Without that, a layer
- * of small files would wait for the medium once for each. */
-struct later {
-	uint32_t node;
-	size_t size;
-	uint8_t *want;
-	int files[LAYER_TARGETS_MAX]; /* -1: nothing to compare */
+/* Small files that went by: what the layer says of them, and where the system puts what the disk has, while those of the next batch
+ * go by. Without that, a layer of small files would wait for the medium once for each. */
+#define BATCH_FILES 32
+#define BATCH_BYTES ((size_t)512 << 10)
+#define BATCH_FILE_BYTES (BATCH_BYTES / LAYER_TARGETS_MAX) /* at most of one file: it fits for all targets */
+struct batch {
+	struct os_small files[BATCH_FILES]; /* -1: none, or done with */
+	struct {
+		struct view *view;
+		uint32_t node;
+		const uint8_t *want;
+	} of[BATCH_FILES];
+	unsigned count;
+	size_t want_used, got_used;
+	uint8_t *want, *got; /* BATCH_BYTES each */
 };
-#define LATER_BYTES ((size_t)32 << 10) /* of one file */
-#define LATER_FILES 32                 /* on disk, of all targets */
 
 #define CAPABILITY_BYTES 24 /* the longest form */
 
@@ -98,9 +104,9 @@ struct layer_check {
 	struct view *views;
 	struct linked **linked; /* CHUNKS pointers */
 	uint32_t linked_count;
-	struct later later[LATER_FILES];
-	unsigned later_max, later_first, later_count;
-	size_t later_filled; /* bytes the newest one has so far */
+	struct batch batches[2], *batch; /* that which is filled; the other is under way */
+	uint32_t batch_node;             /* of the file that goes by */
+	size_t batch_filled, batch_size; /* bytes of it so far, and at the end */
 	uint8_t xattr_value[LIMIT_XATTR_BYTES];
 };
 
@@ -356,12 +362,10 @@ static unsigned begin_file(struct view *v, int dir, const char *name, const stru
 		return got == 0 ? BIT_EMPTY : got < te->size ? BIT_SHORT : BIT_CONTENT;
 	if (!got)
 		return 0;
-	enum rc rc = os_open_file(dir, name, &v->file, why);
-	if (!rc && te->size <= LATER_BYTES) {
-		os_read_ahead(v->file);
-		v->deferred = true;
+	const bool small = got <= BATCH_FILE_BYTES;
+	enum rc rc = small ? os_small_open(dir, name, &v->file, why) : os_open_file(dir, name, &v->file, why);
+	if (!rc && small)
 		return 0;
-	}
 	if (!rc)
 		rc = os_reader_open(&v->reader, v->file, v->buffer, OS_READER_BYTES, why);
 	if (rc) {
@@ -487,66 +491,76 @@ static bool zero_where_different(const uint8_t *want, const uint8_t *got, size_t
 
 /* ---- small files ---- */
 
-static enum rc settle_file(struct layer_check *c, struct view *v, const struct later *l, const uint8_t *got, size_t n,
-	struct err *e)
+static enum rc settle_file(struct layer_check *c, struct view *v, uint32_t node, struct span want, struct span got, struct err *e)
 {
-	if (n == l->size && bytes_equal(got, l->want, n))
+	if (span_equal(want, got))
 		return RC_OK;
-	const bool zeroed = n == l->size && zero_where_different(l->want, got, n, 0);
+	const bool zeroed = got.left == want.left && zero_where_different(want.at, got.at, got.left, 0);
 	enum rc rc;
 
-	if ((rc = put_record(c, v, l->node, l->size, 0, e)))
+	if ((rc = put_record(c, v, node, want.left, 0, e)))
 		return rc;
-	return put_bits(c, v, l->node, 0, zeroed ? BIT_ZEROED : BIT_CONTENT, e);
+	return put_bits(c, v, node, 0, zeroed ? BIT_ZEROED : BIT_CONTENT, e);
 }
 
-static enum rc settle_oldest(struct layer_check *c, struct err *e)
+static enum rc settle_batch(struct layer_check *c, struct batch *b, struct err *e)
 {
-	struct later *const l = &c->later[c->later_first];
 	enum rc rc = RC_OK;
 
-	for (unsigned i = 0; !rc && i < c->count; i++) {
-		struct view *const v = &c->views[i];
+	for (unsigned i = 0; !rc && i < b->count; i++) {
+		struct os_small *const s = &b->files[i];
+		struct view *const v = b->of[i].view;
+		const uint32_t node = b->of[i].node;
 		struct err why = {0};
 		size_t n = 0;
-		if (l->files[i] < 0)
-			continue;
-		if (os_read(l->files[i], 0, v->buffer, l->size, &n, &why) == RC_OK)
-			rc = settle_file(c, v, l, v->buffer, n, e);
-		else if (!(rc = put_record(c, v, l->node, 0, why.sys_errno, e)))
-			rc = put_bits(c, v, l->node, 0, BIT_UNREADABLE, e);
-		os_close(&l->files[i]);
+		if (os_small_take(s, &n, &why) == RC_OK)
+			rc = settle_file(c, v, node, span_of(b->of[i].want, s->size), span_of(s->buf, n), e);
+		else if (!(rc = put_record(c, v, node, 0, why.sys_errno, e)))
+			rc = put_bits(c, v, node, 0, BIT_UNREADABLE, e);
+		os_close(&s->fd);
 	}
-	c->later_first = (c->later_first + 1) % c->later_max;
-	c->later_count--;
+	if (!rc)
+		b->count = 0;
 	return rc;
 }
 
-static enum rc settle_later(struct layer_check *c, struct err *e)
+/* Sends the batch that was filled, and compares the other, which was sent before. */
+static enum rc turn_batches(struct layer_check *c, struct err *e)
 {
-	enum rc rc = RC_OK;
+	struct batch *const other = &c->batches[c->batch == c->batches];
 
-	while (!rc && c->later_count)
-		rc = settle_oldest(c, e);
-	return rc;
+	os_small_send(c->batch->files, c->batch->count);
+	c->batch = other;
+	other->want_used = other->got_used = 0;
+	return settle_batch(c, other, e);
 }
 
 /* Takes over the files that the entry just seen has open. */
-static enum rc defer(struct layer_check *c, uint32_t node, uint64_t size, struct err *e)
+static enum rc put_in_batch(struct layer_check *c, uint32_t node, size_t size, unsigned files, struct err *e)
 {
+	const size_t room = (size + PAGE - 1) & ~(size_t)(PAGE - 1);
+	struct batch *b = c->batch;
 	enum rc rc;
 
-	if (c->later_count == c->later_max && (rc = settle_oldest(c, e)))
-		return rc;
-	struct later *const l = &c->later[(c->later_first + c->later_count++) % c->later_max];
-	l->node = node;
-	l->size = (size_t)size;
+	if (b->count + files > BATCH_FILES || b->want_used + size > BATCH_BYTES || b->got_used + files * room > BATCH_BYTES) {
+		if ((rc = turn_batches(c, e)))
+			return rc;
+		b = c->batch;
+	}
 	for (unsigned i = 0; i < c->count; i++) {
 		struct view *const v = &c->views[i];
-		l->files[i] = v->deferred ? take_fd(&v->file) : -1;
-		v->deferred = false;
+		if (v->file < 0 || v->comparing)
+			continue;
+		b->files[b->count] = (struct os_small){.fd = take_fd(&v->file), .size = size, .buf = b->got + b->got_used};
+		b->of[b->count].view = v;
+		b->of[b->count].node = node;
+		b->of[b->count++].want = b->want + b->want_used;
+		b->got_used += room;
 	}
-	c->later_filled = 0;
+	b->want_used += size;
+	c->batch_node = node;
+	c->batch_size = size;
+	c->batch_filled = 0;
 	layer_want_data(c->layer);
 	return RC_OK;
 }
@@ -554,7 +568,7 @@ static enum rc defer(struct layer_check *c, uint32_t node, uint64_t size, struct
 static enum rc on_entry(void *self, uint32_t node, const struct layer_node *n, const struct tar_entry *te, struct err *e)
 {
 	struct layer_check *const c = self;
-	bool deferred = false;
+	unsigned small = 0;
 	enum rc rc = n->event == LAYER_LINKED ? put_linked(c, n->inode, te, e) : RC_OK;
 
 	for (unsigned i = 0; !rc && i < c->count; i++) {
@@ -577,9 +591,9 @@ static enum rc on_entry(void *self, uint32_t node, const struct layer_node *n, c
 		}
 		if (v->comparing)
 			layer_want_data(c->layer);
-		deferred = deferred || v->deferred;
+		small += v->file >= 0 && !v->comparing;
 	}
-	return rc || !deferred ? rc : defer(c, node, te->size, e);
+	return rc || !small ? rc : put_in_batch(c, node, (size_t)te->size, small, e);
 }
 
 /* RC_END: nothing more to learn. */
@@ -626,11 +640,10 @@ static enum rc end_file(struct layer_check *c, struct view *v, uint32_t node, ui
 static enum rc on_data(void *self, uint32_t node, struct span piece, struct err *e)
 {
 	struct layer_check *const c = self;
-	struct later *const l = c->later_count ? &c->later[(c->later_first + c->later_count - 1) % c->later_max] : NULL;
 
-	if (l && l->node == node && piece.left <= l->size - c->later_filled) {
-		memcpy(l->want + c->later_filled, piece.at, piece.left);
-		c->later_filled += piece.left;
+	if (c->batch_node == node && piece.left <= c->batch_size - c->batch_filled) {
+		memcpy(c->batch->want + c->batch->want_used - c->batch_size + c->batch_filled, piece.at, piece.left);
+		c->batch_filled += piece.left;
 	}
 	for (unsigned i = 0; i < c->count; i++) {
 		struct view *const v = &c->views[i];
@@ -693,11 +706,14 @@ enum rc layer_check_open(struct layer_check **c, struct layer *l, const struct l
 		return out_of_memory(e);
 	made->layer = l;
 	made->arena = a;
-	made->later_max = LATER_FILES / (count ? count : 1);
-	for (unsigned i = 0; i < made->later_max; i++) {
-		if (!(made->later[i].want = arena_get(a, LATER_BYTES)))
+	made->batch = made->batches;
+	made->batch_node = LAYER_NO_NODE;
+	for (unsigned i = 0; i < 2; i++) {
+		uint8_t *const room = arena_get(a, 2 * BATCH_BYTES + PAGE);
+		if (!room)
 			return out_of_memory(e);
-		memset(made->later[i].files, 0xff, sizeof(made->later[i].files)); /* -1 */
+		made->batches[i].got = room + (PAGE - (uintptr_t)room % PAGE) % PAGE;
+		made->batches[i].want = made->batches[i].got + BATCH_BYTES;
 	}
 	for (unsigned i = 0; !rc && i < count; i++, made->count++)
 		rc = open_view(made, &made->views[i], &targets[i], e);
@@ -718,9 +734,11 @@ static void close_view(struct view *v)
 
 void layer_check_close(struct layer_check *c)
 {
-	for (unsigned i = 0; c && i < c->later_max; i++)
-		for (unsigned k = 0; k < c->count; k++)
-			os_close(&c->later[i].files[k]);
+	for (unsigned i = 0; c && i < 2; i++)
+		for (unsigned k = 0; k < c->batches[i].count; k++) {
+			os_small_drop(&c->batches[i].files[k]);
+			os_close(&c->batches[i].files[k].fd);
+		}
 	for (unsigned i = 0; c && i < c->count; i++)
 		close_view(&c->views[i]);
 }
@@ -1752,9 +1770,11 @@ static enum rc judge_nothing(struct judge *j, struct arena *keep, struct err *e)
 static enum rc judge(struct judge *j, struct arena *keep, struct err *e)
 {
 	bool mounted = false;
-	enum rc rc;
+	enum rc rc = turn_batches(j->c, e); /* sends the last one */
 
-	if ((rc = settle_later(j->c, e)) || (rc = mark_alive(j, e)) || (rc = sort_records(j, e)))
+	if (!rc)
+		rc = turn_batches(j->c, e);
+	if (rc || (rc = mark_alive(j, e)) || (rc = sort_records(j, e)))
 		return rc;
 	if (j->v->fs < 0)
 		return judge_nothing(j, keep, e);

@@ -49,6 +49,10 @@ CHECKED enum rc os_read_link(int dir, const char *name, char *buf, size_t *n, st
  * fetches while the caller works on those before; else buffered with the cached pages dropped first. It stays at one address,
  * and with one thread from one os_reader_settle to the next. */
 #define OS_READER_REQUESTS 4
+struct os_request {
+	int64_t got; /* bytes, or -errno */
+	bool back;
+};
 struct os_reader {
 	int fd;
 	uint64_t off, size;
@@ -60,10 +64,7 @@ struct os_reader {
 	uint64_t asked;
 	unsigned first, flying;
 	bool lent;
-	struct os_request {
-		int64_t got; /* bytes, or -errno */
-		bool back;
-	} requests[OS_READER_REQUESTS];
+	struct os_request requests[OS_READER_REQUESTS];
 };
 #define OS_READER_BYTES ((size_t)1 << 20)
 /* buf: cap bytes, both multiples of a page; borrowed until os_reader_settle. OS_READER_BYTES is what pays; for a small file its size
@@ -79,8 +80,22 @@ void os_reader_settle(struct os_reader *r);
 /* At the end of a thread that used readers, all of them settled. */
 void os_reader_leave(void);
 
-/* For a small file that is read in a moment: forgets what is cached of it, and has the medium read meanwhile. Only a hint. */
-void os_read_ahead(int fd);
+/* Small files, read from the medium as well, and together: what lies side by side is one request to the disk. */
+struct os_small {
+	int fd;
+	size_t size;  /* bytes wanted */
+	uint8_t *buf; /* room for them, filled up to whole pages, and at the beginning of one; borrowed until os_small_take */
+	bool sent;
+	struct os_request request;
+};
+/* Of what was a regular file a moment ago; what is cached of it is forgotten. RC_END, RC_CORRUPT as os_open_file. */
+CHECKED enum rc os_small_open(int dir, const char *name, int *fd, struct err *e);
+/* Has the kernel read them; then each stays where it is, and with this thread, until os_small_take or os_small_drop. */
+void os_small_send(struct os_small *files, unsigned count);
+/* Waits for one, or reads it if it was not sent. got: as os_read. */
+CHECKED enum rc os_small_take(struct os_small *s, size_t *got, struct err *e);
+/* Waits for one that nobody wants any more. Not sent, or taken: nothing. */
+void os_small_drop(struct os_small *s);
 
 /* Names of a directory, "." and ".." left out, in the order of memcmp so that runs can be compared. The array belongs to
  * the arena. type is DT_* or DT_UNKNOWN. */

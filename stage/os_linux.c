@@ -261,7 +261,8 @@ enum rc os_read_link(int dir, const char *name, char *buf, size_t *n, struct err
  * waits for a grace period of the kernel: they are kept for the next thread, and end with the process. */
 static _Thread_local aio_context_t queue;
 static _Atomic(aio_context_t) spare_queues[LIMIT_THREADS + 1];
-#define QUEUE_EVENTS 64
+#define QUEUE_EVENTS 128
+#define SEND_MAX 32 /* at a time */
 #define SMALL_BYTES ((size_t)256 << 10)
 
 static bool have_queue(void)
@@ -284,6 +285,17 @@ void os_reader_leave(void)
 	}
 }
 
+static struct iocb read_of(struct os_request *request, int fd, uint64_t at, uint8_t *to, size_t n)
+{
+	request->back = false;
+	return (struct iocb){.aio_data = (uintptr_t)request,
+		.aio_lio_opcode = IOCB_CMD_PREAD,
+		.aio_fildes = (uint32_t)fd,
+		.aio_buf = (uintptr_t)to,
+		.aio_nbytes = n,
+		.aio_offset = (int64_t)at};
+}
+
 /* Keeps as many requests under way as there are. If the kernel takes none, none is. */
 static void ask_ahead(struct os_reader *r)
 {
@@ -296,13 +308,7 @@ static void ask_ahead(struct os_reader *r)
 
 	for (; r->flying + n < OS_READER_REQUESTS && at < r->size; at += r->piece, n++) {
 		const unsigned slot = (r->first + r->flying + n) % OS_READER_REQUESTS;
-		r->requests[slot].back = false;
-		blocks[n] = (struct iocb){.aio_data = (uintptr_t)&r->requests[slot],
-			.aio_lio_opcode = IOCB_CMD_PREAD,
-			.aio_fildes = (uint32_t)r->fd,
-			.aio_buf = (uintptr_t)(r->buf + slot * r->piece),
-			.aio_nbytes = r->piece,
-			.aio_offset = (int64_t)at};
+		blocks[n] = read_of(&r->requests[slot], r->fd, at, r->buf + slot * r->piece, r->piece);
 		list[n] = &blocks[n];
 	}
 	const long sent = n ? syscall(SYS_io_submit, queue, (long)n, list) : 0;
@@ -315,10 +321,10 @@ static void ask_ahead(struct os_reader *r)
 /* Notes what comes back, of this reader or another of the thread. */
 static void wait_for(const struct os_request *request)
 {
-	struct io_event events[OS_READER_REQUESTS];
+	struct io_event events[SEND_MAX];
 
 	while (!request->back) {
-		const long n = syscall(SYS_io_getevents, queue, 1L, (long)OS_READER_REQUESTS, events, NULL);
+		const long n = syscall(SYS_io_getevents, queue, 1L, (long)SEND_MAX, events, NULL);
 		if (n < 0 && errno != EINTR)
 			abort(); /* cannot be; and to go on would let the kernel write into memory that is used again */
 		for (long i = 0; i < n; i++) {
@@ -414,10 +420,59 @@ enum rc os_reader_next(struct os_reader *r, struct span *piece, struct err *e)
 	}
 }
 
-void os_read_ahead(int fd)
+enum rc os_small_open(int dir, const char *name, int *fd, struct err *e)
 {
-	(void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED); /* hints, both */
-	(void)posix_fadvise(fd, 0, 0, POSIX_FADV_WILLNEED);
+	int got = open_beneath(dir, name, O_RDONLY | O_NONBLOCK | O_NOATIME | O_DIRECT);
+
+	if (got < 0) { /* it tells why; or there is no reading from the medium here, or no such right */
+		const enum rc rc = os_open_file(dir, name, &got, e);
+		if (rc)
+			return rc;
+	}
+	(void)posix_fadvise(got, 0, 0, POSIX_FADV_DONTNEED); /* only a hint, for file systems that read through the cache all the same */
+	*fd = got;
+	return RC_OK;
+}
+
+void os_small_send(struct os_small *files, unsigned count)
+{
+	struct iocb blocks[SEND_MAX], *list[SEND_MAX];
+
+	for (unsigned i = 0; i < count;) {
+		unsigned n = 0;
+		for (; n < SEND_MAX && i + n < count; n++) {
+			struct os_small *const s = &files[i + n];
+			blocks[n] = read_of(&s->request, s->fd, 0, s->buf, (s->size + 4095) & ~(size_t)4095);
+			list[n] = &blocks[n];
+		}
+		const long sent = have_queue() ? syscall(SYS_io_submit, queue, (long)n, list) : 0;
+		if (sent <= 0) /* this one the kernel does not take: it is read in the plain way */
+			(void)posix_fadvise(files[i++].fd, 0, 0, POSIX_FADV_WILLNEED); /* only a hint */
+		for (long k = 0; k < sent; k++)
+			files[i++].sent = true;
+	}
+}
+
+void os_small_drop(struct os_small *s)
+{
+	if (s->sent)
+		wait_for(&s->request);
+	s->sent = false;
+}
+
+enum rc os_small_take(struct os_small *s, size_t *got, struct err *e)
+{
+	const bool sent = s->sent;
+
+	os_small_drop(s);
+	if (sent && s->request.got >= 0 && (uint64_t)s->request.got >= s->size) {
+		*got = s->size;
+		return RC_OK;
+	}
+	const int flags = fcntl(s->fd, F_GETFL);
+	if (flags < 0 || (flags & O_DIRECT && fcntl(s->fd, F_SETFL, flags & ~O_DIRECT)))
+		return fail(e, RC_IO, "leave direct reading");
+	return os_read(s->fd, 0, s->buf, s->size, got, e);
 }
 
 static int compare_names(const void *a, const void *b)

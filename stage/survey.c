@@ -179,7 +179,7 @@ static enum rc run_pool(struct run *r, const char *what, void (*job)(struct run 
 	if (wanted > count)
 		wanted = (unsigned)count;
 	/* each may hold directories of all its targets open */
-	const unsigned affordable = os_descriptor_limit() / (LAYER_TARGETS_MAX * 24);
+	const unsigned affordable = os_descriptor_limit() / (LAYER_TARGETS_MAX * 32);
 	if (wanted > affordable)
 		wanted = affordable ? affordable : 1;
 	r->what = what;

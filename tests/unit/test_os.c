@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* os_reader on a real file: what comes is what is there, whatever the kernel makes of the requests sent ahead. */
+/* os_reader and os_small on real files: what comes is what is there, whatever the kernel makes of the requests sent ahead. */
 #include "os.h"
 
 #include <errno.h>
@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 
 #include "test.h"
@@ -158,6 +159,8 @@ static void a_request_that_fails_is_no_verdict(void)
 	kernel.spoilt = 0;
 }
 
+static void *small_alone(void *self);
+
 static void *read_alone(void *self)
 {
 	CHECK(reads((4 << 20) + 17, OS_READER_BYTES) == RC_END);
@@ -172,6 +175,7 @@ static void in_a_kernel_without_a_queue(void)
 	kernel.setup = ENOSYS;
 	kernel.submitted = 0;
 	CHECK(pthread_create(&other, NULL, read_alone, NULL) == 0 && pthread_join(other, NULL) == 0);
+	CHECK(pthread_create(&other, NULL, small_alone, NULL) == 0 && pthread_join(other, NULL) == 0);
 	CHECK(kernel.submitted == 0);
 }
 
@@ -292,6 +296,149 @@ static void a_queue_comes_late(void)
 	(void)close(fd);
 }
 
+/* ---- small files together ---- */
+
+#define SMALL_FILES 70 /* more than are sent at a time */
+
+static size_t small_size(unsigned i)
+{
+	static const size_t sizes[] = {1, 5, 4095, 4096, 4097, 9000, 65535};
+
+	return sizes[i % 7];
+}
+
+static void small_name(char name[16], unsigned i)
+{
+	(void)snprintf(name, 16, "small-%u", i);
+}
+
+static int small_files(void)
+{
+	char name[16], where[sizeof(path) + 8];
+
+	(void)snprintf(where, sizeof(where), "%s.d", path);
+	(void)mkdir(where, 0700);
+	const int dir = open(where, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	CHECK(dir >= 0);
+	for (unsigned i = 0; i < SMALL_FILES; i++) {
+		small_name(name, i);
+		const int fd = openat(dir, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+		CHECK(fd >= 0 && write(fd, content + i, small_size(i)) == (ssize_t)small_size(i));
+		(void)close(fd); /* not synced: reading from the medium writes it first */
+	}
+	return dir;
+}
+
+/* Sends all of them, and takes those of them that keep says; every seventh is shorter than it was said to be. */
+static void small_ones_come(bool (*keep)(unsigned i))
+{
+	static struct os_small files[SMALL_FILES];
+	uint8_t *const room = buffer((size_t)SMALL_FILES * 65536);
+	const int dir = small_files();
+	struct err e = {0};
+	char name[16];
+
+	for (unsigned i = 0; i < SMALL_FILES; i++) {
+		files[i] = (struct os_small){.size = small_size(i) + (i % 7 == 5), .buf = room + (size_t)i * 65536};
+		small_name(name, i);
+		CHECK(os_small_open(dir, name, &files[i].fd, &e) == RC_OK);
+	}
+	os_small_send(files, SMALL_FILES);
+	for (unsigned i = 0; i < SMALL_FILES; i++) {
+		size_t got = 0;
+		if (keep(i)) {
+			CHECK(os_small_take(&files[i], &got, &e) == RC_OK && got == small_size(i));
+			CHECK(memcmp(files[i].buf, content + i, got) == 0);
+		}
+		os_small_drop(&files[i]);
+		CHECK(close(files[i].fd) == 0);
+		small_name(name, i);
+		CHECK(unlinkat(dir, name, 0) == 0);
+	}
+	(void)close(dir);
+	free(room);
+}
+
+static bool all(unsigned i)
+{
+	return i < SMALL_FILES;
+}
+
+static bool every_third(unsigned i)
+{
+	return i % 3 == 0;
+}
+
+static void small_files_come_together(void)
+{
+	kernel.completed = kernel.submitted = 0;
+	small_ones_come(all);
+	CHECK(!queues || kernel.submitted == SMALL_FILES);
+	CHECK(kernel.completed == kernel.submitted);
+	small_ones_come(every_third);
+	CHECK(kernel.completed == kernel.submitted); /* nothing arrives in a buffer that is somebody else's by now */
+}
+
+static void the_kernel_may_take_few_small_files(void)
+{
+	static const int64_t as[] = {-EIO, -EINVAL, 0, 1};
+
+	for (unsigned accept = 1; accept <= 3; accept++) {
+		kernel.accept = accept;
+		small_ones_come(all);
+	}
+	kernel.accept = 0;
+	kernel.submit = EAGAIN;
+	kernel.submitted = 0;
+	small_ones_come(all);
+	CHECK(kernel.submitted == 0);
+	kernel.submit = 0;
+	kernel.events = EINTR;
+	kernel.asked = 0;
+	small_ones_come(all);
+	CHECK(kernel.asked > 1);
+	kernel.events = 0;
+	for (size_t i = 0; i < sizeof(as) / sizeof(*as); i++)
+		for (unsigned n = 1; n <= SMALL_FILES; n += 11) {
+			kernel.completed = 0;
+			kernel.spoilt = n;
+			kernel.as = as[i];
+			small_ones_come(all);
+			CHECK(kernel.completed >= n);
+		}
+	kernel.spoilt = 0;
+}
+
+static void what_is_no_small_file(void)
+{
+	const int dir = small_files();
+	struct err e = {0};
+	int fd = -1;
+
+	CHECK(os_small_open(dir, "none", &fd, &e) == RC_END && fd < 0);
+	CHECK(symlinkat("small-1", dir, "link") == 0 && os_small_open(dir, "link", &fd, &e) == RC_CORRUPT && fd < 0);
+	CHECK(unlinkat(dir, "link", 0) == 0);
+	(void)close(dir);
+}
+
+static void *small_alone(void *self)
+{
+	small_ones_come(all);
+	return self;
+}
+
+static void what_is_left(void)
+{
+	char name[sizeof(path) + 32];
+
+	for (unsigned i = 0; i < SMALL_FILES; i++) {
+		(void)snprintf(name, sizeof(name), "%s.d/small-%u", path, i);
+		(void)unlink(name);
+	}
+	(void)snprintf(name, sizeof(name), "%s.d", path);
+	(void)rmdir(name);
+}
+
 int main(int count, char **args)
 {
 	aio_context_t probe = 0;
@@ -305,6 +452,8 @@ int main(int count, char **args)
 	RUN(every_byte_comes_in_order);
 	RUN(two_at_once_do_not_mix);
 	RUN(a_file_that_shrinks_ends);
+	RUN(small_files_come_together);
+	RUN(what_is_no_small_file);
 	if (queues) {
 		RUN(the_kernel_may_take_some_or_none);
 		RUN(a_signal_does_not_matter);
@@ -312,11 +461,13 @@ int main(int count, char **args)
 		kernel.completed = kernel.submitted = 0;
 		RUN(closing_waits_for_what_is_under_way);
 		RUN(a_queue_comes_late);
+		RUN(the_kernel_may_take_few_small_files);
 	} else {
 		printf("skip - %s: requests sent ahead: io_setup(2) does not work here\n", __FILE__);
 	}
 	RUN(in_a_kernel_without_a_queue);
 	(void)unlink(path);
+	what_is_left();
 	free(content);
 	return test_failed != 0;
 }
