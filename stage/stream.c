@@ -315,6 +315,8 @@ static enum rc gzip_open(struct stream *s, struct arena *a, struct err *e)
 	s->inside = true;
 	if (inflateInit2(&s->z, 15 + 16) != Z_OK)
 		return fail(e, RC_NOMEM, "zlib asks for more than %zu bytes", ZLIB_BYTES);
+	if (!s->hash_content) /* then the blob's digest says enough of the content */
+		(void)inflateValidate(&s->z, 0); /* fails only for a stream that is none */
 	return RC_OK;
 }
 
@@ -395,7 +397,7 @@ static enum rc zstd_next_frame(struct stream *s, struct err *e)
 	const size_t got = ZSTD_getFrameHeader(&head, s->in.at, s->in.left);
 	if (ZSTD_isError(got))
 		return fail(e, ZSTD_getErrorCode(got) == ZSTD_error_frameParameter_windowTooLarge ? RC_LIMIT : RC_CORRUPT,
-			"zstd: %s", ZSTD_getErrorName(got));
+			"zstd: error %d", (int)ZSTD_getErrorCode(got)); /* zstd_errors.h; the texts take 2 KiB */
 	if (got)
 		return fail(e, RC_CORRUPT, "zstd: cut short in a frame header");
 	if (head.frameType == ZSTD_skippableFrame) {
@@ -424,7 +426,7 @@ static enum rc zstd_read(struct stream *s, size_t *n, struct err *e)
 		*n = out.pos;
 		if (ZSTD_isError(got))
 			return fail(e, ZSTD_getErrorCode(got) == ZSTD_error_memory_allocation ? RC_NOMEM : RC_CORRUPT,
-				"zstd: %s", ZSTD_getErrorName(got));
+				"zstd: error %d", (int)ZSTD_getErrorCode(got)); /* zstd_errors.h; the texts take 2 KiB */
 		if (got == 0)
 			s->inside = false;
 		else if (*n == 0 && !s->in.left && (rc = refill(s, e)))

@@ -59,7 +59,8 @@ struct stream;
 CHECKED enum rc stream_open(struct stream **s, struct stream_source source, enum digest_kind blob_kind,
 	bool hash_content, struct arena *a, struct err *e);
 enum stream_kind stream_kind(const struct stream *s);
-/* The next decompressed bytes, valid until the next call. RC_END: the content is complete. RC_CORRUPT: the compressed form
+/* The next decompressed bytes, valid until the next call; without hash_content gzip's own sum of them is not asked, since the
+ * blob's digest says more. RC_END: the content is complete. RC_CORRUPT: the compressed form
  * is broken, *e says how. RC_LIMIT: a window above LIMIT_ZSTD_WINDOW_BYTES or a dictionary we do not have. Anything but
  * RC_OK is final and said again by every later call. */
 CHECKED enum rc stream_read(struct stream *s, struct span *piece, struct err *e);

@@ -17,6 +17,7 @@ struct candidate {
 	size_t backend, blob;
 	struct digest diff_id;
 	enum layer_mode mode;
+	bool labelled; /* containerd found that the blob unpacks to the diff ID, and noted it with the blob's record */
 	bool chosen; /* for this round */
 	bool tried, pairing_failed, too_big; /* too_big: a limit or no memory: nothing is known */
 	const char *why; /* after a try that could not judge */
@@ -406,16 +407,21 @@ static enum rc walk_manifest(struct run *r, size_t ns, const struct oci_doc *man
 			st->backends[backend].kind == SNAPSHOT_COMMITTED &&
 			span_is(st->snapshots[snapshot].parent, previous_text) &&
 			(layer == 0) == (st->backends[backend].parent.left == 0)) {
+			const size_t content = store_find_content(st, ns, &d->digest);
+			const struct span *const label =
+				content == STORE_NONE ? NULL : labels_get(&st->contents[content].labels, "containerd.io/uncompressed");
+			digest_format(&config->diff_ids[layer], text);
 			const struct candidate c = {.backend = backend,
 				.blob = blob,
 				.diff_id = config->diff_ids[layer],
-				.mode = layer ? LAYER_DIRECT : LAYER_BASE};
+				.mode = layer ? LAYER_DIRECT : LAYER_BASE,
+				.labelled = label && span_is(*label, text)};
 			const enum rc rc = add_candidate(r, c, cap);
 			if (rc)
 				return rc;
 		}
 		previous = chain;
-		memcpy(previous_text, text, sizeof(text));
+		digest_format(&chain, previous_text);
 		layer++;
 	}
 	return RC_OK;
@@ -449,6 +455,9 @@ struct emit_context {
 	struct run *r;
 	const size_t *backends; /* by target */
 	struct span layer;
+	bool notes_only;   /* of a comparison that is repeated if there is more to say, */
+	bool alone;        /* of one target: what accuses it comes in front of its notes */
+	unsigned withheld;
 };
 
 static void emit_difference(void *self, const struct layer_difference *d)
@@ -473,11 +482,15 @@ static void emit_difference(void *self, const struct layer_difference *d)
 		[DIFF_NOTE_SYSTEMATIC] = P_NOTE_SYSTEMATIC,
 		[DIFF_NOTE_COUNT] = P_NOTE_COUNT,
 		[DIFF_UNREADABLE] = P_ENTRY_UNCHECKED};
-	const struct emit_context *const in = self;
+	struct emit_context *const in = self;
 	const struct store *const st = in->r->st;
 	const size_t backend = in->backends[d->target];
 	const struct backend *const b = &st->backends[backend];
 
+	if (in->notes_only && (d->kind < DIFF_NOTE_EXTRA || d->kind == DIFF_UNREADABLE || !in->alone || in->withheld)) {
+		in->withheld++;
+		return;
+	}
 	emit(in->r, (struct finding){.problem = of_kind[d->kind],
 			    .subject = SUBJECT_BACKEND,
 			    .index = backend,
@@ -516,6 +529,8 @@ struct group_result {
 	struct feed_result feed;
 	enum rc replay; /* RC_OK: the model is complete */
 	struct err why; /* of the replay */
+	bool paired;    /* the blob unpacks to the diff ID */
+	bool again;     /* nothing is settled: not by a label */
 };
 
 /* Files of one group's targets, open while they are compared. */
@@ -601,12 +616,56 @@ static void settle(struct run *r, const struct layer *l, const struct candidate 
 						     : SNAPSHOT_IS_WHOLE;
 }
 
-/* Replays a blob for one group and settles what it proves. Returns what was learnt of the blob. */
-static enum rc judge_group(struct run *r, struct worker *w, size_t blob, const struct group *g, struct group_result *out,
-	struct err *e)
+/* What the comparison proves of each candidate; with notes_only, only if there is no more to say than notes: RC_END else. */
+static enum rc settle_group(struct run *r, struct worker *w, const struct group *g, const struct open_targets *targets,
+	struct layer_check *check, const struct layer *layer, uint64_t content_bytes, bool notes_only)
+{
+	struct layer_verdict verdicts[LAYER_TARGETS_MAX] = {0};
+	const char *whys[LAYER_TARGETS_MAX] = {0};
+	struct emit_context in = {.r = r, .backends = targets->backends,
+		.layer = r->st->blob_files[r->candidates[g->candidates[0]].blob].text, .notes_only = notes_only,
+		.alone = targets->count == 1, .withheld = g->count - targets->count};
+
+	for (unsigned t = 0; t < targets->count; t++) {
+		struct err why = {0};
+		if (layer_check_finish(check, t, w->keep, emit_difference, &in, &verdicts[t], &why) == RC_OK)
+			continue;
+		const struct span text = arena_copy(w->keep, span_of_string(why.text));
+		whys[t] = text.bad ? "no memory" : (const char *)text.at;
+		in.withheld++;
+	}
+	if (notes_only && in.withheld)
+		return RC_END;
+	for (unsigned i = 0; i < g->count; i++) {
+		struct candidate *const c = &r->candidates[g->candidates[i]];
+		const struct backend *const b = &r->st->backends[c->backend];
+		unsigned t = 0;
+		while (t < targets->count && targets->candidates[t] != g->candidates[i])
+			t++;
+		if (t == targets->count && b->dir_found && b->dir_is_directory) {
+			c->why = "its directory could not be opened";
+		} else if (t == targets->count) {
+			settle_whole_tree(r, layer, c, content_bytes);
+		} else if (whys[t]) {
+			c->why = whys[t];
+		} else {
+			settle(r, layer, c, &verdicts[t], content_bytes);
+			(void)pthread_mutex_lock(&r->lock);
+			r->s->entries_compared += verdicts[t].entries;
+			(void)pthread_mutex_unlock(&r->lock);
+		}
+	}
+	return RC_OK;
+}
+
+/* Replays a blob for one group and settles what it proves; out: what was learnt of the blob. label_is_enough: the
+ * content is not hashed, and nothing is said against a snapshot; out->again if there would be something to say. */
+static enum rc replay_group(struct run *r, struct worker *w, size_t blob, const struct group *g, bool label_is_enough,
+	struct group_result *out, struct err *e)
 {
 	struct open_targets targets = {0};
-	const struct feed_options options = {.hash_content = true, .stop = r->o->stop, .bytes = &r->bytes, .idle = &r->idle};
+	const struct feed_options options = {
+		.hash_content = !label_is_enough, .stop = r->o->stop, .bytes = &r->bytes, .idle = &r->idle};
 	const struct candidate *const first = &r->candidates[g->candidates[0]];
 	struct layer_watch watch = {0};
 	struct layer_check *check = NULL;
@@ -631,40 +690,33 @@ static enum rc judge_group(struct run *r, struct worker *w, size_t blob, const s
 	rc = feed_finish(feed, result.replay == RC_OK, &result.feed, e);
 	if (rc)
 		goto out;
-	const bool proved = result.feed.blob_good && result.replay == RC_OK && result.feed.content_known &&
-			    digest_equal(&result.feed.content, &first->diff_id);
-	for (unsigned i = 0; proved && i < g->count; i++) {
-		struct candidate *const c = &r->candidates[g->candidates[i]];
-		unsigned t = 0;
-		while (t < targets.count && targets.candidates[t] != g->candidates[i])
-			t++;
-		if (t == targets.count) {
-			const struct backend *const b = &r->st->backends[c->backend];
-			if (b->dir_found && b->dir_is_directory)
-				c->why = "its directory could not be opened";
-			else
-				settle_whole_tree(r, layer, c, result.feed.content_bytes);
-			continue;
-		}
-		struct layer_verdict v = {0};
-		struct emit_context in = {r, targets.backends, r->st->blob_files[blob].text};
-		struct err why = {0};
-		if (layer_check_finish(check, t, w->keep, emit_difference, &in, &v, &why) == RC_OK) {
-			settle(r, layer, c, &v, result.feed.content_bytes);
-			(void)pthread_mutex_lock(&r->lock);
-			r->s->entries_compared += v.entries;
-			(void)pthread_mutex_unlock(&r->lock);
-		} else {
-			struct span text = arena_copy(w->keep, span_of_string(why.text));
-			c->why = text.bad ? "no memory" : (const char *)text.at;
-		}
-	}
+	result.paired = result.feed.content_known && (label_is_enough || digest_equal(&result.feed.content, &first->diff_id));
+	if (result.feed.blob_good && result.replay == RC_OK && result.paired)
+		result.again =
+			settle_group(r, w, g, &targets, check, layer, result.feed.content_bytes, label_is_enough) == RC_END;
 	*out = result;
 out:
 	layer_check_close(check);
 	close_targets(&targets);
 	feed_close(feed);
 	return rc;
+}
+
+static enum rc judge_group(struct run *r, struct worker *w, size_t blob, const struct group *g, struct group_result *out, struct err *e)
+{
+	bool labelled = true;
+
+	for (unsigned i = 0; i < g->count; i++)
+		labelled &= r->candidates[g->candidates[i]].labelled;
+	if (labelled) {
+		const struct arena scratch = w->scratch, keep = *w->keep;
+		const enum rc rc = replay_group(r, w, blob, g, true, out, e);
+		if (rc || !out->again)
+			return rc;
+		w->scratch = scratch;
+		*w->keep = keep;
+	}
+	return replay_group(r, w, blob, g, false, out, e);
 }
 
 static bool same_group(const struct candidate *a, const struct candidate *b)
@@ -867,8 +919,7 @@ static void job_blob(struct run *r, struct worker *w, size_t index)
 			if (rc == RC_OK && feed.blob_good && result.replay != RC_OK && !c->why) {
 				const struct span text = arena_copy(w->keep, span_of_string(result.why.text));
 				c->why = text.bad ? "no memory" : (const char *)text.at;
-			} else if (rc == RC_OK && feed.blob_good && !c->why &&
-				   !(feed.content_known && digest_equal(&feed.content, &c->diff_id))) {
+			} else if (rc == RC_OK && feed.blob_good && !c->why && !result.paired) {
 				c->pairing_failed = true;
 			}
 		}
