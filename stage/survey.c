@@ -761,9 +761,11 @@ static void end_blob(struct run *r, size_t index, enum rc rc, bool good, const s
 
 /* ---- blobs that are only hashed: two at a time, while the next are fetched ---- */
 
-#define LANES 4
+#define LANES 8
 /* bytes; a longer blob is not begun before it can be hashed: of it enough is fetched ahead as it is */
 #define LANE_EARLY ((uint64_t)4 << 20)
+/* bytes; and more than two ahead only of these, whose latency is most of their time */
+#define LANE_SMALL ((uint64_t)256 << 10)
 
 struct lane {
 	size_t blob; /* STORE_NONE: empty */
@@ -788,6 +790,11 @@ static size_t claim_next(struct run *r, uint64_t most)
 			return blob;
 	}
 	return STORE_NONE;
+}
+
+static uint64_t ahead_of(unsigned count)
+{
+	return count < 2 ? UINT64_MAX : count < 4 ? LANE_EARLY : LANE_SMALL;
 }
 
 static void end_lane(struct run *r, struct lane *l, enum rc rc, const struct err *e)
@@ -849,7 +856,7 @@ static void hash_blobs(struct run *r, struct worker *w, size_t first)
 		order[i] = &lanes[i];
 	}
 	for (;;) {
-		while (count < LANES && (next != STORE_NONE || (next = claim_next(r, count < 2 ? UINT64_MAX : LANE_EARLY)) != STORE_NONE)) {
+		while (count < LANES && (next != STORE_NONE || (next = claim_next(r, ahead_of(count))) != STORE_NONE)) {
 			begin_lane(r, order[count], next);
 			count += order[count]->blob != STORE_NONE;
 			next = STORE_NONE;
