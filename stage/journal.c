@@ -10,7 +10,7 @@
 #include "os.h"
 #include "os_write.h"
 
-#define JOURNAL_VERSION "1"
+#define JOURNAL_VERSION "2" /* 1: ingest records without ref */
 #define CHECKSUM_DIGITS 16
 #define FIELD_MAX 8
 /* bytes; a line of ours: a snapshot's key is as long as containerd's names may be, three digits for each byte */

@@ -107,6 +107,7 @@ struct layer_check {
 	struct batch batches[2], *batch; /* that which is filled; the other is under way */
 	uint32_t batch_node;             /* of the file that goes by */
 	size_t batch_filled, batch_size; /* bytes of it so far, and at the end */
+	enum rc failed;                  /* a batch was not settled: nothing can be said of any target */
 	uint8_t xattr_value[LIMIT_XATTR_BYTES];
 };
 
@@ -529,10 +530,12 @@ static enum rc turn_batches(struct layer_check *c, struct err *e)
 {
 	struct batch *const other = &c->batches[c->batch == c->batches];
 
+	if (c->failed)
+		return fail(e, c->failed, "the comparison failed before");
 	os_small_send(c->batch->files, c->batch->count);
 	c->batch = other;
 	other->want_used = other->got_used = 0;
-	return settle_batch(c, other, e);
+	return c->failed = settle_batch(c, other, e);
 }
 
 /* Takes over the files that the entry just seen has open. */

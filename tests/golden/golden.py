@@ -521,7 +521,7 @@ class Store:
     def journal(self, *ingests):
         """A journal that vouches for the first n bytes of downloads: (directory, n), as containerd-fsck-journal(5) has it."""
         st = os.stat(ROOT)
-        lines = ["journal 1", "store %d -" % st.st_ino]
+        lines = ["journal 2", "store %d -" % st.st_ino]
         for where, n in ingests:
             with open(os.path.join(where, "data"), "rb") as f, open(os.path.join(where, "ref"), encoding="ascii") as ref:
                 lines.append("ingest %s %d %d %s" % (os.path.basename(where), n, wide_sum(f.read(n)), ref.read()))
