@@ -13,7 +13,7 @@
 struct feed;
 
 struct feed_options {
-	bool hash_content;                   /* for the diff ID; without it result.content is not set */
+	bool hash_content;                   /* for the diff ID; without it neither content nor content_bytes is set */
 	const volatile sig_atomic_t *stop;   /* set: reading ends with RC_IO and EINTR; may be NULL */
 	atomic_uint_least64_t *bytes;        /* counts what was read; may be NULL */
 	/* Processors that nobody uses; may be NULL. A long compressed layer takes one as soon as there is one: it is read, hashed and

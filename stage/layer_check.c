@@ -75,7 +75,7 @@ struct view {
 #define BATCH_BYTES ((size_t)512 << 10)
 #define BATCH_FILE_BYTES (BATCH_BYTES / LAYER_TARGETS_MAX) /* at most of one file: it fits for all targets */
 struct batch {
-	struct os_small files[BATCH_FILES]; /* -1: none, or done with */
+	struct os_small files[BATCH_FILES];
 	struct {
 		struct view *view;
 		uint32_t node;

@@ -385,6 +385,16 @@ static enum rc zstd_decoder(struct stream *s, uint64_t window_bytes, struct err 
 	return s->zstd ? RC_OK : fail(e, RC_NOMEM, "zstd asks for more than %zu bytes", need);
 }
 
+/* A number of zstd_errors.h: the library's texts take 2 KiB. */
+static enum rc zstd_failed(ZSTD_ErrorCode code, struct err *e)
+{
+	const enum rc rc = code == ZSTD_error_frameParameter_windowTooLarge ? RC_LIMIT
+			   : code == ZSTD_error_memory_allocation	    ? RC_NOMEM
+									    : RC_CORRUPT;
+
+	return fail(e, rc, "zstd: error %d", (int)code);
+}
+
 static enum rc zstd_next_frame(struct stream *s, struct err *e)
 {
 	ZSTD_frameHeader head;
@@ -396,8 +406,7 @@ static enum rc zstd_next_frame(struct stream *s, struct err *e)
 		return RC_END;
 	const size_t got = ZSTD_getFrameHeader(&head, s->in.at, s->in.left);
 	if (ZSTD_isError(got))
-		return fail(e, ZSTD_getErrorCode(got) == ZSTD_error_frameParameter_windowTooLarge ? RC_LIMIT : RC_CORRUPT,
-			"zstd: error %d", (int)ZSTD_getErrorCode(got)); /* zstd_errors.h; the texts take 2 KiB */
+		return zstd_failed(ZSTD_getErrorCode(got), e);
 	if (got)
 		return fail(e, RC_CORRUPT, "zstd: cut short in a frame header");
 	if (head.frameType == ZSTD_skippableFrame) {
@@ -425,8 +434,7 @@ static enum rc zstd_read(struct stream *s, size_t *n, struct err *e)
 		(void)span_take(&s->in, in.pos);
 		*n = out.pos;
 		if (ZSTD_isError(got))
-			return fail(e, ZSTD_getErrorCode(got) == ZSTD_error_memory_allocation ? RC_NOMEM : RC_CORRUPT,
-				"zstd: error %d", (int)ZSTD_getErrorCode(got)); /* zstd_errors.h; the texts take 2 KiB */
+			return zstd_failed(ZSTD_getErrorCode(got), e);
 		if (got == 0)
 			s->inside = false;
 		else if (*n == 0 && !s->in.left && (rc = refill(s, e)))

@@ -17,7 +17,7 @@ struct candidate {
 	size_t backend, blob;
 	struct digest diff_id;
 	enum layer_mode mode;
-	bool labelled; /* containerd found that the blob unpacks to the diff ID, and noted it with the blob's record */
+	bool labelled; /* see is_labelled */
 	bool chosen; /* for this round */
 	bool tried, pairing_failed, too_big; /* too_big: a limit or no memory: nothing is known */
 	const char *why; /* after a try that could not judge */
@@ -377,6 +377,17 @@ static enum rc add_candidate(struct run *r, struct candidate c, size_t *cap)
 	return RC_OK;
 }
 
+/* Whether containerd, which hashed it when it unpacked the blob, noted this diff ID with the blob's record (containerd-store.md 5.1). */
+static bool is_labelled(const struct store *st, size_t ns, const struct digest *blob, const struct digest *diff_id)
+{
+	const size_t content = store_find_content(st, ns, blob);
+	const struct span *const label =
+		content == STORE_NONE ? NULL : labels_get(&st->contents[content].labels, "containerd.io/uncompressed");
+	struct digest d;
+
+	return label && digest_parse(*label, &d) == RC_OK && digest_equal(&d, diff_id);
+}
+
 /* The chain of one manifest in one namespace: which committed snapshots its layers prove (layer-format.md 1.3, 1.4). */
 static enum rc walk_manifest(struct run *r, size_t ns, const struct oci_doc *manifest, size_t *cap)
 {
@@ -407,21 +418,17 @@ static enum rc walk_manifest(struct run *r, size_t ns, const struct oci_doc *man
 			st->backends[backend].kind == SNAPSHOT_COMMITTED &&
 			span_is(st->snapshots[snapshot].parent, previous_text) &&
 			(layer == 0) == (st->backends[backend].parent.left == 0)) {
-			const size_t content = store_find_content(st, ns, &d->digest);
-			const struct span *const label =
-				content == STORE_NONE ? NULL : labels_get(&st->contents[content].labels, "containerd.io/uncompressed");
-			digest_format(&config->diff_ids[layer], text);
 			const struct candidate c = {.backend = backend,
 				.blob = blob,
 				.diff_id = config->diff_ids[layer],
 				.mode = layer ? LAYER_DIRECT : LAYER_BASE,
-				.labelled = label && span_is(*label, text)};
+				.labelled = is_labelled(st, ns, &d->digest, &config->diff_ids[layer])};
 			const enum rc rc = add_candidate(r, c, cap);
 			if (rc)
 				return rc;
 		}
 		previous = chain;
-		digest_format(&chain, previous_text);
+		memcpy(previous_text, text, sizeof(text));
 		layer++;
 	}
 	return RC_OK;

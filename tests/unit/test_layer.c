@@ -532,6 +532,44 @@ static void several_at_once(void)
 	arena = mark;
 }
 
+/* No memory for what is different in the second: nothing is said of the first either, and whoever asks once more hears the same. */
+static void a_failure_is_no_verdict(void)
+{
+	struct archive a = sample(false);
+	const struct arena mark = arena;
+	struct pieces pieces = {span_of(a.at, a.n), 777, 0, 0};
+	struct layer_target targets[2];
+	struct layer_check *c = NULL;
+	struct layer *l = NULL;
+	struct tar *t = NULL;
+	struct seen s = {0};
+	struct err e = {0};
+
+	fresh(&a, LAYER_BASE);
+	shell("rm -rf ../../8; cp -a ../../7 ../../8; printf olleh >../../8/fs/d/small");
+	for (int i = 0; i < 2; i++) {
+		const char name[2] = {(char)('7' + i), 0};
+		targets[i] = (struct layer_target){.snapshot = openat(snapshots, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+	}
+	CHECK(tar_open(&t, (struct tar_source){next_piece, &pieces}, &arena, &e) == RC_OK &&
+		layer_open(&l, LAYER_BASE, &arena, &e) == RC_OK && layer_check_open(&c, l, targets, 2, &arena, &e) == RC_OK);
+	const struct layer_watch w = layer_check_watch(c);
+	CHECK(layer_replay(l, t, &w, &e) == RC_OK);
+	const struct arena before = arena;
+	for (size_t n = (size_t)1 << 30; n >= 16; n /= 2)
+		while (arena_get(&arena, n))
+			;
+	for (unsigned i = 0; i < 4; i++)
+		CHECK(layer_check_finish(c, i % 2, &arena, remember, &s, &s.v, &e) == RC_NOMEM);
+	arena = before;
+	CHECK(layer_check_finish(c, 1, &arena, remember, &s, &s.v, &e) == RC_NOMEM && !s.first[0]);
+	layer_check_close(c);
+	for (unsigned i = 0; i < 2; i++)
+		os_close(&targets[i].snapshot);
+	free(a.at);
+	arena = mark;
+}
+
 int main(void)
 {
 	struct err e = {0};
@@ -553,6 +591,7 @@ int main(void)
 	RUN(counts_decide);
 	RUN(whiteouts_never_written);
 	RUN(several_at_once);
+	RUN(a_failure_is_no_verdict);
 	char command[256];
 	snprintf(command, sizeof(command), "rm -rf %s", top);
 	if (system(command))
