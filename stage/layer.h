@@ -178,9 +178,13 @@ struct layer_check;
 CHECKED enum rc layer_check_open(struct layer_check **c, struct layer *l, const struct layer_target *targets, unsigned count,
 	struct arena *a, struct err *e);
 struct layer_watch layer_check_watch(struct layer_check *c);
+/* For who would begin anew if anything differed: the replay then ends, with RC_LIMIT, soon after the first entry that does. */
+void layer_check_hurry(struct layer_check *c);
+/* Whether a file's content did, or a target is not there: but a later entry of the same name may have taken the file's place. */
+bool layer_check_differs(const struct layer_check *c);
 /* Accepts NULL. */
 void layer_check_close(struct layer_check *c);
-/* After a complete replay, and only after the blob's digest and the diff ID were found right: looks at the rest of the
+/* After a complete replay, and only after the blob's digest was found right, and the diff ID or a label of it: looks at the rest of the
  * disk (missing, extra), decides as layer-format.md 6.2 to 6.5, calls emit for each difference in the order of paths
  * (damage first, notes after) and fills the verdict of one target. */
 CHECKED enum rc layer_check_finish(struct layer_check *c, unsigned target, struct arena *keep,

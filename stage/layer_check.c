@@ -107,6 +107,7 @@ struct layer_check {
 	struct batch batches[2], *batch; /* that which is filled; the other is under way */
 	uint32_t batch_node;             /* of the file that goes by */
 	size_t batch_filled, batch_size; /* bytes of it so far, and at the end */
+	bool hurry, differs;             /* differs: a file's content, or all: what is missing may yet be no damage */
 	enum rc failed;                  /* a batch was not settled: nothing can be said of any target */
 	uint8_t xattr_value[LIMIT_XATTR_BYTES];
 };
@@ -410,6 +411,7 @@ static enum rc see_new(struct layer_check *c, struct view *v, uint32_t node, con
 		else if ((n->kind == NODE_CHAR || n->kind == NODE_BLOCK) && !device_fits(te, &st))
 			bits |= BIT_DEVICE;
 	}
+	c->differs |= (bits & BITS_CONTENT) != 0;
 	const unsigned trouble = BITS_CONTENT | BIT_MISSING | BIT_TYPE | BIT_UNREADABLE;
 	if (bits & trouble && (rc = put_record(c, v, node, te && n->kind == NODE_FILE ? te->size : 0, why.sys_errno, e)))
 		return rc;
@@ -499,6 +501,7 @@ static enum rc settle_file(struct layer_check *c, struct view *v, uint32_t node,
 	const bool zeroed = got.left == want.left && zero_where_different(want.at, got.at, got.left, 0);
 	enum rc rc;
 
+	c->differs = true;
 	if ((rc = put_record(c, v, node, want.left, 0, e)))
 		return rc;
 	return put_bits(c, v, node, 0, zeroed ? BIT_ZEROED : BIT_CONTENT, e);
@@ -568,10 +571,23 @@ static enum rc put_in_batch(struct layer_check *c, uint32_t node, size_t size, u
 	return RC_OK;
 }
 
+void layer_check_hurry(struct layer_check *c)
+{
+	c->hurry = true;
+}
+
+bool layer_check_differs(const struct layer_check *c)
+{
+	return c->differs;
+}
+
 static enum rc on_entry(void *self, uint32_t node, const struct layer_node *n, const struct tar_entry *te, struct err *e)
 {
 	struct layer_check *const c = self;
 	unsigned small = 0;
+
+	if (c->hurry && c->differs)
+		return fail(e, RC_LIMIT, "a difference");
 	enum rc rc = n->event == LAYER_LINKED ? put_linked(c, n->inode, te, e) : RC_OK;
 
 	for (unsigned i = 0; !rc && i < c->count; i++) {
@@ -635,6 +651,7 @@ static enum rc end_file(struct layer_check *c, struct view *v, uint32_t node, ui
 	stop_comparing(v);
 	if (!differs)
 		return RC_OK;
+	c->differs = true;
 	if ((rc = put_record(c, v, node, size, 0, e)))
 		return rc;
 	return put_bits(c, v, node, 0, bit, e);
@@ -720,6 +737,8 @@ enum rc layer_check_open(struct layer_check **c, struct layer *l, const struct l
 	}
 	for (unsigned i = 0; !rc && i < count; i++, made->count++)
 		rc = open_view(made, &made->views[i], &targets[i], e);
+	for (unsigned i = 0; i < made->count; i++)
+		made->differs |= made->views[i].fs < 0;
 	if (rc)
 		layer_check_close(made);
 	else

@@ -47,6 +47,7 @@ struct run {
 	atomic_size_t next;
 	unsigned running, workers;
 	atomic_int idle;         /* processors without a worker */
+	atomic_bool some_differ; /* a layer with a label had to be read again */
 	enum rc failed;          /* RC_NOMEM: of a worker's arenas */
 	const char *what;
 };
@@ -631,7 +632,7 @@ static enum rc settle_group(struct run *r, struct worker *w, const struct group 
 	const char *whys[LAYER_TARGETS_MAX] = {0};
 	struct emit_context in = {.r = r, .backends = targets->backends,
 		.layer = r->st->blob_files[r->candidates[g->candidates[0]].blob].text, .notes_only = notes_only,
-		.alone = targets->count == 1, .withheld = g->count - targets->count};
+		.alone = targets->count == 1};
 
 	for (unsigned t = 0; t < targets->count; t++) {
 		struct err why = {0};
@@ -685,6 +686,10 @@ static enum rc replay_group(struct run *r, struct worker *w, size_t blob, const 
 	if (rc)
 		return rc;
 	open_targets(r, g, &targets);
+	if ((result.again = label_is_enough && targets.count < g->count)) {
+		*out = result;
+		goto out;
+	}
 	if ((rc = layer_open(&layer, first->mode, &w->scratch, e)) || (rc = feed_tar(feed, &tar, e)))
 		goto out;
 	if (targets.count) {
@@ -692,8 +697,15 @@ static enum rc replay_group(struct run *r, struct worker *w, size_t blob, const 
 		if (rc)
 			goto out;
 		watch = layer_check_watch(check);
+		if (label_is_enough)
+			layer_check_hurry(check);
 	}
 	result.replay = layer_replay(layer, tar, check ? &watch : NULL, &result.why);
+	result.again = label_is_enough && check && layer_check_differs(check);
+	if (result.again) {
+		*out = result;
+		goto out;
+	}
 	rc = feed_finish(feed, result.replay == RC_OK, &result.feed, e);
 	if (rc)
 		goto out;
@@ -711,7 +723,8 @@ out:
 
 static enum rc judge_group(struct run *r, struct worker *w, size_t blob, const struct group *g, struct group_result *out, struct err *e)
 {
-	bool labelled = true;
+	/* a cut seldom takes from one snapshot alone, and to read a layer twice costs more than to hash its content at once */
+	bool labelled = !r->some_differ;
 
 	for (unsigned i = 0; i < g->count; i++)
 		labelled &= r->candidates[g->candidates[i]].labelled;
@@ -720,6 +733,7 @@ static enum rc judge_group(struct run *r, struct worker *w, size_t blob, const s
 		const enum rc rc = replay_group(r, w, blob, g, true, out, e);
 		if (rc || !out->again)
 			return rc;
+		r->some_differ = true;
 		w->scratch = scratch;
 		*w->keep = keep;
 	}
