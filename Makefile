@@ -57,10 +57,11 @@ libzstd_FILES := lib/common/debug lib/common/entropy_common lib/common/error_pri
 bearssl_FILES := src/codec/dec32be src/codec/dec64be src/codec/enc32be src/codec/enc64be src/hash/sha2big src/hash/sha2small
 
 SOURCES := $(BUILD)/deps
-# Z_SOLO leaves zlib without limits.h, and then without its word-wise CRC; that of words of four bytes takes half the tables and no
-# longer. zstd: one copy of each decoder; those for BMI2
-# and for far offsets are 46 KiB more and measured no faster.
-LIB_FLAGS := -w -DZ_SOLO -DZ_U4=__UINT32_TYPE__ -DZ_U8=__UINT64_TYPE__ -DZ_TESTW=4 -DZSTD_DISABLE_ASM=1 -DDYNAMIC_BMI2=0 -DZSTD_FORCE_DECOMPRESS_SEQUENCES_SHORT -DZSTD_LEGACY_SUPPORT=0 -DZSTD_TRACE=0 -DZSTD_STRIP_ERROR_STRINGS=1 \
+# Z_SOLO leaves zlib without limits.h and string.h, and then without its word-wise CRC and with a memcpy of its own; a CRC of words of
+# four bytes takes half the tables and no longer. zstd: one copy of each decoder; those for BMI2 and for far offsets are 46 KiB more and
+# measured no faster.
+LIB_FLAGS := -w -DZ_SOLO -DHAVE_MEMCPY -include string.h -DZ_U4=__UINT32_TYPE__ -DZ_U8=__UINT64_TYPE__ -DZ_TESTW=4 -DZSTD_DISABLE_ASM=1 \
+	-DDYNAMIC_BMI2=0 -DZSTD_FORCE_DECOMPRESS_SEQUENCES_SHORT -DZSTD_LEGACY_SUPPORT=0 -DZSTD_TRACE=0 -DZSTD_STRIP_ERROR_STRINGS=1 \
 	-DXXH_NAMESPACE=ZSTD_ -DDEBUGLEVEL=0 -I$(SOURCES)/bearssl/inc -I$(SOURCES)/bearssl/src
 OUR_FLAGS := -std=c11 -D_GNU_SOURCE -DPROGRAM_VERSION='"$(VERSION)"' -Istage -isystem $(SOURCES)/zlib \
 	-isystem $(SOURCES)/libzstd/lib -isystem $(SOURCES)/bearssl/inc -isystem $(SOURCES)/jsmn

@@ -69,11 +69,10 @@ struct view {
 	uint64_t offset;   /* of the next byte to compare */
 };
 
-/* Small files that went by: what the layer says of them, and where the system puts what the disk has, while those of the next batch
- * go by. Without that, a layer of small files would wait for the medium once for each. */
+/* Files that went by and are small enough: what the layer says of them, and where the system puts what the disk has, while those of
+ * the next batch go by. Without that, a layer would wait for the medium once for each. */
 #define BATCH_FILES 32
 #define BATCH_BYTES ((size_t)512 << 10)
-#define BATCH_FILE_BYTES (BATCH_BYTES / LAYER_TARGETS_MAX) /* at most of one file: it fits for all targets */
 struct batch {
 	struct os_small files[BATCH_FILES];
 	struct {
@@ -107,6 +106,7 @@ struct layer_check {
 	struct batch batches[2], *batch; /* that which is filled; the other is under way */
 	uint32_t batch_node;             /* of the file that goes by */
 	size_t batch_filled, batch_size; /* bytes of it so far, and at the end */
+	size_t batch_file;               /* bytes of one at most: it fits for all targets */
 	bool hurry, differs;             /* differs: a file's content, or all: what is missing may yet be no damage */
 	enum rc failed;                  /* a batch was not settled: nothing can be said of any target */
 	uint8_t xattr_value[LIMIT_XATTR_BYTES];
@@ -355,8 +355,8 @@ static void stop_comparing(struct view *v)
 }
 
 /* Decides by the size; equal sizes have to be read. */
-static unsigned begin_file(struct view *v, int dir, const char *name, const struct tar_entry *te, const struct stat *st,
-	struct err *why)
+static unsigned begin_file(const struct layer_check *c, struct view *v, int dir, const char *name, const struct tar_entry *te,
+	const struct stat *st, struct err *why)
 {
 	const uint64_t got = (uint64_t)st->st_size;
 
@@ -364,7 +364,7 @@ static unsigned begin_file(struct view *v, int dir, const char *name, const stru
 		return got == 0 ? BIT_EMPTY : got < te->size ? BIT_SHORT : BIT_CONTENT;
 	if (!got)
 		return 0;
-	const bool small = got <= BATCH_FILE_BYTES;
+	const bool small = got <= c->batch_file;
 	enum rc rc = small ? os_small_open(dir, name, &v->file, why) : os_open_file(dir, name, &v->file, why);
 	if (!rc && small)
 		return 0;
@@ -376,6 +376,7 @@ static unsigned begin_file(struct view *v, int dir, const char *name, const stru
 		stop_comparing(v);
 		return BIT_UNREADABLE;
 	}
+	os_reader_ahead(&v->reader);
 	v->comparing = true;
 	v->differs = false;
 	v->other_than_zero = false;
@@ -405,7 +406,7 @@ static enum rc see_new(struct layer_check *c, struct view *v, uint32_t node, con
 		bits = compare_metadata(c, v, dir, n, te, &st, &why);
 	if (te && !(bits & (BIT_MISSING | BIT_TYPE | BIT_UNREADABLE))) {
 		if (n->kind == NODE_FILE)
-			bits |= begin_file(v, dir, name, te, &st, &why);
+			bits |= begin_file(c, v, dir, name, te, &st, &why);
 		else if (n->kind == NODE_SYMLINK && !link_fits(layer_link_text(c->layer, node), dir, name, &unreadable))
 			bits |= unreadable ? BIT_UNREADABLE : BIT_SYMLINK;
 		else if ((n->kind == NODE_CHAR || n->kind == NODE_BLOCK) && !device_fits(te, &st))
@@ -728,6 +729,7 @@ enum rc layer_check_open(struct layer_check **c, struct layer *l, const struct l
 	made->arena = a;
 	made->batch = made->batches;
 	made->batch_node = LAYER_NO_NODE;
+	made->batch_file = count ? BATCH_BYTES / count & ~(size_t)(PAGE - 1) : 0;
 	for (unsigned i = 0; i < 2; i++) {
 		uint8_t *const room = arena_get(a, 2 * BATCH_BYTES + PAGE);
 		if (!room)

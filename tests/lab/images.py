@@ -101,7 +101,7 @@ def add_layer(tree, entries, index):
                 node.target, node.mode = e.target, 0o777
             elif e.kind in ("char", "block"):
                 node.rdev = os.makedev(*e.rdev)
-        if e.kind != "dir":
+        if e.kind != "dir" and e.name in tree and tree[e.name].kind == "dir":
             for p in below(tree, e.name):
                 del tree[p]
         tree[e.name] = node
