@@ -365,17 +365,21 @@ static bool nothing(const struct seen *s)
 	return s->v.damaged == 0 && s->v.unverified == VERIFIED;
 }
 
+/* d/big and hard; what is not longer than half a MiB is compared with others, longer files as they go by */
+#define BIG_MOST 700000
+static size_t big_bytes = 300000;
+
 static struct archive sample(bool whiteouts)
 {
 	struct archive a = {0};
 	const unsigned uid = getuid(), gid = getgid();
-	static uint8_t big[300000];
+	static uint8_t big[BIG_MOST];
 
 	for (size_t i = 0; i < sizeof(big); i++)
 		big[i] = (uint8_t)(i * 7 + i / 1000 + 1);
 	archive_member(&a, (struct member){.type = '5', .name = "d/", .uid = uid, .gid = gid});
 	archive_member(&a, (struct member){.name = "d/small", .data = "hello", .size = 5, .uid = uid, .gid = gid});
-	archive_member(&a, (struct member){.name = "d/big", .data = big, .size = sizeof(big), .uid = uid, .gid = gid});
+	archive_member(&a, (struct member){.name = "d/big", .data = big, .size = big_bytes, .uid = uid, .gid = gid});
 	archive_member(&a, (struct member){.type = '1', .name = "hard", .link = "d/big", .uid = uid, .gid = gid});
 	archive_member(&a, (struct member){.type = '2', .name = "soft", .link = "d/small", .uid = uid, .gid = gid, .mode = 0777});
 	archive_member(&a, (struct member){.type = '6', .name = "pipe", .uid = uid, .gid = gid});
@@ -402,7 +406,7 @@ static void fresh(const struct archive *a, enum layer_mode mode)
 	CHECK(nothing(&again));
 }
 
-static void damage_by_damage(void)
+static void damage_by_damage_of(size_t bytes)
 {
 	static const struct {
 		const char *command;
@@ -412,17 +416,21 @@ static void damage_by_damage(void)
 	} damages[] = {{"truncate -s 0 d/small", DIFF_EMPTY, 1, "d/small"},
 		{"truncate -s 0 d/big", DIFF_EMPTY, 2, "d/big"},
 		{"truncate -s 4096 hard", DIFF_SHORT, 2, "d/big"},
-		{"truncate -s 0 d/big; truncate -s 300000 d/big", DIFF_ZEROED, 2, "d/big"},
+		{"truncate -s 0 d/big; truncate -s $N d/big", DIFF_ZEROED, 2, "d/big"},
 		{"dd if=/dev/zero of=hard bs=4096 seek=70 count=2 conv=notrunc status=none", DIFF_ZEROED, 2, "d/big"},
-		{"printf x | dd of=hard bs=1 seek=299999 conv=notrunc status=none", DIFF_CONTENT, 2, "d/big"},
+		{"printf x | dd of=hard bs=1 seek=$((N - 1)) conv=notrunc status=none", DIFF_CONTENT, 2, "d/big"},
 		{"printf more >>d/small", DIFF_CONTENT, 1, "d/small"}, {"rm d/small", DIFF_MISSING, 1, "d/small"},
 		{"rm -r way", DIFF_MISSING, 3, "way"}, {"rm hard", DIFF_MISSING, 1, "hard"}, {"rm pipe", DIFF_MISSING, 1, "pipe"},
 		{"ln -sfn elsewhere soft", DIFF_SYMLINK, 1, "soft"}, {"rm soft; cp d/small soft", DIFF_TYPE, 1, "soft"},
 		{"rm d/small; mkdir -p d/small/in", DIFF_TYPE, 1, "d/small"}, {"rm pipe; : >pipe", DIFF_TYPE, 1, "pipe"},
 		{"rm -r way; : >way", DIFF_TYPE, 1, "way"}, {"rm -r d; ln -s /etc d", DIFF_TYPE, 1, "d"},
-		{"rm hard; printf %300000s x >hard", DIFF_LINK, 1, "hard"}, {"printf junk >empty", DIFF_CONTENT, 1, "empty"}};
-	struct archive a = sample(false);
+		{"rm hard; printf %${N}s x >hard", DIFF_LINK, 1, "hard"}, {"printf junk >empty", DIFF_CONTENT, 1, "empty"}};
+	char number[32];
 
+	big_bytes = bytes;
+	snprintf(number, sizeof(number), "%zu", bytes);
+	setenv("N", number, 1);
+	struct archive a = sample(false);
 	fresh(&a, LAYER_BASE);
 	for (size_t i = 0; i < sizeof(damages) / sizeof(damages[0]); i++) {
 		shell(damages[i].command);
@@ -440,6 +448,14 @@ static void damage_by_damage(void)
 		}
 	}
 	free(a.at);
+}
+
+static void damage_by_damage(void)
+{
+	damage_by_damage_of(524288);
+	damage_by_damage_of(524289);
+	damage_by_damage_of(BIG_MOST);
+	damage_by_damage_of(300000);
 }
 
 static void notes_are_no_damage(void)
