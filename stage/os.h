@@ -48,7 +48,7 @@ CHECKED enum rc os_read_link(int dir, const char *name, char *buf, size_t *n, st
 /* Sequential reading from the medium rather than the page cache: O_DIRECT in large aligned pieces, some of which the kernel
  * fetches while the caller works on those before; else buffered with the cached pages dropped first. It stays at one address,
  * and with one thread from one os_reader_settle to the next. */
-#define OS_READER_REQUESTS 4
+#define OS_READER_REQUESTS 8
 struct os_request {
 	int64_t got; /* bytes, or -errno */
 	bool back;
@@ -59,16 +59,17 @@ struct os_reader {
 	uint8_t *buf;
 	size_t cap;
 	bool direct;
-	/* ahead of the caller: requests [first, first + flying) of the ring; the caller has the first if `lent` */
+	/* ahead of the caller: requests [first, first + flying) of a ring of `most`; the caller has the first if `lent` */
 	size_t piece; /* bytes of one; 0: none is sent */
 	uint64_t asked;
-	unsigned first, flying;
+	unsigned most, first, flying;
 	bool lent;
 	struct os_request requests[OS_READER_REQUESTS];
 };
 #define OS_READER_BYTES ((size_t)1 << 20)
-/* buf: cap bytes, both multiples of a page; borrowed until os_reader_settle. OS_READER_BYTES is what pays; for a small file its size
- * is enough. Takes no ownership of fd, which must be a regular file. */
+/* buf: cap bytes, both multiples of a page; borrowed until os_reader_settle. OS_READER_BYTES is what pays where the processor is the
+ * limit; for a small file its size is enough, and then its first piece is all of it. Takes no ownership of fd, which must be a
+ * regular file. Whoever wants less of it lowers size before the first piece. */
 CHECKED enum rc os_reader_open(struct os_reader *r, int fd, uint8_t *buf, size_t cap, struct err *e);
 /* The next piece, valid until the next call; RC_END after the last byte. */
 CHECKED enum rc os_reader_next(struct os_reader *r, struct span *piece, struct err *e);

@@ -263,7 +263,7 @@ static _Thread_local aio_context_t queue;
 static _Atomic(aio_context_t) spare_queues[LIMIT_THREADS + 1];
 #define QUEUE_EVENTS 128
 #define SEND_MAX 32 /* at a time */
-#define SMALL_BYTES ((size_t)256 << 10)
+#define REQUEST_BYTES ((size_t)256 << 10) /* at least, if there is room for more than one */
 
 static bool have_queue(void)
 {
@@ -306,8 +306,8 @@ static void ask_ahead(struct os_reader *r)
 		r->asked = r->off;
 	uint64_t at = r->asked;
 
-	for (; r->flying + n < OS_READER_REQUESTS && at < r->size; at += r->piece, n++) {
-		const unsigned slot = (r->first + r->flying + n) % OS_READER_REQUESTS;
+	for (; r->flying + n < r->most && at < r->size; at += r->piece, n++) {
+		const unsigned slot = (r->first + r->flying + n) % r->most;
 		blocks[n] = read_of(&r->requests[slot], r->fd, at, r->buf + slot * r->piece, r->piece);
 		list[n] = &blocks[n];
 	}
@@ -338,7 +338,7 @@ static void wait_for(const struct os_request *request)
 void os_reader_settle(struct os_reader *r)
 {
 	for (unsigned i = r->lent; i < r->flying; i++)
-		wait_for(&r->requests[(r->first + i) % OS_READER_REQUESTS]);
+		wait_for(&r->requests[(r->first + i) % r->most]);
 	r->flying = 0;
 	r->lent = false;
 }
@@ -347,7 +347,7 @@ void os_reader_settle(struct os_reader *r)
 static enum rc next_ahead(struct os_reader *r, struct span *piece)
 {
 	if (r->lent) {
-		r->first = (r->first + 1) % OS_READER_REQUESTS;
+		r->first = (r->first + 1) % r->most;
 		r->flying--;
 		r->lent = false;
 	}
@@ -376,13 +376,14 @@ enum rc os_reader_open(struct os_reader *r, int fd, uint8_t *buf, size_t cap, st
 		return rc;
 	*r = (struct os_reader){.fd = fd, .size = (uint64_t)st.st_size, .buf = buf, .cap = cap};
 	const int flags = fcntl(fd, F_GETFL);
-	/* a small file is one read either way, and its tail cannot be read with O_DIRECT on some file systems */
-	if (r->size >= 64u << 10 && flags >= 0 && fcntl(fd, F_SETFL, flags | O_DIRECT) == 0)
+	if (flags >= 0 && fcntl(fd, F_SETFL, flags | O_DIRECT) == 0)
 		r->direct = true;
 	else
 		(void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED); /* only a hint */
-	if (r->direct) /* of what is small the first piece is all: sending costs, too */
-		r->piece = (r->size <= SMALL_BYTES && r->size <= cap ? cap : cap / OS_READER_REQUESTS) & ~(size_t)4095;
+	r->most = (unsigned)min_u64(cap / REQUEST_BYTES, OS_READER_REQUESTS);
+	r->most += !r->most;
+	if (r->direct)
+		r->piece = cap / r->most & ~(size_t)4095;
 	return RC_OK;
 }
 

@@ -669,14 +669,14 @@ static bool is_empty_dir(int dir, const char *name, struct arena scratch)
 static enum rc read_blobs(struct store *st, struct arena scratch, struct err *e)
 {
 	for (int kind = 0; st->blobs >= 0 && kind < DIGEST_KINDS; kind++) {
-		auto_fd dir = -1;
 		struct os_name *names = NULL;
 		size_t count = 0;
 		struct arena local = scratch;
 		const char *const path = kind == DIGEST_SHA256   ? STORE_CONTENT_DIR "/blobs/sha256"
 					 : kind == DIGEST_SHA384 ? STORE_CONTENT_DIR "/blobs/sha384"
 								 : STORE_CONTENT_DIR "/blobs/sha512";
-		enum rc rc = store_open_blob_dir(st, (enum digest_kind)kind, &dir, e);
+		enum rc rc = store_open_blob_dir(st, (enum digest_kind)kind, &st->blob_dirs[kind], e);
+		const int dir = st->blob_dirs[kind];
 		if (rc == RC_END)
 			continue;
 		if (rc || (rc = os_list(dir, &local, &names, &count, e)))
@@ -1380,6 +1380,7 @@ enum rc store_open(struct store *out, const char *path, const char *sysroot, str
 	struct store st = {.path = path,
 		.dir = -1,
 		.blobs = -1,
+		.blob_dirs = {-1, -1, -1},
 		.ingest_dir = -1,
 		.snapshots_dir = -1,
 		.keep = keep,
@@ -1436,6 +1437,8 @@ void store_close(struct store *st)
 {
 	os_close(&st->snapshots_dir);
 	os_close(&st->ingest_dir);
+	for (int kind = 0; kind < DIGEST_KINDS; kind++)
+		os_close(&st->blob_dirs[kind]);
 	os_close(&st->blobs);
 	os_close(&st->overlay.fd);
 	os_close(&st->overlay.dir);
@@ -1536,14 +1539,16 @@ bool store_may_be_document(struct span head)
 enum rc store_open_blob(const struct store *st, size_t blob, int *fd, struct err *e)
 {
 	const struct blob *const b = &st->blob_files[blob];
+	int blobs = st->blob_dirs[b->digest.kind];
 	auto_fd dir = -1;
 	char text[DIGEST_TEXT_BYTES];
-	enum rc rc;
+	enum rc rc = RC_OK;
 
 	digest_format(&b->digest, text);
-	rc = store_open_blob_dir(st, b->digest.kind, &dir, e);
+	if (blobs < 0 && (rc = store_open_blob_dir(st, b->digest.kind, &dir, e)) == RC_OK) /* it may have been made meanwhile */
+		blobs = dir;
 	if (rc == RC_OK)
-		rc = os_open_file(dir, strchr(text, ':') + 1, fd, e);
+		rc = os_open_file(blobs, strchr(text, ':') + 1, fd, e);
 	if (rc != RC_END || b->ingest == STORE_NONE)
 		return rc;
 	os_close(&dir);

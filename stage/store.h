@@ -196,6 +196,7 @@ struct store {
 	const char *path; /* as the person named it */
 	int dir;          /* the root */
 	int blobs, ingest_dir, snapshots_dir; /* -1: not there */
+	int blob_dirs[DIGEST_KINDS];          /* in blobs; the same */
 	struct arena *keep;
 	bool read_only;   /* the file system is */
 	uint64_t schema;

@@ -38,6 +38,7 @@ struct run {
 	size_t candidate_count;
 	bool *vouched;           /* by blob: read last; NULL: no order */
 	bool *wanted;            /* by blob: a snapshot is to be compared with it in this round */
+	bool documents;          /* pass 4a */
 	atomic_uint_least64_t bytes;
 	uint64_t total_bytes;
 	/* the pool */
@@ -271,7 +272,7 @@ static void pass_databases(struct run *r)
 	r->s->halted = r->st->fault_count > 0;
 }
 
-/* ---- pass 4a: documents ---- */
+/* ---- what could not be read ---- */
 
 static void blob_unreadable(struct run *r, size_t blob, int error, const char *why)
 {
@@ -292,61 +293,6 @@ static void blob_unreadable(struct run *r, size_t blob, int error, const char *w
 				.index = blob,
 				.digest = b->text,
 				.why = span_of_string(text)});
-}
-
-/* A blob that begins like JSON is read whole, hashed and parsed; the rest waits for pass_layers. */
-static void job_document(struct run *r, struct worker *w, size_t index)
-{
-	const struct blob *const b = &r->st->blob_files[index];
-	struct blob_state *const state = &r->s->blobs[index];
-	auto_fd fd = -1;
-	struct err e = {0};
-	struct digest d;
-	struct hash h;
-	uint8_t head[STORE_HEAD_BYTES];
-	size_t got = 0;
-
-	state->document = false;
-	if (!b->regular || b->size > LIMIT_JSON_BYTES)
-		return;
-	enum rc rc = store_open_blob(r->st, index, &fd, &e);
-	if (rc || (rc = os_read(fd, 0, head, sizeof(head), &got, &e))) {
-		state->document = true; /* for all we know */
-		if (rc == RC_IO)
-			blob_unreadable(r, index, e.sys_errno, e.text);
-		return;
-	}
-	state->document = store_may_be_document(span_of(head, got));
-	if (!state->document)
-		return;
-	const struct arena mark = *w->keep;
-	uint8_t *const bytes = arena_get(w->keep, (size_t)b->size + 1); /* stays, if it is a document: it refers to its text */
-	if (!bytes || (rc = os_read(fd, 0, bytes, (size_t)b->size, &got, &e))) {
-		blob_unreadable(r, index, e.sys_errno, bytes ? e.text : "no memory");
-		return;
-	}
-	const struct span json = span_of(bytes, got);
-	hash_begin(&h, b->digest.kind);
-	hash_add(&h, json.at, json.left);
-	hash_end(&h, &d);
-	r->bytes += json.left;
-	state->verdict = digest_equal(&d, &b->digest) ? BLOB_IS_GOOD : BLOB_IS_BAD;
-	state->trusted = false;
-	if (state->verdict == BLOB_IS_BAD) {
-		*w->keep = mark;
-		return;
-	}
-	struct oci_doc *const doc = arena_get(w->keep, sizeof(*doc));
-	if (!doc) {
-		(void)pthread_mutex_lock(&r->lock);
-		r->failed = RC_NOMEM;
-		(void)pthread_mutex_unlock(&r->lock);
-		return;
-	}
-	if (oci_parse(json, w->keep, w->scratch, doc) == RC_OK && doc->kind != OCI_OTHER)
-		state->doc = doc;
-	else
-		*w->keep = mark;
 }
 
 /* ---- from manifests to candidates ---- */
@@ -780,20 +726,25 @@ static void end_blob(struct run *r, size_t index, enum rc rc, bool good, const s
 		blob_unreadable(r, index, e->sys_errno, e->text);
 }
 
-/* ---- blobs that are only hashed: two at a time, while the next are fetched ---- */
+/* ---- blobs that are hashed, and documents: two at a time, while the next are fetched ---- */
 
-#define LANES 8
-/* bytes; a longer blob is not begun before it can be hashed: of it enough is fetched ahead as it is */
+/* What is at most this long, in bytes, is read whole when documents are looked for; of what is longer the beginning. */
+#define LANE_SMALL ((size_t)256 << 10)
+#define LANE_HEAD ((size_t)4096)
+#define LANES_SMALL 32
+/* Then the others: two at a time, and of what comes next, if it is not longer than this, enough that it can begin at once. */
 #define LANE_EARLY ((uint64_t)4 << 20)
-/* bytes; and more than two ahead only of these, whose latency is most of their time */
-#define LANE_SMALL ((uint64_t)256 << 10)
+#define LANES_LARGE 4
+#define LANE_BYTES ((size_t)4 << 20)
 
 struct lane {
 	size_t blob; /* STORE_NONE: empty */
 	int fd;
 	uint8_t *buf;
+	size_t cap;
 	struct os_reader reader;
-	struct span in;
+	struct span in, first; /* first: the piece with which the blob begins */
+	bool head_only;
 	struct hash hash;
 };
 
@@ -805,7 +756,7 @@ static size_t claim_next(struct run *r, uint64_t most)
 	while (i < r->job_count && r->job_count - i > r->workers && !stopped(r) && !out_of_time(r)) {
 		const size_t blob = r->order[i];
 		const struct blob *const b = &r->st->blob_files[blob];
-		if (r->wanted[blob] || !b->regular || b->unreadable || b->size > most)
+		if (!r->documents && (r->wanted[blob] || !b->regular || b->unreadable || b->size > most))
 			break;
 		if (atomic_compare_exchange_weak(&r->next, &i, i + 1))
 			return blob;
@@ -813,57 +764,129 @@ static size_t claim_next(struct run *r, uint64_t most)
 	return STORE_NONE;
 }
 
-static uint64_t ahead_of(unsigned count)
+/* The whole blob of a lane once more, in one piece. */
+static enum rc read_whole(struct run *r, struct lane *l, struct arena *a, struct span *bytes, struct err *e)
 {
-	return count < 2 ? UINT64_MAX : count < 4 ? LANE_EARLY : LANE_SMALL;
+	struct span piece = {0};
+	size_t used = 0;
+	enum rc rc;
+
+	os_reader_settle(&l->reader);
+	if ((rc = os_reader_open(&l->reader, l->fd, l->buf, l->cap, e)))
+		return rc;
+	uint8_t *const room = l->reader.size <= LIMIT_JSON_BYTES ? arena_get(a, (size_t)l->reader.size + 1) : NULL;
+	if (!room)
+		return fail(e, RC_NOMEM, "no memory");
+	while ((rc = os_reader_next(&l->reader, &piece, e)) == RC_OK) {
+		memcpy(room + used, piece.at, piece.left);
+		used += piece.left;
+	}
+	r->bytes += used;
+	*bytes = span_of(room, used);
+	return rc == RC_END ? RC_OK : rc;
 }
 
-static void end_lane(struct run *r, struct lane *l, enum rc rc, const struct err *e)
+static void keep_document(struct run *r, struct worker *w, size_t index, struct span bytes)
+{
+	const struct arena mark = *w->keep;
+	const struct span json = arena_copy(w->keep, bytes); /* stays, if it is a document: it refers to its text */
+	struct oci_doc *const doc = arena_get(w->keep, sizeof(*doc));
+
+	if (json.bad || !doc) {
+		(void)pthread_mutex_lock(&r->lock);
+		r->failed = RC_NOMEM;
+		(void)pthread_mutex_unlock(&r->lock);
+	} else if (oci_parse(json, w->keep, w->scratch, doc) == RC_OK && doc->kind != OCI_OTHER) {
+		r->s->blobs[index].doc = doc;
+	} else {
+		*w->keep = mark;
+	}
+}
+
+/* What begins like JSON is judged by the whole of it, and parsed. The rest as well if the whole of it went by; else pass_layers
+ * will see to it. */
+static void end_document(struct run *r, struct worker *w, struct lane *l, enum rc rc, bool good, struct err *e)
+{
+	struct blob_state *const state = &r->s->blobs[l->blob];
+	const struct arena mark = w->scratch;
+	struct span bytes = l->first;
+	bool whole = !l->head_only;
+
+	state->document = rc || store_may_be_document(bytes); /* for all we know */
+	if (!rc && state->document && (l->head_only || bytes.left != l->reader.off) &&
+		(rc = read_whole(r, l, &w->scratch, &bytes, e)) == RC_OK) {
+		struct digest d;
+		hash_begin(&l->hash, r->st->blob_files[l->blob].digest.kind);
+		hash_add(&l->hash, bytes.at, bytes.left);
+		hash_end(&l->hash, &d);
+		good = digest_equal(&d, &r->st->blob_files[l->blob].digest);
+		whole = true;
+	}
+	if (rc || (whole && (state->document || !r->o->documents_only)))
+		end_blob(r, l->blob, rc == RC_CORRUPT ? RC_END : rc, good, e);
+	if (!rc && state->document && good)
+		keep_document(r, w, l->blob, bytes);
+	w->scratch = mark;
+}
+
+static void end_lane(struct run *r, struct worker *w, struct lane *l, enum rc rc, struct err *e)
 {
 	struct digest d = {0};
 
+	hash_end(&l->hash, &d);
+	const bool good = digest_equal(&d, &r->st->blob_files[l->blob].digest);
+	if (r->documents)
+		end_document(r, w, l, rc, good, e);
+	else
+		end_blob(r, l->blob, rc, good, e);
 	os_reader_settle(&l->reader);
 	os_close(&l->fd);
-	hash_end(&l->hash, &d);
-	end_blob(r, l->blob, rc, digest_equal(&d, &r->st->blob_files[l->blob].digest), e);
 	l->blob = STORE_NONE;
 }
 
-static void begin_lane(struct run *r, struct lane *l, size_t blob)
+static void begin_lane(struct run *r, struct worker *w, struct lane *l, size_t blob)
 {
 	const struct blob *const b = &r->st->blob_files[blob];
-	const size_t cap = (size_t)min_u64(OS_READER_BYTES, (b->size / 4096 + 1) * 4096);
 	struct err e = {0};
 	enum rc rc;
 
 	l->blob = blob;
-	l->in = (struct span){0};
+	l->in = l->first = (struct span){0};
+	l->head_only = r->documents && b->size > (r->o->documents_only ? LANE_HEAD : LANE_SMALL);
 	hash_begin(&l->hash, b->digest.kind);
-	if ((rc = store_open_blob(r->st, blob, &l->fd, &e)) || (rc = os_reader_open(&l->reader, l->fd, l->buf, cap, &e)))
-		end_lane(r, l, rc, &e);
-	else
-		os_reader_ahead(&l->reader);
+	const size_t cap = l->head_only ? LANE_HEAD : (size_t)min_u64(l->cap, (b->size / 4096 + 1) * 4096);
+	if ((rc = store_open_blob(r->st, blob, &l->fd, &e)) || (rc = os_reader_open(&l->reader, l->fd, l->buf, cap, &e))) {
+		end_lane(r, w, l, rc, &e);
+		return;
+	}
+	if (l->head_only)
+		l->reader.size = min_u64(l->reader.size, LANE_HEAD);
+	os_reader_ahead(&l->reader);
 }
 
 /* Whether the lane has bytes. If not, its blob has ended, and the lane is empty. */
-static bool fill_lane(struct run *r, struct lane *l)
+static bool fill_lane(struct run *r, struct worker *w, struct lane *l)
 {
 	struct err e = {0};
 
 	if (l->in.left)
 		return true;
 	const enum rc rc = stopped(r) ? RC_END : os_reader_next(&l->reader, &l->in, &e);
-	if (rc == RC_OK)
+	if (rc == RC_OK) {
 		r->bytes += l->in.left;
-	else
-		end_lane(r, l, rc == RC_END ? RC_OK : rc, &e);
+		if (!l->first.at)
+			l->first = l->in;
+	} else {
+		end_lane(r, w, l, rc == RC_END ? RC_OK : rc, &e);
+	}
 	return rc == RC_OK;
 }
 
 static void hash_blobs(struct run *r, struct worker *w, size_t first)
 {
-	uint8_t *const room = arena_get(&w->scratch, LANES * OS_READER_BYTES + 4096);
-	struct lane lanes[LANES], *order[LANES]; /* those with a blob first, the oldest in front */
+	const unsigned most = r->documents ? LANES_SMALL : LANES_LARGE;
+	uint8_t *const room = arena_get(&w->scratch, (r->documents ? LANES_SMALL * LANE_SMALL : LANES_LARGE * LANE_BYTES) + 4096);
+	struct lane lanes[LANES_SMALL], *order[LANES_SMALL]; /* those with a blob first, the oldest in front */
 	size_t next = first;
 	unsigned count = 0;
 
@@ -872,13 +895,15 @@ static void hash_blobs(struct run *r, struct worker *w, size_t first)
 		end_blob(r, first, fail(&e, RC_NOMEM, "no memory to read a blob"), false, &e);
 		return;
 	}
-	for (unsigned i = 0; i < LANES; i++) {
-		lanes[i] = (struct lane){.blob = STORE_NONE, .fd = -1, .buf = room + (4096 - (uintptr_t)room % 4096) + i * OS_READER_BYTES};
+	for (unsigned i = 0; i < most; i++) {
+		const size_t cap = r->documents ? LANE_SMALL : LANE_BYTES;
+		lanes[i] = (struct lane){
+			.blob = STORE_NONE, .fd = -1, .buf = room + (4096 - (uintptr_t)room % 4096) + i * cap, .cap = cap};
 		order[i] = &lanes[i];
 	}
 	for (;;) {
-		while (count < LANES && (next != STORE_NONE || (next = claim_next(r, ahead_of(count))) != STORE_NONE)) {
-			begin_lane(r, order[count], next);
+		while (count < most && (next != STORE_NONE || (next = claim_next(r, count < 2 ? UINT64_MAX : LANE_EARLY)) != STORE_NONE)) {
+			begin_lane(r, w, order[count], next);
 			count += order[count]->blob != STORE_NONE;
 			next = STORE_NONE;
 		}
@@ -886,13 +911,13 @@ static void hash_blobs(struct run *r, struct worker *w, size_t first)
 			return;
 		const unsigned now = count < 2 ? count : 2;
 		unsigned k = 0;
-		while (k < now && fill_lane(r, order[k]))
+		while (k < now && fill_lane(r, w, order[k]))
 			k++;
 		if (k < now) { /* it has ended */
 			struct lane *const ended = order[k];
-			memmove(&order[k], &order[k + 1], (LANES - 1 - k) * sizeof(struct lane *));
-			order[LANES - 1] = ended;
 			count--;
+			memmove(&order[k], &order[k + 1], (count - k) * sizeof(struct lane *));
+			order[count] = ended; /* and its memory is used again next */
 			continue;
 		}
 		struct lane *one = order[0], *const two = order[1];
@@ -1562,10 +1587,17 @@ static enum rc pass_documents(struct run *r)
 
 	if (!order)
 		return fail(r->e, RC_NOMEM, "no memory for the blobs");
-	for (size_t i = 0; i < r->st->blob_count; i++)
-		if (!r->s->blobs[i].trusted || r->s->blobs[i].document)
+	for (size_t i = 0; i < r->st->blob_count; i++) {
+		const struct blob *const b = &r->st->blob_files[i];
+		struct blob_state *const state = &r->s->blobs[i];
+		if (b->regular && b->size <= LIMIT_JSON_BYTES && (!state->trusted || state->document))
 			order[count++] = i;
-	const enum rc rc = run_pool(r, "reading manifests", job_document, order, count);
+		else if (!state->trusted)
+			state->document = false;
+	}
+	r->documents = true;
+	const enum rc rc = run_pool(r, "reading manifests", hash_blobs, order, count);
+	r->documents = false;
 	for (size_t i = 0; i < r->st->blob_count; i++)
 		if (r->s->blobs[i].trusted && !r->s->blobs[i].document && r->s->blobs[i].verdict == BLOB_NOT_CHECKED)
 			r->s->blobs[i].verdict = BLOB_IS_GOOD; /* a document that there was no time for is unchecked */

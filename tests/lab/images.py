@@ -270,7 +270,7 @@ class Layer:
 class Image:
     """name, the blobs to push, the tree expected, the chain ids of its layers."""
 
-    def __init__(self, name, layers, docker=False, index=False, command=("/bin/sh",)):
+    def __init__(self, name, layers, docker=False, index=False, command=("/bin/sh",), labels=None):
         self.name, self.blobs, self.tree = name, {}, {}
         self.layers = []
         for i, layer in enumerate(layers):
@@ -283,8 +283,10 @@ class Image:
             top = layer.diff if not self.chain else \
                 "sha256:" + hashlib.sha256((self.chain[-1] + " " + layer.diff).encode()).hexdigest()
             self.chain.append(top)
-        config = {"architecture": ARCH, "os": "linux", "created": "2026-01-01T00:00:00Z",
-                  "config": {"Cmd": list(command), "Env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]},
+        running = {"Cmd": list(command), "Env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]}
+        if labels:
+            running["Labels"] = labels
+        config = {"architecture": ARCH, "os": "linux", "created": "2026-01-01T00:00:00Z", "config": running,
                   "rootfs": {"type": "layers", "diff_ids": [layer.diff for layer in layers]}}
         config_digest = self.put(config)
         manifest = {"schemaVersion": 2,
@@ -530,7 +532,8 @@ def make_set(lab, seed, scale=1.0):
         Layer([Entry("file", b"data/more", 0o644, 0, 0, m.when(), r.randbytes(big(5))),
                Entry("whiteout", b"data/zeros", mtime=m.when())] + m.files(b"data/small", n(60)), "gzip")])
 
-    shared = Image(where + "shared", [ground_layer, Layer(m.files(b"opt/own", n(250)), "gzip-members")], index=True)
+    shared = Image(where + "shared", [ground_layer, Layer(m.files(b"opt/own", n(250)), "gzip-members")], index=True,
+                   labels={"a long word": 300000 * "x"})  # a config longer than what is read of a blob at once
     return {"default": [clock, many, odd, large], "k8s.io": [shared, clock]}
 
 
