@@ -89,6 +89,7 @@ enum rc path_clean_rooted(struct span raw, char out[LIMIT_PATH_BYTES])
 struct walk {
 	const struct path_root *root;
 	unsigned links;
+	size_t clean; /* bytes of at, if that is rooted and clean; 0: not, or not known */
 	char at[LIMIT_PATH_BYTES];   /* where the walk is: any text, as links have it */
 	char next[LIMIT_PATH_BYTES]; /* clean("/" + at + "/" + name) */
 	char link[LIMIT_PATH_BYTES];
@@ -106,6 +107,28 @@ static enum rc join(struct walk *w, struct span more, bool rooted)
 	return clean_end(&c);
 }
 
+/* clean("/" + w->at + "/" + name) into w->next; first: without w->at. */
+static enum rc join_name(struct walk *w, struct span name, bool first)
+{
+	struct cleaner c = {.out = w->next, .n = w->clean, .floor = 1, .rooted = true};
+
+	if (first)
+		return path_clean_rooted(name, w->next);
+	if (!w->clean)
+		return join(w, name, true);
+	memcpy(w->next, w->at, w->clean);
+	clean_add(&c, name);
+	return clean_end(&c);
+}
+
+static void be_at(struct walk *w, const char *text, bool clean)
+{
+	const size_t n = strlen(text);
+
+	memcpy(w->at, text, n + 1);
+	w->clean = clean ? n : 0;
+}
+
 /* One step of the walk: w->at and name become w->at. */
 static enum rc step(struct walk *w, struct span name, bool first, struct err *e)
 {
@@ -114,23 +137,23 @@ static enum rc step(struct walk *w, struct span name, bool first, struct err *e)
 
 	if (w->links > LINKS_MAX)
 		return fail(e, RC_CORRUPT, "a path through more than %d links", LINKS_MAX);
-	if ((rc = first ? path_clean_rooted(name, w->next) : join(w, name, true)))
+	if ((rc = join_name(w, name, first)))
 		return fail(e, rc, "a path that is too long");
 	if (w->next[1] && (rc = w->root->look(w->root->self, w->next, &kind, w->link, e)))
 		return rc;
 	if (kind != PATH_LINK) {
-		memcpy(w->at, w->next, strlen(w->next) + 1);
+		be_at(w, w->next, true);
 		return RC_OK;
 	}
 	w->links++;
 	/* The directory is joined with a relative target as text, before anything is looked at; not so at the front */
 	if (first || w->link[0] == '/') {
-		memcpy(w->at, w->link, strlen(w->link) + 1);
+		be_at(w, w->link, false);
 		return RC_OK;
 	}
 	if ((rc = join(w, span_of_string(w->link), false)))
 		return fail(e, rc, "a path that is too long");
-	memcpy(w->at, w->next, strlen(w->next) + 1);
+	be_at(w, w->next, false);
 	return RC_OK;
 }
 
@@ -138,8 +161,7 @@ static enum rc walk(struct walk *w, const char *path, struct err *e)
 {
 	bool first = path[0] != '/';
 
-	w->at[0] = '/';
-	w->at[1] = 0;
+	be_at(w, "/", true);
 	for (const char *p = path; *p;) {
 		const size_t n = strcspn(p, "/");
 		if (n) {
@@ -173,14 +195,9 @@ enum rc path_resolve(const struct path_root *root, struct span path, char out[LI
 
 		if ((rc = walk(&w, text, e)))
 			return rc;
-		if (w.links == before) {
-			if ((rc = path_clean_rooted(span_of_string(w.at), w.next)))
-				return fail(e, rc, "a path that is too long");
-			if (strcmp(w.at, w.next) == 0) {
-				memcpy(out, w.next, strlen(w.next) + 1);
-				return RC_OK;
-			}
-			memcpy(w.at, w.next, strlen(w.next) + 1);
+		if (w.links == before) { /* then it is clean */
+			memcpy(out, w.at, w.clean + 1);
+			return RC_OK;
 		}
 		memcpy(text, w.at, strlen(w.at) + 1);
 	}

@@ -448,18 +448,36 @@ struct header {
 	enum format format;
 };
 
+/* Of four numbers of 16 bits. */
+static int64_t sum_of_lanes(uint64_t lanes)
+{
+	return (int64_t)(lanes * 0x0001000100010001u >> 48);
+}
+
+/* The sum of all bytes, with blanks in the place of itself; old writers took them for signed. Eight at a time, and 64 times: no lane
+ * overflows. */
 static bool checksum_fits(const uint8_t *block)
 {
-	int64_t sum = 0, signed_sum = 0;
+	const uint64_t alternate = 0x00ff00ff00ff00ffu;
+	uint64_t even = 0, odd = 0, signs = 0;
 	bool bad = false;
 	const int64_t want = octal(field(block, F_CHECKSUM), &bad);
 
-	for (size_t i = 0; i < BLOCK; i++) {
-		const uint8_t c = i >= F_CHECKSUM.at && i < F_CHECKSUM.at + F_CHECKSUM.n ? ' ' : block[i];
-		sum += c;
-		signed_sum += c < 0x80 ? c : (int)c - 256;
+	for (size_t i = 0; i < BLOCK; i += 8) {
+		uint64_t word;
+		memcpy(&word, block + i, 8);
+		even += word & alternate;
+		odd += word >> 8 & alternate;
+		signs += word >> 7 & 0x0101010101010101u;
 	}
-	return !bad && (want == sum || want == signed_sum);
+	int64_t sum = sum_of_lanes(even) + sum_of_lanes(odd);
+	int64_t negative = sum_of_lanes((signs & alternate) + (signs >> 8 & alternate));
+	for (size_t i = 0; i < F_CHECKSUM.n; i++) {
+		const uint8_t c = block[F_CHECKSUM.at + i];
+		sum += ' ' - c;
+		negative -= c >> 7;
+	}
+	return !bad && (want == sum || want == sum - 256 * negative);
 }
 
 static enum format block_format(const uint8_t *block)
