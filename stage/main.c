@@ -184,12 +184,7 @@ static enum rc one_root(struct run *r, const struct place *root, enum exit_statu
 	struct progress_state progress = {.options = &r->report, .terminal = isatty(2) == 1};
 	struct apply_result applied = {0};
 	struct survey s = {0};
-	struct store st = {.dir = -1,
-		.blobs = -1,
-		.ingest_dir = -1,
-		.snapshots_dir = -1,
-		.meta = {.dir = -1, .fd = -1},
-		.overlay = {.dir = -1, .fd = -1}};
+	struct store st = {0};
 	struct plan p = {0};
 	struct err e = {0}, late = {0};
 	const uint64_t began = os_clock_ns();
@@ -235,7 +230,8 @@ static enum rc one_root(struct run *r, const struct place *root, enum exit_statu
 		out.status = EXIT_FAILED;
 	}
 	survey_close(&s);
-	store_close(&st);
+	if (out.store)
+		store_close(&st);
 	r->keep = mark;
 	*status = out.status;
 	return kept;

@@ -728,14 +728,16 @@ static void end_blob(struct run *r, size_t index, enum rc rc, bool good, const s
 
 /* ---- blobs that are hashed, and documents: two at a time, while the next are fetched ---- */
 
-/* What is at most this long, in bytes, is read whole when documents are looked for; of what is longer the beginning. */
+/* When documents are looked for: what is at most this long, in bytes, is read whole, and of what is longer the beginning. */
 #define LANE_SMALL ((size_t)256 << 10)
 #define LANE_HEAD ((size_t)4096)
 #define LANES_SMALL 32
 /* Then the others: two at a time, and of what comes next, if it is not longer than this, enough that it can begin at once. */
 #define LANE_EARLY ((uint64_t)4 << 20)
 #define LANES_LARGE 4
+/* Of each of the two that much is under way, where few workers have the disk for themselves: measured, a third faster than 1 MiB. */
 #define LANE_BYTES ((size_t)4 << 20)
+#define FEW_WORKERS 4
 
 struct lane {
 	size_t blob; /* STORE_NONE: empty */
@@ -743,8 +745,8 @@ struct lane {
 	uint8_t *buf;
 	size_t cap;
 	struct os_reader reader;
-	struct span in, first; /* first: the piece with which the blob begins */
-	bool head_only;
+	struct span in, first; /* first: the piece with which the blob begins; overwritten if there is a second */
+	bool head_only, json;  /* json: it begins so */
 	struct hash hash;
 };
 
@@ -774,12 +776,15 @@ static enum rc read_whole(struct run *r, struct lane *l, struct arena *a, struct
 	os_reader_settle(&l->reader);
 	if ((rc = os_reader_open(&l->reader, l->fd, l->buf, l->cap, e)))
 		return rc;
-	uint8_t *const room = l->reader.size <= LIMIT_JSON_BYTES ? arena_get(a, (size_t)l->reader.size + 1) : NULL;
+	if (l->reader.size > LIMIT_JSON_BYTES)
+		return fail(e, RC_LIMIT, "it has become too long for a document");
+	uint8_t *const room = arena_get(a, (size_t)l->reader.size + 1);
 	if (!room)
 		return fail(e, RC_NOMEM, "no memory");
 	while ((rc = os_reader_next(&l->reader, &piece, e)) == RC_OK) {
-		memcpy(room + used, piece.at, piece.left);
-		used += piece.left;
+		const size_t n = (size_t)min_u64(piece.left, l->reader.size - used); /* it may grow meanwhile */
+		memcpy(room + used, piece.at, n);
+		used += n;
 	}
 	r->bytes += used;
 	*bytes = span_of(room, used);
@@ -793,9 +798,7 @@ static void keep_document(struct run *r, struct worker *w, size_t index, struct 
 	struct oci_doc *const doc = arena_get(w->keep, sizeof(*doc));
 
 	if (json.bad || !doc) {
-		(void)pthread_mutex_lock(&r->lock);
-		r->failed = RC_NOMEM;
-		(void)pthread_mutex_unlock(&r->lock);
+		blob_unreadable(r, index, 0, "no memory");
 	} else if (oci_parse(json, w->keep, w->scratch, doc) == RC_OK && doc->kind != OCI_OTHER) {
 		r->s->blobs[index].doc = doc;
 	} else {
@@ -812,7 +815,7 @@ static void end_document(struct run *r, struct worker *w, struct lane *l, enum r
 	struct span bytes = l->first;
 	bool whole = !l->head_only;
 
-	state->document = rc || store_may_be_document(bytes); /* for all we know */
+	state->document = rc || l->json; /* for all we know */
 	if (!rc && state->document && (l->head_only || bytes.left != l->reader.off) &&
 		(rc = read_whole(r, l, &w->scratch, &bytes, e)) == RC_OK) {
 		struct digest d;
@@ -823,7 +826,7 @@ static void end_document(struct run *r, struct worker *w, struct lane *l, enum r
 		whole = true;
 	}
 	if (rc || (whole && (state->document || !r->o->documents_only)))
-		end_blob(r, l->blob, rc == RC_CORRUPT ? RC_END : rc, good, e);
+		end_blob(r, l->blob, rc == RC_CORRUPT ? RC_END : rc, good, e); /* that it is no file any more pass_layers will tell */
 	if (!rc && state->document && good)
 		keep_document(r, w, l->blob, bytes);
 	w->scratch = mark;
@@ -852,7 +855,10 @@ static void begin_lane(struct run *r, struct worker *w, struct lane *l, size_t b
 
 	l->blob = blob;
 	l->in = l->first = (struct span){0};
-	l->head_only = r->documents && b->size > (r->o->documents_only ? LANE_HEAD : LANE_SMALL);
+	l->json = false;
+	/* what is read last is read by pass_layers, in its order */
+	l->head_only = r->documents &&
+		       b->size > (r->o->documents_only || (r->vouched && r->vouched[blob]) ? LANE_HEAD : LANE_SMALL);
 	hash_begin(&l->hash, b->digest.kind);
 	const size_t cap = l->head_only ? LANE_HEAD : (size_t)min_u64(l->cap, (b->size / 4096 + 1) * 4096);
 	if ((rc = store_open_blob(r->st, blob, &l->fd, &e)) || (rc = os_reader_open(&l->reader, l->fd, l->buf, cap, &e))) {
@@ -874,8 +880,10 @@ static bool fill_lane(struct run *r, struct worker *w, struct lane *l)
 	const enum rc rc = stopped(r) ? RC_END : os_reader_next(&l->reader, &l->in, &e);
 	if (rc == RC_OK) {
 		r->bytes += l->in.left;
-		if (!l->first.at)
+		if (!l->first.at) {
 			l->first = l->in;
+			l->json = store_may_be_document(span_of(l->in.at, (size_t)min_u64(l->in.left, STORE_HEAD_BYTES)));
+		}
 	} else {
 		end_lane(r, w, l, rc == RC_END ? RC_OK : rc, &e);
 	}
@@ -884,8 +892,10 @@ static bool fill_lane(struct run *r, struct worker *w, struct lane *l)
 
 static void hash_blobs(struct run *r, struct worker *w, size_t first)
 {
-	const unsigned most = r->documents ? LANES_SMALL : LANES_LARGE;
-	uint8_t *const room = arena_get(&w->scratch, (r->documents ? LANES_SMALL * LANE_SMALL : LANES_LARGE * LANE_BYTES) + 4096);
+	const size_t share = r->job_count / r->workers + 2; /* not all that there is to one of us */
+	const unsigned most = r->documents ? (unsigned)min_u64(share, LANES_SMALL) : LANES_LARGE;
+	const size_t cap = r->documents ? LANE_SMALL : r->workers > FEW_WORKERS ? OS_READER_BYTES : LANE_BYTES;
+	uint8_t *const room = arena_get(&w->scratch, most * cap + 4096);
 	struct lane lanes[LANES_SMALL], *order[LANES_SMALL]; /* those with a blob first, the oldest in front */
 	size_t next = first;
 	unsigned count = 0;
@@ -896,7 +906,6 @@ static void hash_blobs(struct run *r, struct worker *w, size_t first)
 		return;
 	}
 	for (unsigned i = 0; i < most; i++) {
-		const size_t cap = r->documents ? LANE_SMALL : LANE_BYTES;
 		lanes[i] = (struct lane){
 			.blob = STORE_NONE, .fd = -1, .buf = room + (4096 - (uintptr_t)room % 4096) + i * cap, .cap = cap};
 		order[i] = &lanes[i];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Compares what the store promises with what the disk holds: hashes blobs, replays layers beside their snapshots, looks at
  * downloads and records. Reads only, decides nothing; what it finds are findings, what it learnt of each object is a state.
- * One pool of threads, one pass over each blob. */
+ * One pool of threads, one pass over each blob; two over a small one on which a snapshot stands. */
 #ifndef SURVEY_H
 #define SURVEY_H
 
@@ -27,7 +27,7 @@ struct blob_state {
 	bool content_known;
 	uint64_t content_size;
 	bool trusted; /* not read in this run: the journal vouches for it */
-	bool document; /* begins as JSON does, or was never looked at and is small enough to */
+	bool document; /* begins as JSON does, or could not be looked at */
 };
 
 enum snapshot_verdict {

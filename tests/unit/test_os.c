@@ -115,7 +115,7 @@ static void every_byte_comes_in_order(void)
 {
 	static const size_t sizes[] = {0, 1, 4095, 4096, 65535, 65536, 65537, 131072, 262143, 262144, 262145, 1048575, 1048576, 1048577,
 		3 << 20, (3 << 20) + 5, (4 << 20) + 262144};
-	static const size_t caps[] = {4096, 8192, 16384, 20480, 69632, OS_READER_BYTES};
+	static const size_t caps[] = {4096, 8192, 16384, 20480, 69632, 307200, 606208, OS_READER_BYTES, 2560000, 4 << 20};
 
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++)
 		for (size_t k = 0; k < sizeof(caps) / sizeof(*caps); k++)
