@@ -188,6 +188,11 @@ enum rc arena_open(struct arena *a, struct err *e)
 	return RC_OK;
 }
 
+void arena_prefer_large(const struct arena *a)
+{
+	(void)madvise(a->region, LIMIT_ARENA_BYTES, MADV_HUGEPAGE); /* a wish; not every kernel has them */
+}
+
 void arena_close(struct arena *a)
 {
 	if (a->region)

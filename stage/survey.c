@@ -203,6 +203,7 @@ static enum rc run_pool(struct run *r, const char *what, void (*job)(struct run 
 				r->failed = RC_NOMEM;
 			break;
 		}
+		arena_prefer_large(&w->scratch);
 		if (i >= r->s->kept_count)
 			r->s->kept_count = i + 1;
 		(void)pthread_mutex_lock(&r->lock);
