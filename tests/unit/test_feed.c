@@ -27,7 +27,7 @@ static const struct {
 #define KINDS (sizeof(kinds) / sizeof(*kinds))
 
 static struct blob blobs[2 * KINDS]; /* whole, and with a byte that is another */
-static struct store st = {.blob_files = blobs, .blob_count = 2 * KINDS};
+static struct store st = {.blob_files = blobs, .blob_count = 2 * KINDS, .blob_dirs = {-1, -1, -1}};
 
 static struct digest digest_of_file(const char *path, uint64_t *size)
 {
