@@ -629,8 +629,9 @@ def told(status, console, report, known):
     if report.get("failure"):
         out.append("failure: %s" % report["failure"])
     out += ["", *console.rstrip("\n").split("\n")]
-    # where a page lies in a database is of the run that wrote it
-    out = [re.sub(r'(\bpage |"got": )\d+', r"\1N", line) if re.search(r'"code": "01|^  01', line) else line for line in out]
+    # where a page lies in a database, and how many it has, is of the run that wrote it
+    out = [re.sub(r'(\bpage |"got": |ends at |before its )\d+', r"\1N", line) if re.search(r'"code": "01|^  01', line) else line
+           for line in out]
     text = words("\n".join(out) + "\n", known)
     for glibc, musl in (("Input/output error", "I/O error"), ("Too many levels of symbolic links", "Symbolic link loop")):
         text = text.replace(glibc, musl)
