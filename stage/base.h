@@ -91,7 +91,7 @@ struct arena {
 /* Reserves LIMIT_ARENA_BYTES of address space, none of it memory yet. */
 CHECKED enum rc arena_open(struct arena *a, struct err *e);
 /* For one that will hold megabytes for the kernel to read into: in large pages it is a few long pieces, and a request to the disk of
- * a few segments (measured on a virtual disk: a quarter less time). What is used of it is then a multiple of 2 MiB. */
+ * a few segments (measured on a virtual disk: a quarter less time). What is touched of it then costs up to 2 MiB at a time. */
 void arena_prefer_large(const struct arena *a);
 /* Accepts a zeroed arena. */
 void arena_close(struct arena *a);

@@ -59,7 +59,7 @@ enum rc feed_open(struct feed **out, const struct store *st, size_t blob, const 
 {
 	const struct blob *const b = &st->blob_files[blob];
 	struct feed *const f = arena_get(a, sizeof(*f));
-	/* most blobs are small, and memory that is not touched costs nothing */
+	/* most blobs are small */
 	const size_t cap = (size_t)min_u64(OS_READER_BYTES, (b->size / FEED_ALIGN + 1) * FEED_ALIGN);
 	uint8_t *const room = arena_get(a, cap + FEED_ALIGN);
 	enum rc rc;

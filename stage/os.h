@@ -45,9 +45,9 @@ unsigned os_descriptor_limit(void);
 /* Target of a symbolic link, at most LIMIT_PATH_BYTES; buf holds one more for the NUL. RC_END: no link is there. */
 CHECKED enum rc os_read_link(int dir, const char *name, char *buf, size_t *n, struct err *e);
 
-/* Sequential reading from the medium rather than the page cache: O_DIRECT in aligned pieces, as large as there is room for, some of
- * which the kernel fetches while the caller works on those before; else buffered with the cached pages dropped first. It stays at
- * one address, and with one thread from one os_reader_settle to the next. */
+/* Sequential reading from the medium rather than the page cache: O_DIRECT in aligned pieces, some of which the kernel fetches while
+ * the caller works on those before; else, and for what is small, with the cached pages dropped first. It stays at one address, and
+ * with one thread from one os_reader_settle to the next. */
 #define OS_READER_REQUESTS 8
 struct os_request {
 	int64_t got; /* bytes, or -errno */

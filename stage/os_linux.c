@@ -377,7 +377,9 @@ enum rc os_reader_open(struct os_reader *r, int fd, uint8_t *buf, size_t cap, st
 	*r = (struct os_reader){.fd = fd, .size = (uint64_t)st.st_size, .buf = buf, .cap = cap};
 	const int flags = fcntl(fd, F_GETFL);
 	r->direct = flags >= 0 && fcntl(fd, F_SETFL, flags | O_DIRECT) == 0;
-	(void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED); /* only a hint; some file systems read through the cache all the same */
+	/* where small files lie within inodes, some file systems read through the cache all the same */
+	if (!r->direct || r->size < REQUEST_BYTES / 4)
+		(void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED); /* only a hint */
 	r->most = (unsigned)min_u64(cap / REQUEST_BYTES, OS_READER_REQUESTS);
 	r->most += !r->most;
 	if (r->direct)

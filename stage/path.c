@@ -189,7 +189,7 @@ enum rc path_resolve(const struct path_root *root, struct span path, char out[LI
 	text[path.left] = 0;
 	w.root = root;
 	w.links = 0;
-	for (;;) { /* each turn but two follows a link, and those are counted */
+	for (;;) { /* each turn but the last follows a link, and those are counted */
 		const unsigned before = w.links;
 		enum rc rc;
 

@@ -39,6 +39,7 @@ struct run {
 	bool *vouched;           /* by blob: read last; NULL: no order */
 	bool *wanted;            /* by blob: a snapshot is to be compared with it in this round */
 	bool documents;          /* pass 4a */
+	atomic_bool some_unread; /* a blob that may be a document could not be read: what no manifest leads to may be led to by that */
 	atomic_uint_least64_t bytes;
 	uint64_t total_bytes;
 	/* the pool */
@@ -135,6 +136,9 @@ static int compare_findings(const void *a, const void *b)
 
 /* ---- the pool ---- */
 
+/* So many have memory to spare. */
+#define FEW_WORKERS 4
+
 static void *work(void *self)
 {
 	struct worker *const w = self;
@@ -203,7 +207,8 @@ static enum rc run_pool(struct run *r, const char *what, void (*job)(struct run 
 				r->failed = RC_NOMEM;
 			break;
 		}
-		arena_prefer_large(&w->scratch);
+		if (wanted <= FEW_WORKERS) /* of many each would hold much that it does not use */
+			arena_prefer_large(&w->scratch);
 		if (i >= r->s->kept_count)
 			r->s->kept_count = i + 1;
 		(void)pthread_mutex_lock(&r->lock);
@@ -281,6 +286,8 @@ static void blob_unreadable(struct run *r, size_t blob, int error, const char *w
 	char text[160];
 
 	r->s->blobs[blob].verdict = BLOB_IS_UNREADABLE;
+	if (r->documents)
+		r->some_unread = true;
 	(void)snprintf(text, sizeof(text), "%s", error ? strerror(error) : why); /* a cut text is still a text */
 	if (b->ingest != STORE_NONE)
 		emit(r, (struct finding){.problem = P_INGEST_UNCHECKED,
@@ -315,7 +322,7 @@ static enum rc add_candidate(struct run *r, struct candidate c, size_t *cap)
 		const size_t more = *cap ? *cap * 2 : 64;
 		struct candidate *const bigger = arena_array(r->keep, more, sizeof(*bigger));
 		if (!bigger)
-			return fail(r->e, RC_NOMEM, "no memory for the layers of the store");
+			return fail(r->e, RC_NOMEM, "no memory for the store");
 		if (*cap)
 			memcpy(bigger, r->candidates, *cap * sizeof(*bigger));
 		r->candidates = bigger;
@@ -738,7 +745,6 @@ static void end_blob(struct run *r, size_t index, enum rc rc, bool good, const s
 #define LANES_LARGE 4
 /* Of each of the two that much is under way, where few workers have the disk for themselves: measured, a third faster than 1 MiB. */
 #define LANE_BYTES ((size_t)4 << 20)
-#define FEW_WORKERS 4
 
 struct lane {
 	size_t blob; /* STORE_NONE: empty */
@@ -778,7 +784,7 @@ static enum rc read_whole(struct run *r, struct lane *l, struct arena *a, struct
 	if ((rc = os_reader_open(&l->reader, l->fd, l->buf, l->cap, e)))
 		return rc;
 	if (l->reader.size > LIMIT_JSON_BYTES)
-		return fail(e, RC_LIMIT, "it has become too long for a document");
+		return fail(e, RC_LIMIT, "it grew");
 	uint8_t *const room = arena_get(a, (size_t)l->reader.size + 1);
 	if (!room)
 		return fail(e, RC_NOMEM, "no memory");
@@ -799,6 +805,7 @@ static void keep_document(struct run *r, struct worker *w, size_t index, struct 
 	struct oci_doc *const doc = arena_get(w->keep, sizeof(*doc));
 
 	if (json.bad || !doc) {
+		*w->keep = mark;
 		blob_unreadable(r, index, 0, "no memory");
 	} else if (oci_parse(json, w->keep, w->scratch, doc) == RC_OK && doc->kind != OCI_OTHER) {
 		r->s->blobs[index].doc = doc;
@@ -1206,7 +1213,7 @@ static enum rc pass_ingests(struct run *r)
 	size_t count = 0;
 
 	if (!order)
-		return fail(r->e, RC_NOMEM, "no memory for the downloads");
+		return fail(r->e, RC_NOMEM, "no memory for the store");
 	for (size_t i = 0; i < r->st->ingest_count; i++)
 		if (judge_ingest(r, i)) {
 			r->s->ingests[i].verdict = INGEST_IS_NOT_CHECKED;
@@ -1357,7 +1364,7 @@ static enum rc pass_layers(struct run *r)
 	enum rc rc = RC_OK;
 
 	if (!order || !wanted)
-		return fail(r->e, RC_NOMEM, "no memory for the layers of the store");
+		return fail(r->e, RC_NOMEM, "no memory for the store");
 	for (unsigned round = 0; rc == RC_OK && !stopped(r); round++) {
 		size_t count = 0;
 		const bool any = choose_candidates(r);
@@ -1399,10 +1406,14 @@ static void judge_without_layer(struct run *r, size_t index)
 		why = c->why ? c->why : c->pairing_failed ? "its layer unpacks to something else" : "its layer is damaged";
 		unreadable |= r->s->blobs[c->blob].verdict == BLOB_IS_UNREADABLE || c->too_big;
 	}
-	if (unreadable)
-		why = "its layer could not be read";
 	if (!f.digest.left && b->user_key.left && span_starts(b->user_key, "sha256:"))
 		why = "its layer is not local";
+	if (unreadable)
+		why = "its layer could not be read";
+	if (!f.digest.left && r->some_unread) {
+		unreadable = true;
+		why = "a manifest could not be read";
+	}
 	if (!b->dir_found || !b->dir_is_directory) {
 		state->verdict = unreadable ? SNAPSHOT_IS_UNREADABLE : SNAPSHOT_IS_LOST;
 		f.problem = P_SNAPSHOT_DIR;
@@ -1596,7 +1607,7 @@ static enum rc pass_documents(struct run *r)
 	size_t count = 0;
 
 	if (!order)
-		return fail(r->e, RC_NOMEM, "no memory for the blobs");
+		return fail(r->e, RC_NOMEM, "no memory for the store");
 	for (size_t i = 0; i < r->st->blob_count; i++) {
 		const struct blob *const b = &r->st->blob_files[i];
 		struct blob_state *const state = &r->s->blobs[i];

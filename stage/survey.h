@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Compares what the store promises with what the disk holds: hashes blobs, replays layers beside their snapshots, looks at
  * downloads and records. Reads only, decides nothing; what it finds are findings, what it learnt of each object is a state.
- * One pool of threads, one pass over each blob; two over a small one on which a snapshot stands. */
+ * One pool of threads, one pass over each blob, but for small ones on which a snapshot stands, and layers that differ. */
 #ifndef SURVEY_H
 #define SURVEY_H
 
