@@ -121,8 +121,10 @@ static enum rc fetch(const struct bolt *b, uint64_t off, size_t n, const uint8_t
 		if (have->used < w->used)
 			w = have;
 	}
-	const uint64_t from = off - off % WINDOW_ALIGN;
-	const uint64_t got = from < b->src.size ? min_u64(WINDOW_BYTES, b->src.size - from) : 0;
+	/* No further than the page: the next that is asked for is seldom the next in the file. */
+	const uint64_t from = off - off % WINDOW_ALIGN, page = b->page_size < WINDOW_ALIGN ? WINDOW_ALIGN : b->page_size;
+	const uint64_t wanted = min_u64(WINDOW_BYTES, (off + n + page - 1) / page * page - from);
+	const uint64_t got = from < b->src.size ? min_u64(wanted, b->src.size - from) : 0;
 	/* bolt_open: all pages end before the file does */
 	assert(got >= off - from && n <= got - (off - from));
 	w->n = 0;
