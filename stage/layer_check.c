@@ -376,7 +376,7 @@ static unsigned begin_file(const struct layer_check *c, struct view *v, int dir,
 		stop_comparing(v);
 		return BIT_UNREADABLE;
 	}
-	os_reader_ahead(&v->reader);
+	os_reader_ahead((struct os_reader *const[]){&v->reader}, 1);
 	v->comparing = true;
 	v->differs = false;
 	v->other_than_zero = false;

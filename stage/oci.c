@@ -117,23 +117,27 @@ static void read_digest(const struct json *j, int i, struct arena *a, struct dig
 	*known = i && digest_parse(json_string(j, i, a), d) == RC_OK;
 }
 
-static void read_descriptor(const struct json *j, int object, struct arena *a, struct oci_descriptor *d)
+/* before: a descriptor whose type is probably the same, and then shared. */
+static void read_descriptor(const struct json *j, int object, struct arena *a, struct arena scratch, const struct oci_descriptor *before,
+	struct oci_descriptor *d)
 {
 	const int size = json_member(j, object, "size");
 	const int platform = json_member(j, object, "platform");
+	const struct span type = json_string(j, json_member(j, object, "mediaType"), &scratch);
 
-	d->media_type = json_string(j, json_member(j, object, "mediaType"), a);
-	read_digest(j, json_member(j, object, "digest"), a, &d->digest, &d->digest_known);
+	d->media_type = type.bad ? type : span_equal(type, before->media_type) ? before->media_type : arena_copy(a, type);
+	read_digest(j, json_member(j, object, "digest"), &scratch, &d->digest, &d->digest_known);
 	if (!size || parse_decimal(json_raw(j, size), &d->size))
 		d->size = 0; /* containerd takes a missing size as unknown */
 	if (platform)
-		d->attestation = span_is(json_string(j, json_member(j, platform, "os"), a), "unknown") &&
-				 span_is(json_string(j, json_member(j, platform, "architecture"), a), "unknown");
+		d->attestation = span_is(json_string(j, json_member(j, platform, "os"), &scratch), "unknown") &&
+				 span_is(json_string(j, json_member(j, platform, "architecture"), &scratch), "unknown");
 }
 
-static enum rc read_descriptors(const struct json *j, int array, struct arena *a, struct oci_doc *d)
+static enum rc read_descriptors(const struct json *j, int array, struct arena *a, struct arena scratch, struct oci_doc *d)
 {
 	const int end = json_after(j, array);
+	const struct oci_descriptor *before = &d->config;
 
 	if (j->tokens[array].type != JSMN_ARRAY)
 		return RC_CORRUPT;
@@ -141,17 +145,22 @@ static enum rc read_descriptors(const struct json *j, int array, struct arena *a
 	d->children = arena_array(a, count + 1, sizeof(*d->children));
 	if (!d->children)
 		return RC_NOMEM;
-	for (int i = array + 1; i < end && d->child_count < count; i = json_after(j, i))
-		read_descriptor(j, i, a, &d->children[d->child_count++]);
+	for (int i = array + 1; i < end && d->child_count < count; i = json_after(j, i)) {
+		struct oci_descriptor *const child = &d->children[d->child_count++];
+		read_descriptor(j, i, a, scratch, before, child);
+		before = child;
+		if (child->media_type.bad)
+			return RC_NOMEM;
+	}
 	return RC_OK;
 }
 
-static enum rc read_config(const struct json *j, int rootfs, struct arena *a, struct oci_doc *d)
+static enum rc read_config(const struct json *j, int rootfs, struct arena *a, struct arena scratch, struct oci_doc *d)
 {
 	const int type = json_member(j, rootfs, "type");
 	const int array = json_member(j, rootfs, "diff_ids");
 
-	d->unpackable = !type || span_is(json_string(j, type, a), "layers") || json_raw(j, type).left == 0;
+	d->unpackable = !type || span_is(json_string(j, type, &scratch), "layers") || json_raw(j, type).left == 0;
 	if (!array || j->tokens[array].type != JSMN_ARRAY)
 		return RC_OK;
 	const int end = json_after(j, array);
@@ -164,7 +173,7 @@ static enum rc read_config(const struct json *j, int rootfs, struct arena *a, st
 	for (int i = array + 1; i < end && d->diff_id_count < count; i = json_after(j, i)) {
 		bool known = false;
 		struct digest *const id = &d->diff_ids[d->diff_id_count++];
-		read_digest(j, i, a, id, &known);
+		read_digest(j, i, &scratch, id, &known);
 		if (!known || id->kind != DIGEST_SHA256)
 			d->unpackable = false;
 	}
@@ -187,14 +196,14 @@ enum rc oci_parse(struct span json, struct arena *a, struct arena scratch, struc
 		d.kind = OCI_OTHER;
 	} else if (manifests) {
 		d.kind = OCI_INDEX;
-		rc = read_descriptors(&j, manifests, a, &d);
+		rc = read_descriptors(&j, manifests, a, scratch, &d);
 	} else if (layers && config && j.tokens[config].type == JSMN_OBJECT) {
 		d.kind = OCI_MANIFEST;
-		read_descriptor(&j, config, a, &d.config);
-		rc = read_descriptors(&j, layers, a, &d);
+		read_descriptor(&j, config, a, scratch, &d.config, &d.config);
+		rc = d.config.media_type.bad ? RC_NOMEM : read_descriptors(&j, layers, a, scratch, &d);
 	} else if (rootfs && j.tokens[rootfs].type == JSMN_OBJECT) {
 		d.kind = OCI_CONFIG;
-		rc = read_config(&j, rootfs, a, &d);
+		rc = read_config(&j, rootfs, a, scratch, &d);
 	}
 	if (rc == RC_OK)
 		*out = d;

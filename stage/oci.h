@@ -33,7 +33,7 @@ struct oci_doc {
 	bool unpackable;                 /* OCI_CONFIG: rootfs.type absent or "layers", every diff ID a sha256 */
 };
 
-/* RC_CORRUPT: no JSON object; RC_LIMIT: larger or deeper than limits.h allows; RC_NOMEM. */
+/* The text is not needed after it. RC_CORRUPT: no JSON object; RC_LIMIT: larger or deeper than limits.h allows; RC_NOMEM. */
 CHECKED enum rc oci_parse(struct span json, struct arena *a, struct arena scratch, struct oci_doc *d);
 
 bool oci_is_index_type(struct span media_type);

@@ -73,8 +73,8 @@ struct os_reader {
 CHECKED enum rc os_reader_open(struct os_reader *r, int fd, uint8_t *buf, size_t cap, struct err *e);
 /* The next piece, valid until the next call; RC_END after the last byte. */
 CHECKED enum rc os_reader_next(struct os_reader *r, struct span *piece, struct err *e);
-/* Sends for the first pieces, if they can be had ahead, and does not wait for them. */
-void os_reader_ahead(struct os_reader *r);
+/* Sends for the first pieces, if they can be had ahead, and does not wait for them: together, those of several readers cost less. */
+void os_reader_ahead(struct os_reader *const readers[], unsigned count);
 /* Waits for what the kernel still writes into buf, and forgets it; the last piece stays valid. After that the buffer may be used
  * for something else, or the reader by another thread. Of a zeroed reader, or twice: nothing. */
 void os_reader_settle(struct os_reader *r);

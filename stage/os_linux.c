@@ -285,10 +285,37 @@ void os_reader_leave(void)
 	}
 }
 
-static struct iocb read_of(struct os_request *request, int fd, uint64_t at, uint8_t *to, size_t n)
+/* Requests on their way to the kernel: to hand over several at a time is one notification of the disk. */
+struct batch {
+	struct iocb blocks[SEND_MAX];
+	unsigned count;
+};
+
+static void batch_send(struct batch *b)
 {
+	struct iocb *list[SEND_MAX];
+
+	for (unsigned i = 0; i < b->count; i++)
+		list[i] = &b->blocks[i];
+	for (unsigned i = 0; i < b->count;) {
+		const long sent = syscall(SYS_io_submit, queue, (long)(b->count - i), list + i);
+		if (sent > 0) {
+			i += (unsigned)sent;
+			continue;
+		}
+		struct os_request *const refused = (struct os_request *)(uintptr_t)b->blocks[i++].aio_data;
+		refused->got = -EAGAIN; /* it is read in the plain way */
+		refused->back = true;
+	}
+	b->count = 0;
+}
+
+static void batch_add(struct batch *b, struct os_request *request, int fd, uint64_t at, uint8_t *to, size_t n)
+{
+	if (b->count == SEND_MAX)
+		batch_send(b);
 	request->back = false;
-	return (struct iocb){.aio_data = (uintptr_t)request,
+	b->blocks[b->count++] = (struct iocb){.aio_data = (uintptr_t)request,
 		.aio_lio_opcode = IOCB_CMD_PREAD,
 		.aio_fildes = (uint32_t)fd,
 		.aio_buf = (uintptr_t)to,
@@ -296,25 +323,14 @@ static struct iocb read_of(struct os_request *request, int fd, uint64_t at, uint
 		.aio_offset = (int64_t)at};
 }
 
-/* Keeps as many requests under way as there are. If the kernel takes none, none is. */
-static void ask_ahead(struct os_reader *r)
+/* Keeps as many requests under way as there are. */
+static void ask_ahead(struct os_reader *r, struct batch *b)
 {
-	struct iocb blocks[OS_READER_REQUESTS], *list[OS_READER_REQUESTS];
-	unsigned n = 0;
-
 	if (!r->flying) /* what was read in the plain way meanwhile is behind */
 		r->asked = r->off;
-	uint64_t at = r->asked;
-
-	for (; r->flying + n < r->most && at < r->size; at += r->piece, n++) {
-		const unsigned slot = (r->first + r->flying + n) % r->most;
-		blocks[n] = read_of(&r->requests[slot], r->fd, at, r->buf + slot * r->piece, r->piece);
-		list[n] = &blocks[n];
-	}
-	const long sent = n ? syscall(SYS_io_submit, queue, (long)n, list) : 0;
-	if (sent > 0) {
-		r->flying += (unsigned)sent;
-		r->asked += (uint64_t)sent * r->piece;
+	for (; r->flying < r->most && r->asked < r->size; r->asked += r->piece, r->flying++) {
+		const unsigned slot = (r->first + r->flying) % r->most;
+		batch_add(b, &r->requests[slot], r->fd, r->asked, r->buf + slot * r->piece, r->piece);
 	}
 }
 
@@ -346,12 +362,16 @@ void os_reader_settle(struct os_reader *r)
 /* RC_OK: *piece is the next. RC_END: nothing comes ahead any more; reading on from r->off tells what is the matter. */
 static enum rc next_ahead(struct os_reader *r, struct span *piece)
 {
+	struct batch b;
+
 	if (r->lent) {
 		r->first = (r->first + 1) % r->most;
 		r->flying--;
 		r->lent = false;
 	}
-	ask_ahead(r);
+	b.count = 0; /* the rest need not be cleared */
+	ask_ahead(r, &b);
+	batch_send(&b);
 	if (r->flying) {
 		struct os_request *const request = &r->requests[r->first];
 		wait_for(request);
@@ -387,10 +407,15 @@ enum rc os_reader_open(struct os_reader *r, int fd, uint8_t *buf, size_t cap, st
 	return RC_OK;
 }
 
-void os_reader_ahead(struct os_reader *r)
+void os_reader_ahead(struct os_reader *const readers[], unsigned count)
 {
-	if (r->piece && have_queue())
-		ask_ahead(r);
+	struct batch b;
+
+	b.count = 0; /* the rest need not be cleared */
+	for (unsigned i = 0; i < count; i++)
+		if (readers[i]->piece && have_queue())
+			ask_ahead(readers[i], &b);
+	batch_send(&b);
 }
 
 enum rc os_reader_next(struct os_reader *r, struct span *piece, struct err *e)
@@ -437,21 +462,17 @@ enum rc os_small_open(int dir, const char *name, int *fd, struct err *e)
 
 void os_small_send(struct os_small *files, unsigned count)
 {
-	struct iocb blocks[SEND_MAX], *list[SEND_MAX];
+	struct batch b;
 
-	for (unsigned i = 0; i < count;) {
-		unsigned n = 0;
-		for (; n < SEND_MAX && i + n < count; n++) {
-			struct os_small *const s = &files[i + n];
-			blocks[n] = read_of(&s->request, s->fd, 0, s->buf, (s->size + 4095) & ~(size_t)4095);
-			list[n] = &blocks[n];
-		}
-		const long sent = have_queue() ? syscall(SYS_io_submit, queue, (long)n, list) : 0;
-		if (sent <= 0) /* this one the kernel does not take: it is read in the plain way */
-			(void)posix_fadvise(files[i++].fd, 0, 0, POSIX_FADV_WILLNEED); /* only a hint */
-		for (long k = 0; k < sent; k++)
-			files[i++].sent = true;
+	b.count = 0; /* the rest need not be cleared */
+	for (unsigned i = 0; i < count; i++) {
+		struct os_small *const s = &files[i];
+		if ((s->sent = have_queue()))
+			batch_add(&b, &s->request, s->fd, 0, s->buf, (s->size + 4095) & ~(size_t)4095);
+		else
+			(void)posix_fadvise(s->fd, 0, 0, POSIX_FADV_WILLNEED); /* only a hint */
 	}
+	batch_send(&b);
 }
 
 void os_small_drop(struct os_small *s)

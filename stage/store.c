@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,9 @@
 /* schema numbers, minor part: containerd 1.3-1.7 write 3, 2.x writes 4 (containerd 2.3: core/metadata/migrations.go) */
 #define SCHEMA_OLDEST 3
 #define SCHEMA_NEWEST 4
+
+/* bytes of a database that are sent for at once; one that is longer is mostly free pages */
+#define DATABASE_AHEAD ((uint64_t)128 << 20)
 
 struct loader {
 	struct store *st;
@@ -44,11 +48,11 @@ const struct span *labels_get(const struct labels *l, const char *key)
 
 /* ---- reading buckets ---- */
 
-/* A value under a key, copied into keep. RC_END: not there, or a bucket. */
-static enum rc get_value(struct loader *l, const struct bolt_bucket *b, const char *key, struct span *value)
+/* A value under a key, in scratch: until the item it belongs to has been seen to. RC_END: not there, or a bucket. */
+static enum rc look(struct loader *l, const struct bolt_bucket *b, const char *key, struct span *value)
 {
 	struct bolt_item item = {0};
-	const enum rc rc = bolt_get(l->b, b, span_of_string(key), l->st->keep, &item, l->e);
+	const enum rc rc = bolt_get(l->b, b, span_of_string(key), &l->scratch, &item, l->e);
 
 	if (rc)
 		return rc;
@@ -58,11 +62,22 @@ static enum rc get_value(struct loader *l, const struct bolt_bucket *b, const ch
 	return RC_OK;
 }
 
-/* A bucket under a key; its bytes live in keep. RC_END: not there, or no bucket. */
+/* The same, copied into keep. */
+static enum rc get_value(struct loader *l, const struct bolt_bucket *b, const char *key, struct span *value)
+{
+	const enum rc rc = look(l, b, key, value);
+
+	if (rc)
+		return rc;
+	*value = arena_copy(l->st->keep, *value);
+	return value->bad ? no_memory(l->e) : RC_OK;
+}
+
+/* A bucket under a key; its bytes live as long as those of look(). RC_END: not there, or no bucket. */
 static enum rc get_bucket(struct loader *l, const struct bolt_bucket *b, const char *key, struct bolt_bucket *out)
 {
 	struct bolt_item item = {0};
-	const enum rc rc = bolt_get(l->b, b, span_of_string(key), l->st->keep, &item, l->e);
+	const enum rc rc = bolt_get(l->b, b, span_of_string(key), &l->scratch, &item, l->e);
 
 	if (rc)
 		return rc;
@@ -84,8 +99,11 @@ static enum rc each(struct loader *l, const struct bolt_bucket *b, item_fn fn, v
 	struct bolt_item item = {0};
 	enum rc rc = bolt_cursor_open(l->b, b, &l->scratch, &c, l->e);
 
-	while (rc == RC_OK && (rc = bolt_cursor_next(c, &item, l->e)) == RC_OK)
+	while (rc == RC_OK && (rc = bolt_cursor_next(c, &item, l->e)) == RC_OK) {
+		const struct arena before = l->scratch;
 		rc = fn(l, &item, context);
+		l->scratch = before;
+	}
 	l->scratch = mark;
 	return rc == RC_END ? RC_OK : rc;
 }
@@ -98,23 +116,44 @@ static enum rc each_in(struct loader *l, const struct bolt_bucket *b, const char
 	return rc ? optional(rc) : each(l, &inner, fn, context);
 }
 
+/* A value that is one. Where a blob came from, nobody asks, and every blob says it. */
+static bool is_wanted_label(const struct bolt_item *item)
+{
+	return !item->is_bucket && !span_starts(item->key, "containerd.io/distribution.source.");
+}
+
+static enum rc count_label(struct loader *l, const struct bolt_item *item, void *context)
+{
+	size_t *const count = context;
+
+	(void)l;
+	*count += is_wanted_label(item);
+	return RC_OK;
+}
+
 static enum rc add_label(struct loader *l, const struct bolt_item *item, void *context)
 {
 	struct labels *const labels = context;
 
-	if (item->is_bucket)
+	if (!is_wanted_label(item))
 		return RC_OK;
-	struct label *const label = arena_push(l->st->keep, (void **)&labels->at, &labels->count, sizeof(*labels->at));
-	if (!label)
-		return no_memory(l->e);
+	struct label *const label = &labels->at[labels->count++];
 	label->key = arena_copy(l->st->keep, item->key);
 	label->value = arena_copy(l->st->keep, item->value);
 	return label->value.bad ? no_memory(l->e) : RC_OK;
 }
 
+/* Each bucket is walked twice, so that what stays is no longer than it must be: there may be very many. */
 static enum rc get_labels(struct loader *l, const struct bolt_bucket *b, struct labels *labels)
 {
-	return each_in(l, b, "labels", add_label, labels);
+	struct bolt_bucket inner = {0};
+	size_t count = 0;
+	enum rc rc = get_bucket(l, b, "labels", &inner);
+
+	if (rc || (rc = each(l, &inner, count_label, &count)) || count == 0)
+		return optional(rc);
+	labels->at = arena_array(l->st->keep, count, sizeof(*labels->at));
+	return labels->at ? each(l, &inner, add_label, labels) : no_memory(l->e);
 }
 
 static enum rc add_fault(struct store *st, const char *path, enum store_fault_kind kind, const char *format, ...)
@@ -182,7 +221,7 @@ static enum rc add_image(struct loader *l, const struct bolt_item *item, void *c
 		return rc;
 	if ((rc = get_bucket(l, &b, "target", &target)))
 		return optional(rc);
-	if ((rc = optional(get_value(l, &target, "digest", &digest))) ||
+	if ((rc = optional(look(l, &target, "digest", &digest))) ||
 		(rc = optional(get_value(l, &target, "mediatype", &image->media_type))))
 		return rc;
 	image->target_known = digest_parse(digest, &image->target) == RC_OK;
@@ -196,16 +235,23 @@ static enum rc add_content(struct loader *l, const struct bolt_item *item, void 
 	struct span size = {0}, created = {0};
 	enum rc rc;
 
-	struct content *const c = PUSH(l->st, contents, content_count);
-	if (!c)
-		return no_memory(l->e);
+	if (!item->is_bucket)
+		return bad_record(l, META_PATH, "content", item->key);
+	if (!l->st->contents) { /* room for all of them, which costs nothing until it is used: an array that moves leaves itself behind */
+		l->st->contents = arena_array(l->st->keep, l->st->meta.stats.buckets, sizeof(*l->st->contents));
+		if (!l->st->contents)
+			return no_memory(l->e);
+	}
+	if (l->st->content_count == l->st->meta.stats.buckets) /* each is one: somebody else writes */
+		return bad_record(l, META_PATH, "content", item->key);
+	struct content *const c = &l->st->contents[l->st->content_count++];
 	c->ns = in->ns;
 	c->blob = STORE_NONE;
 	c->text = arena_copy(l->st->keep, item->key);
 	c->digest_known = digest_parse(c->text, &c->digest) == RC_OK;
-	if (!item->is_bucket || (rc = bolt_bucket_of(item, &b)))
+	if ((rc = bolt_bucket_of(item, &b)))
 		return bad_record(l, META_PATH, "content", item->key);
-	rc = get_value(l, &b, "size", &size);
+	rc = look(l, &b, "size", &size);
 	if (rc == RC_END)
 		return bad_record(l, META_PATH, "content", item->key);
 	if (rc)
@@ -213,7 +259,7 @@ static enum rc add_content(struct loader *l, const struct bolt_item *item, void 
 	c->size = (uint64_t)span_varint(&size);
 	if (size.bad)
 		return bad_record(l, META_PATH, "content", item->key);
-	if ((rc = optional(get_value(l, &b, "createdat", &created))))
+	if ((rc = optional(look(l, &b, "createdat", &created))))
 		return rc;
 	c->created_ns = decode_time_ns(created);
 	return get_labels(l, &b, &c->labels);
@@ -302,7 +348,7 @@ static enum rc add_lease(struct loader *l, const struct bolt_item *item, void *c
 	int64_t until = 0;
 	/* both stamps are in the record, so no clock is asked. A lease for longer than any client's operation is a person's
 	 * pin, and a creation time that does not decode proves nothing. */
-	lease->expires = expire && parse_rfc3339(*expire, &until) && optional(get_value(l, &b, "createdat", &created)) == RC_OK &&
+	lease->expires = expire && parse_rfc3339(*expire, &until) && optional(look(l, &b, "createdat", &created)) == RC_OK &&
 			 decode_time_ns(created) > 0 && until - decode_time_ns(created) / 1000000000 <= LEASE_SECONDS_MAX;
 	if ((rc = each_in(l, &b, "ingests", add_leased, &lease->ingests)))
 		return rc;
@@ -327,7 +373,7 @@ static enum rc add_container(struct loader *l, const struct bolt_item *item, voi
 	if ((rc = bolt_bucket_of(item, &b)) || (rc = optional(get_value(l, &b, "image", &c->image))) ||
 		(rc = optional(get_value(l, &b, "snapshotter", &c->snapshotter))) ||
 		(rc = optional(get_value(l, &b, "snapshotKey", &c->snapshot_key))) ||
-		(rc = optional(get_value(l, &b, "createdat", &created))))
+		(rc = optional(look(l, &b, "createdat", &created))))
 		return rc;
 	c->created_ns = decode_time_ns(created);
 	return RC_OK;
@@ -428,7 +474,7 @@ static enum rc read_meta(struct loader *l)
 		return RC_OK; /* no schema 0: judged together with what the disk holds */
 	if (rc)
 		return rc;
-	rc = get_value(l, &v1, "version", &version);
+	rc = look(l, &v1, "version", &version);
 	if (rc && rc != RC_END)
 		return rc;
 	const int64_t schema = rc == RC_END ? 0 : span_varint(&version);
@@ -474,11 +520,11 @@ static enum rc add_backend(struct loader *l, const struct bolt_item *item, void 
 		return no_memory(l->e);
 	b->key = arena_copy(l->st->keep, item->key);
 	b->parent_index = b->snapshot = STORE_NONE;
-	if ((rc = bolt_bucket_of(item, &bucket)) || (rc = optional(get_value(l, &bucket, "id", &id))) ||
-		(rc = optional(get_value(l, &bucket, "kind", &kind))) ||
+	if ((rc = bolt_bucket_of(item, &bucket)) || (rc = optional(look(l, &bucket, "id", &id))) ||
+		(rc = optional(look(l, &bucket, "kind", &kind))) ||
 		(rc = optional(get_value(l, &bucket, "parent", &b->parent))) ||
-		(rc = optional(get_value(l, &bucket, "inodes", &inodes))) ||
-		(rc = optional(get_value(l, &bucket, "createdat", &created))) ||
+		(rc = optional(look(l, &bucket, "inodes", &inodes))) ||
+		(rc = optional(look(l, &bucket, "createdat", &created))) ||
 		(rc = get_labels(l, &bucket, &b->labels)))
 		return rc;
 	b->id = span_uvarint(&id);
@@ -598,8 +644,12 @@ static enum rc open_database(struct store *st, struct database *d, int dir, cons
 		return rc;
 	d->present = true;
 	rc = bolt_open(&d->bolt, &d->src, st->keep, &fault, e);
-	if (rc == RC_OK)
+	if (rc == RC_OK) {
+		/* nearly all of it is wanted, page by page in no order */
+		const uint64_t bytes = d->bolt.meta[d->bolt.current].high_water * d->bolt.page_size;
+		(void)posix_fadvise(d->fd, 0, (off_t)min_u64(bytes, DATABASE_AHEAD), POSIX_FADV_WILLNEED); /* only a hint */
 		rc = bolt_check(&d->bolt, scratch, &d->stats, &fault, e);
+	}
 	if (rc == RC_OK) {
 		d->sound = true;
 		return RC_OK;
@@ -666,6 +716,30 @@ static bool is_empty_dir(int dir, const char *name, struct arena scratch)
 	       os_list(fd, &scratch, &names, &count, &ignored) == RC_OK && count == 0;
 }
 
+static bool blob_room(struct store *st, size_t more)
+{
+	struct blob *const moved = arena_array(st->keep, st->blob_count + more, sizeof(*moved));
+
+	if (moved && st->blob_count)
+		memcpy(moved, st->blob_files, st->blob_count * sizeof(*moved));
+	st->blob_files = moved;
+	return moved;
+}
+
+/* A blob's name: that of its record, where there is one. */
+static struct span blob_text(const struct store *st, const struct digest *d)
+{
+	char text[DIGEST_TEXT_BYTES];
+
+	for (size_t ns = 0; ns < st->namespace_count; ns++) {
+		const size_t content = store_find_content(st, ns, d);
+		if (content != STORE_NONE)
+			return st->contents[content].text;
+	}
+	digest_format(d, text);
+	return arena_copy(st->keep, span_of_string(text));
+}
+
 static enum rc read_blobs(struct store *st, struct arena scratch, struct err *e)
 {
 	for (int kind = 0; st->blobs >= 0 && kind < DIGEST_KINDS; kind++) {
@@ -681,10 +755,11 @@ static enum rc read_blobs(struct store *st, struct arena scratch, struct err *e)
 			continue;
 		if (rc || (rc = os_list(dir, &local, &names, &count, e)))
 			return rc;
+		if (count && !blob_room(st, count))
+			return no_memory(e);
 		for (size_t i = 0; i < count; i++) {
 			struct digest d;
 			struct stat found = {0};
-			char text[DIGEST_TEXT_BYTES];
 			struct err why = {0};
 			rc = os_stat(dir, names[i].name, &found, &why);
 			if (rc == RC_END)
@@ -695,12 +770,9 @@ static enum rc read_blobs(struct store *st, struct arena scratch, struct err *e)
 					return rc;
 				continue;
 			}
-			struct blob *const b = PUSH(st, blob_files, blob_count);
-			if (!b)
-				return no_memory(e);
-			digest_format(&d, text);
+			struct blob *const b = &st->blob_files[st->blob_count++];
 			*b = (struct blob){.digest = d,
-				.text = arena_copy(st->keep, span_of_string(text)),
+				.text = blob_text(st, &d),
 				.size = (uint64_t)found.st_size,
 				.inode = found.st_ino,
 				.ctime_ns = os_ctime_ns(&found),
@@ -811,9 +883,10 @@ static int compare_blobs(const void *a, const void *b)
 /* Downloads with data for a digest that has no file: one for each digest. */
 static enum rc add_downloads(struct store *st, struct err *e)
 {
+	if (st->ingest_count && !blob_room(st, st->ingest_count))
+		return no_memory(e);
 	for (size_t i = 0; i < st->ingest_count; i++) {
 		const struct ingest *const in = &st->ingests[i];
-		char text[DIGEST_TEXT_BYTES];
 		if (!in->expected_known || !in->has_data)
 			continue;
 		const size_t known = store_find_blob(st, &in->expected);
@@ -826,12 +899,9 @@ static enum rc add_downloads(struct store *st, struct err *e)
 			}
 			continue;
 		}
-		struct blob *const b = PUSH(st, blob_files, blob_count);
-		if (!b)
-			return no_memory(e);
-		digest_format(&in->expected, text);
+		struct blob *const b = &st->blob_files[st->blob_count++];
 		*b = (struct blob){.digest = in->expected,
-			.text = arena_copy(st->keep, span_of_string(text)),
+			.text = blob_text(st, &in->expected),
 			.size = in->data_size,
 			.mode = 0444,
 			.regular = true,

@@ -315,8 +315,9 @@ static const struct oci_doc *good_doc(const struct run *r, const struct oci_desc
 
 static enum rc add_candidate(struct run *r, struct candidate c, size_t *cap)
 {
-	for (size_t i = 0; i < r->candidate_count; i++) /* found neighbours: the same manifest in the same namespace */
-		if (i + 64 > r->candidate_count && r->candidates[i].backend == c.backend && r->candidates[i].blob == c.blob)
+	/* found neighbours: the same manifest in the same namespace */
+	for (size_t i = r->candidate_count > 64 ? r->candidate_count - 64 : 0; i < r->candidate_count; i++)
+		if (r->candidates[i].backend == c.backend && r->candidates[i].blob == c.blob)
 			return RC_OK;
 	if (r->candidate_count == *cap) {
 		const size_t more = *cap ? *cap * 2 : 64;
@@ -801,17 +802,17 @@ static enum rc read_whole(struct run *r, struct lane *l, struct arena *a, struct
 static void keep_document(struct run *r, struct worker *w, size_t index, struct span bytes)
 {
 	const struct arena mark = *w->keep;
-	const struct span json = arena_copy(w->keep, bytes); /* stays, if it is a document: it refers to its text */
 	struct oci_doc *const doc = arena_get(w->keep, sizeof(*doc));
+	const enum rc rc = doc ? oci_parse(bytes, w->keep, w->scratch, doc) : RC_NOMEM;
 
-	if (json.bad || !doc) {
-		*w->keep = mark;
-		blob_unreadable(r, index, 0, "no memory");
-	} else if (oci_parse(json, w->keep, w->scratch, doc) == RC_OK && doc->kind != OCI_OTHER) {
+	if (rc == RC_OK && doc->kind != OCI_OTHER)
 		r->s->blobs[index].doc = doc;
-	} else {
+	else
 		*w->keep = mark;
-	}
+	if (rc == RC_NOMEM)
+		blob_unreadable(r, index, 0, "no memory");
+	else if (rc == RC_LIMIT)
+		r->some_unread = true;
 }
 
 /* What begins like JSON is judged by the whole of it, and parsed. The rest as well if the whole of it went by; else pass_layers
@@ -875,7 +876,6 @@ static void begin_lane(struct run *r, struct worker *w, struct lane *l, size_t b
 	}
 	if (l->head_only)
 		l->reader.size = min_u64(l->reader.size, LANE_HEAD);
-	os_reader_ahead(&l->reader);
 }
 
 /* Whether the lane has bytes. If not, its blob has ended, and the lane is empty. */
@@ -905,6 +905,7 @@ static void hash_blobs(struct run *r, struct worker *w, size_t first)
 	const size_t cap = r->documents ? LANE_SMALL : r->workers > FEW_WORKERS ? OS_READER_BYTES : LANE_BYTES;
 	uint8_t *const room = arena_get(&w->scratch, most * cap + 4096);
 	struct lane lanes[LANES_SMALL], *order[LANES_SMALL]; /* those with a blob first, the oldest in front */
+	struct os_reader *begun[LANES_SMALL];
 	size_t next = first;
 	unsigned count = 0;
 
@@ -919,11 +920,18 @@ static void hash_blobs(struct run *r, struct worker *w, size_t first)
 		order[i] = &lanes[i];
 	}
 	for (;;) {
-		while (count < most && (next != STORE_NONE || (next = claim_next(r, count < 2 ? UINT64_MAX : LANE_EARLY)) != STORE_NONE)) {
+		/* small ones are sent for by the half of all there can be */
+		const unsigned wanted = r->documents && count > most / 2 ? count : most;
+		unsigned sent = 0;
+		while (count < wanted) {
+			if (next == STORE_NONE && (next = claim_next(r, count < 2 ? UINT64_MAX : LANE_EARLY)) == STORE_NONE)
+				break;
 			begin_lane(r, w, order[count], next);
-			count += order[count]->blob != STORE_NONE;
+			if (order[count]->blob != STORE_NONE)
+				begun[sent++] = &order[count++]->reader;
 			next = STORE_NONE;
 		}
+		os_reader_ahead(begun, sent);
 		if (!count)
 			return;
 		const unsigned now = count < 2 ? count : 2;
