@@ -31,10 +31,10 @@ said = @$(if $(V),:,echo '  $1')
 
 # ---- what we are made of -------------------------------------------------------------------------------------------
 
-MODULES := base os_linux bolt bolt_edit oci tar path sha256 stream layer layer_dirs layer_check rebuild feed \
+MODULES := base os_linux bolt bolt_edit oci tar path sha2 stream layer layer_dirs layer_check rebuild feed \
 	problem journal identity store survey plan own apply seal boot record report opts main
 # Where time goes; the rest is small rather than fast.
-HOT := base stream tar sha256
+HOT := base stream tar sha2
 # The same of the libraries: what is not in their inner loops.
 SMALL := lib/decompress/zstd_decompress lib/decompress/zstd_ddict lib/common/entropy_common lib/common/error_private \
 	lib/common/fse_decompress lib/common/zstd_common inftrees inflate zutil adler32

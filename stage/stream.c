@@ -14,18 +14,17 @@
 #include <zstd.h>
 #include <zstd_errors.h>
 
-#include "sha256.h"
+#include "sha2.h"
 
 /* ---- digests ---- */
 
 static const struct digest_form {
 	const char *name;
 	size_t bytes;
-	const br_hash_class *hash; /* NULL: as sha256_best says */
 } forms[DIGEST_KINDS] = {
-	[DIGEST_SHA256] = {"sha256", 32, NULL},
-	[DIGEST_SHA384] = {"sha384", 48, &br_sha384_vtable},
-	[DIGEST_SHA512] = {"sha512", 64, &br_sha512_vtable},
+	[DIGEST_SHA256] = {"sha256", 32},
+	[DIGEST_SHA384] = {"sha384", 48},
+	[DIGEST_SHA512] = {"sha512", 64},
 };
 
 size_t digest_bytes(enum digest_kind kind)
@@ -113,7 +112,9 @@ _Static_assert(_Alignof(br_sha512_context) <= 8, "and lies right");
 
 void hash_begin(struct hash *h, enum digest_kind kind)
 {
-	const br_hash_class *const class = forms[kind].hash ? forms[kind].hash : sha256_best();
+	const struct sha2_backend *const best = sha2_best();
+	const br_hash_class *const class =
+		kind == DIGEST_SHA256 ? best->sha256 : kind == DIGEST_SHA384 ? best->sha384 : best->sha512;
 
 	h->kind = kind;
 	class->init((const br_hash_class **)(void *)h->state);
