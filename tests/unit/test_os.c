@@ -27,6 +27,7 @@ long __wrap_syscall(long number, ...);
 static struct {
 	int setup, submit, events;             /* errno of these calls; 0: none */
 	unsigned accept;                       /* requests at a time; 0: all */
+	unsigned refuse;                       /* this one, counted from 1, and those after it only then */
 	unsigned spoilt;                       /* this completion, counted from 1, is told as ... */
 	int64_t as;                            /* this; 1: half of it */
 	unsigned submitted, completed, asked;  /* asked: calls of io_getevents */
@@ -45,6 +46,17 @@ long __wrap_syscall(long number, ...)
 		return -1;
 	if (number == SYS_io_submit && kernel.accept && a[1] > (long)kernel.accept)
 		a[1] = (long)kernel.accept;
+	if (number == SYS_io_submit && kernel.refuse && kernel.refuse <= a[1]) {
+		a[1] = (long)kernel.refuse - 1;
+		kernel.refuse = 0;
+		if (!a[1]) {
+			errno = EINVAL;
+			return -1;
+		}
+		kernel.refuse = 1;
+	} else if (number == SYS_io_submit && kernel.refuse) {
+		kernel.refuse -= (unsigned)a[1];
+	}
 	if (number == SYS_io_getevents && kernel.asked++ == 0 && (errno = kernel.events))
 		return -1;
 	const long got = __real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
@@ -206,6 +218,62 @@ static void two_at_once_do_not_mix(void)
 	}
 	(void)close(other);
 	(void)close(fd);
+}
+
+#define TOGETHER 10 /* four requests of each: more than go to the kernel at a time */
+
+/* What several readers want is sent for together, and each gets what is its own, taken or refused. */
+static void read_together(void)
+{
+	static struct os_reader r[TOGETHER];
+	struct os_reader *list[TOGETHER];
+	uint8_t *bufs[TOGETHER];
+	int fds[TOGETHER];
+	struct span piece = {0};
+	struct err e = {0};
+
+	(void)close(file_of(MOST));
+	for (unsigned k = 0; k < TOGETHER; k++) {
+		bufs[k] = buffer(OS_READER_BYTES);
+		fds[k] = open(path, O_RDONLY | O_CLOEXEC);
+		list[k] = &r[k];
+		CHECK(os_reader_open(&r[k], fds[k], bufs[k], OS_READER_BYTES, &e) == RC_OK);
+		r[k].size = MOST - k * 4096;
+	}
+	os_reader_ahead(list, TOGETHER);
+	for (unsigned k = 0; k < TOGETHER; k++) {
+		size_t done = 0;
+		while (os_reader_next(&r[k], &piece, &e) == RC_OK) {
+			CHECK(done + piece.left <= MOST && memcmp(piece.at, content + done, piece.left) == 0);
+			done += piece.left;
+		}
+		CHECK(done >= r[k].size);
+		os_reader_settle(&r[k]);
+		free(bufs[k]);
+		(void)close(fds[k]);
+	}
+}
+
+static void several_are_sent_for_together(void)
+{
+	kernel.submitted = kernel.completed = 0;
+	read_together();
+	CHECK(kernel.completed == kernel.submitted);
+	for (unsigned n = 1; n <= TOGETHER * 4; n++) {
+		kernel.refuse = n;
+		read_together();
+		CHECK(!queues || kernel.refuse == 0);
+		CHECK(kernel.completed == kernel.submitted);
+	}
+	kernel.refuse = 0;
+	kernel.accept = 3;
+	read_together();
+	kernel.accept = 0;
+	kernel.submit = EAGAIN;
+	kernel.submitted = 0;
+	read_together();
+	CHECK(kernel.submitted == 0);
+	kernel.submit = 0;
 }
 
 /* The buffer is somebody else's after that, and nothing may arrive in it. */
@@ -451,6 +519,7 @@ int main(int count, char **args)
 	(void)snprintf(path, sizeof(path), "%s.file", args[0]);
 	RUN(every_byte_comes_in_order);
 	RUN(two_at_once_do_not_mix);
+	RUN(several_are_sent_for_together);
 	RUN(a_file_that_shrinks_ends);
 	RUN(small_files_come_together);
 	RUN(what_is_no_small_file);
