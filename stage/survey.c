@@ -811,8 +811,6 @@ static void keep_document(struct run *r, struct worker *w, size_t index, struct 
 		*w->keep = mark;
 	if (rc == RC_NOMEM)
 		blob_unreadable(r, index, 0, "no memory");
-	else if (rc == RC_LIMIT)
-		r->some_unread = true;
 }
 
 /* What begins like JSON is judged by the whole of it, and parsed. The rest as well if the whole of it went by; else pass_layers
