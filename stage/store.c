@@ -131,13 +131,20 @@ static enum rc count_label(struct loader *l, const struct bolt_item *item, void 
 	return RC_OK;
 }
 
+struct label_room {
+	struct labels *labels;
+	size_t left;
+};
+
 static enum rc add_label(struct loader *l, const struct bolt_item *item, void *context)
 {
-	struct labels *const labels = context;
+	struct label_room *const room = context;
 
 	if (!is_wanted_label(item))
 		return RC_OK;
-	struct label *const label = &labels->at[labels->count++];
+	if (room->left-- == 0)
+		return RC_CORRUPT; /* more than were counted: somebody else writes */
+	struct label *const label = &room->labels->at[room->labels->count++];
 	label->key = arena_copy(l->st->keep, item->key);
 	label->value = arena_copy(l->st->keep, item->value);
 	return label->value.bad ? no_memory(l->e) : RC_OK;
@@ -147,13 +154,13 @@ static enum rc add_label(struct loader *l, const struct bolt_item *item, void *c
 static enum rc get_labels(struct loader *l, const struct bolt_bucket *b, struct labels *labels)
 {
 	struct bolt_bucket inner = {0};
-	size_t count = 0;
+	struct label_room room = {labels, 0};
 	enum rc rc = get_bucket(l, b, "labels", &inner);
 
-	if (rc || (rc = each(l, &inner, count_label, &count)) || count == 0)
+	if (rc || (rc = each(l, &inner, count_label, &room.left)) || room.left == 0)
 		return optional(rc);
-	labels->at = arena_array(l->st->keep, count, sizeof(*labels->at));
-	return labels->at ? each(l, &inner, add_label, labels) : no_memory(l->e);
+	labels->at = arena_array(l->st->keep, room.left, sizeof(*labels->at));
+	return labels->at ? each(l, &inner, add_label, &room) : no_memory(l->e);
 }
 
 static enum rc add_fault(struct store *st, const char *path, enum store_fault_kind kind, const char *format, ...)
