@@ -741,7 +741,8 @@ static void end_blob(struct run *r, size_t index, enum rc rc, bool good, const s
 #define LANE_SMALL ((size_t)256 << 10)
 #define LANE_HEAD ((size_t)4096)
 #define LANES_SMALL 32
-/* Then the others: two at a time, and of what comes next, if it is not longer than this, enough that it can begin at once. */
+/* Then the others: two at a time, and of what comes next enough that it can begin at once: if it is not longer than this, or when
+ * of one of the two there is nothing left to send for, lest the disk has nothing to do. */
 #define LANE_EARLY ((uint64_t)4 << 20)
 #define LANES_LARGE 4
 /* Of each of the two that much is under way, where few workers have the disk for themselves: measured, a third faster than 1 MiB. */
@@ -876,6 +877,19 @@ static void begin_lane(struct run *r, struct worker *w, struct lane *l, size_t b
 		l->reader.size = min_u64(l->reader.size, LANE_HEAD);
 }
 
+static bool all_asked(const struct lane *l)
+{
+	return l->reader.piece && l->reader.asked >= l->reader.size;
+}
+
+/* How long a blob may be that is begun beside these. */
+static uint64_t begin_beside(struct lane *const lanes[], unsigned count)
+{
+	const bool both = count == 2 && !all_asked(lanes[0]) && !all_asked(lanes[1]);
+
+	return both || count > 2 ? LANE_EARLY : UINT64_MAX;
+}
+
 /* Whether the lane has bytes. If not, its blob has ended, and the lane is empty. */
 static bool fill_lane(struct run *r, struct worker *w, struct lane *l)
 {
@@ -922,7 +936,7 @@ static void hash_blobs(struct run *r, struct worker *w, size_t first)
 		const unsigned wanted = r->documents && count > most / 2 ? count : most;
 		unsigned sent = 0;
 		while (count < wanted) {
-			if (next == STORE_NONE && (next = claim_next(r, count < 2 ? UINT64_MAX : LANE_EARLY)) == STORE_NONE)
+			if (next == STORE_NONE && (next = claim_next(r, begin_beside(order, count))) == STORE_NONE)
 				break;
 			begin_lane(r, w, order[count], next);
 			if (order[count]->blob != STORE_NONE)
