@@ -169,6 +169,7 @@ struct src src_of_memory(const void *at, size_t n)
 struct arena_region {
 	size_t usable, peak;
 	size_t dirty; /* all bytes beyond are zero, as the system gave them */
+	bool refused;
 };
 
 #define ARENA_HEAD 64 /* keeps the first allocation on a cache line of its own */
@@ -200,16 +201,27 @@ void arena_close(struct arena *a)
 	*a = (struct arena){0};
 }
 
+static bool refuse(struct arena_region *r)
+{
+	r->refused = true;
+	return false;
+}
+
+bool arena_refused(const struct arena *a)
+{
+	return a->region->refused;
+}
+
 static bool arena_reach(struct arena *a, size_t end)
 {
 	struct arena_region *const r = a->region;
 
 	if (end > LIMIT_ARENA_BYTES)
-		return false;
+		return refuse(r);
 	if (end > r->usable) {
 		const size_t want = (end + LIMIT_ARENA_STEP - 1) / LIMIT_ARENA_STEP * LIMIT_ARENA_STEP;
 		if (mprotect((uint8_t *)r + r->usable, want - r->usable, PROT_READ | PROT_WRITE))
-			return false;
+			return refuse(r);
 		r->usable = want;
 	}
 	r->peak = end > r->peak ? end : r->peak;
@@ -228,8 +240,10 @@ static void clear(const struct arena *a, uint8_t *at, size_t n)
 
 void *arena_get(struct arena *a, size_t n)
 {
-	if (n > LIMIT_ARENA_BYTES - a->used)
+	if (n > LIMIT_ARENA_BYTES - a->used) {
+		a->region->refused = true;
 		return NULL;
+	}
 	const size_t end = a->used + ((n + 15) & ~(size_t)15);
 	if (!arena_reach(a, end))
 		return NULL;
@@ -242,7 +256,8 @@ void *arena_get(struct arena *a, size_t n)
 void *arena_array(struct arena *a, size_t n, size_t size)
 {
 	uint64_t total = 0;
-	return product_overflows(n, size, &total) || total > LIMIT_ARENA_BYTES ? NULL : arena_get(a, (size_t)total);
+	/* the most that can be is more than there is */
+	return arena_get(a, product_overflows(n, size, &total) ? SIZE_MAX : (size_t)total);
 }
 
 void *arena_grow(struct arena *a, void *last, size_t old_n, size_t new_n)

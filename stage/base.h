@@ -109,6 +109,8 @@ void *arena_push(struct arena *a, void **array, size_t *count, size_t size);
 char *arena_string(struct arena *a, struct span s);
 struct span arena_copy(struct arena *a, struct span s);
 PRINTF_LIKE(2, 3) char *arena_printf(struct arena *a, const char *format, ...);
+/* Whether it ever had no memory to give: for whoever takes many small things of it, and asks once at the end. */
+bool arena_refused(const struct arena *a);
 /* Gives what was handed out above the used part back to the system. */
 void arena_trim(const struct arena *a);
 /* The most that was handed out at any time: memory that nobody wrote to, which costs nothing, included. */

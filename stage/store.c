@@ -21,14 +21,16 @@
 #define SCHEMA_OLDEST 3
 #define SCHEMA_NEWEST 4
 
-/* bytes of a database that are sent for at once; one that is longer is mostly free pages */
+/* bytes of a database that are sent for at once, and in steps that no kernel cuts short (its readahead, at least) */
 #define DATABASE_AHEAD ((uint64_t)128 << 20)
+#define DATABASE_STEP ((uint64_t)128 << 10)
 
 struct loader {
 	struct store *st;
 	struct arena scratch;
 	struct bolt *b;
 	struct err *e;
+	size_t content_cap;
 };
 
 #define PUSH(st, array, count) arena_push((st)->keep, (void **)&(st)->array, &(st)->count, sizeof(*(st)->array))
@@ -244,13 +246,8 @@ static enum rc add_content(struct loader *l, const struct bolt_item *item, void 
 
 	if (!item->is_bucket)
 		return bad_record(l, META_PATH, "content", item->key);
-	if (!l->st->contents) { /* room for all of them, which costs nothing until it is used: an array that moves leaves itself behind */
-		l->st->contents = arena_array(l->st->keep, l->st->meta.stats.buckets, sizeof(*l->st->contents));
-		if (!l->st->contents)
-			return no_memory(l->e);
-	}
-	if (l->st->content_count == l->st->meta.stats.buckets) /* each is one: somebody else writes */
-		return bad_record(l, META_PATH, "content", item->key);
+	if (l->st->content_count == l->content_cap) /* more than were counted: somebody else writes */
+		return RC_CORRUPT;
 	struct content *const c = &l->st->contents[l->st->content_count++];
 	c->ns = in->ns;
 	c->blob = STORE_NONE;
@@ -428,11 +425,41 @@ static enum rc add_snapshotter(struct loader *l, const struct bolt_item *item, v
 	return each(l, &b, add_snapshot, in);
 }
 
+static enum rc count_item(struct loader *l, const struct bolt_item *item, void *context)
+{
+	size_t *const count = context;
+
+	(void)l;
+	(void)item;
+	++*count;
+	return RC_OK;
+}
+
+/* Room for so many more: an array that grew record by record would leave a trail of copies behind. */
+static enum rc content_room(struct loader *l, size_t more)
+{
+	struct store *const st = l->st;
+	const size_t need = st->content_count + more;
+
+	if (need <= l->content_cap)
+		return RC_OK;
+	const size_t cap = need > 2 * l->content_cap ? need : 2 * l->content_cap;
+	struct content *const moved = arena_array(st->keep, cap, sizeof(*moved));
+	if (!moved)
+		return no_memory(l->e);
+	if (st->content_count)
+		memcpy(moved, st->contents, st->content_count * sizeof(*moved));
+	st->contents = moved;
+	l->content_cap = cap;
+	return RC_OK;
+}
+
 static enum rc add_namespace(struct loader *l, const struct bolt_item *item, void *context)
 {
 	struct store *const st = l->st;
 	struct bolt_bucket b = {0}, content = {0};
 	struct in_namespace in = {st->namespace_count};
+	size_t contents = 0;
 	enum rc rc;
 
 	(void)context;
@@ -455,7 +482,8 @@ static enum rc add_namespace(struct loader *l, const struct bolt_item *item, voi
 		(rc = each_in(l, &b, "snapshots", add_snapshotter, &in)))
 		return rc;
 	rc = get_bucket(l, &b, "content", &content);
-	if (rc == RC_OK && ((rc = each_in(l, &content, "blob", add_content, &in)) ||
+	if (rc == RC_OK && ((rc = each_in(l, &content, "blob", count_item, &contents)) || (rc = content_room(l, contents)) ||
+				   (rc = each_in(l, &content, "blob", add_content, &in)) ||
 				   (rc = each_in(l, &content, "ingests", add_ingest_record, &in))))
 		return rc;
 	if (rc && rc != RC_END)
@@ -652,9 +680,10 @@ static enum rc open_database(struct store *st, struct database *d, int dir, cons
 	d->present = true;
 	rc = bolt_open(&d->bolt, &d->src, st->keep, &fault, e);
 	if (rc == RC_OK) {
-		/* nearly all of it is wanted, page by page in no order */
-		const uint64_t bytes = d->bolt.meta[d->bolt.current].high_water * d->bolt.page_size;
-		(void)posix_fadvise(d->fd, 0, (off_t)min_u64(bytes, DATABASE_AHEAD), POSIX_FADV_WILLNEED); /* only a hint */
+		/* most of it is wanted, page by page in no order */
+		const uint64_t bytes = min_u64(d->bolt.meta[d->bolt.current].high_water * d->bolt.page_size, DATABASE_AHEAD);
+		for (uint64_t at = 0; at < bytes; at += DATABASE_STEP)
+			(void)posix_fadvise(d->fd, (off_t)at, (off_t)DATABASE_STEP, POSIX_FADV_WILLNEED); /* only a hint */
 		rc = bolt_check(&d->bolt, scratch, &d->stats, &fault, e);
 	}
 	if (rc == RC_OK) {
@@ -723,28 +752,16 @@ static bool is_empty_dir(int dir, const char *name, struct arena scratch)
 	       os_list(fd, &scratch, &names, &count, &ignored) == RC_OK && count == 0;
 }
 
-static bool blob_room(struct store *st, size_t more)
+static enum rc blob_room(struct store *st, size_t more, struct err *e)
 {
-	struct blob *const moved = arena_array(st->keep, st->blob_count + more, sizeof(*moved));
+	struct blob *const moved = more ? arena_array(st->keep, st->blob_count + more, sizeof(*moved)) : st->blob_files;
 
-	if (moved && st->blob_count)
+	if (more && !moved)
+		return no_memory(e);
+	if (more && st->blob_count)
 		memcpy(moved, st->blob_files, st->blob_count * sizeof(*moved));
 	st->blob_files = moved;
-	return moved;
-}
-
-/* A blob's name: that of its record, where there is one. */
-static struct span blob_text(const struct store *st, const struct digest *d)
-{
-	char text[DIGEST_TEXT_BYTES];
-
-	for (size_t ns = 0; ns < st->namespace_count; ns++) {
-		const size_t content = store_find_content(st, ns, d);
-		if (content != STORE_NONE)
-			return st->contents[content].text;
-	}
-	digest_format(d, text);
-	return arena_copy(st->keep, span_of_string(text));
+	return RC_OK;
 }
 
 static enum rc read_blobs(struct store *st, struct arena scratch, struct err *e)
@@ -762,11 +779,12 @@ static enum rc read_blobs(struct store *st, struct arena scratch, struct err *e)
 			continue;
 		if (rc || (rc = os_list(dir, &local, &names, &count, e)))
 			return rc;
-		if (count && !blob_room(st, count))
-			return no_memory(e);
+		if ((rc = blob_room(st, count, e)))
+			return rc;
 		for (size_t i = 0; i < count; i++) {
 			struct digest d;
 			struct stat found = {0};
+			char text[DIGEST_TEXT_BYTES];
 			struct err why = {0};
 			rc = os_stat(dir, names[i].name, &found, &why);
 			if (rc == RC_END)
@@ -778,8 +796,9 @@ static enum rc read_blobs(struct store *st, struct arena scratch, struct err *e)
 				continue;
 			}
 			struct blob *const b = &st->blob_files[st->blob_count++];
+			digest_format(&d, text);
 			*b = (struct blob){.digest = d,
-				.text = blob_text(st, &d),
+				.text = arena_copy(st->keep, span_of_string(text)),
 				.size = (uint64_t)found.st_size,
 				.inode = found.st_ino,
 				.ctime_ns = os_ctime_ns(&found),
@@ -890,10 +909,17 @@ static int compare_blobs(const void *a, const void *b)
 /* Downloads with data for a digest that has no file: one for each digest. */
 static enum rc add_downloads(struct store *st, struct err *e)
 {
-	if (st->ingest_count && !blob_room(st, st->ingest_count))
-		return no_memory(e);
+	size_t most = 0;
+
+	for (size_t i = 0; i < st->ingest_count; i++)
+		most += st->ingests[i].expected_known && st->ingests[i].has_data &&
+			store_find_blob(st, &st->ingests[i].expected) == STORE_NONE;
+	const enum rc rc = blob_room(st, most, e);
+	if (rc)
+		return rc;
 	for (size_t i = 0; i < st->ingest_count; i++) {
 		const struct ingest *const in = &st->ingests[i];
+		char text[DIGEST_TEXT_BYTES];
 		if (!in->expected_known || !in->has_data)
 			continue;
 		const size_t known = store_find_blob(st, &in->expected);
@@ -907,8 +933,9 @@ static enum rc add_downloads(struct store *st, struct err *e)
 			continue;
 		}
 		struct blob *const b = &st->blob_files[st->blob_count++];
+		digest_format(&in->expected, text);
 		*b = (struct blob){.digest = in->expected,
-			.text = blob_text(st, &in->expected),
+			.text = arena_copy(st->keep, span_of_string(text)),
 			.size = in->data_size,
 			.mode = 0444,
 			.regular = true,
@@ -1419,8 +1446,8 @@ static enum rc judge_dirs(struct store *st)
 static enum rc load(struct store *st, const char *sysroot, struct arena scratch, struct err *e)
 {
 	struct backend **by_id = NULL;
-	struct loader meta = {st, scratch, &st->meta.bolt, e};
-	struct loader overlay = {st, scratch, &st->overlay.bolt, e};
+	struct loader meta = {st, scratch, &st->meta.bolt, e, 0};
+	struct loader overlay = {st, scratch, &st->overlay.bolt, e, 0};
 	enum rc rc;
 
 	if ((rc = check_other_snapshotters(st, scratch, e)))
@@ -1432,6 +1459,8 @@ static enum rc load(struct store *st, const char *sysroot, struct arena scratch,
 	if ((rc = read_blobs(st, scratch, e)) || (rc = read_ingests(st, scratch, e)) || (rc = add_downloads(st, e)) ||
 		(rc = read_snapshot_dirs(st, by_id, scratch, e)) || (rc = read_intents(st, by_id, scratch, e)))
 		return rc;
+	if (arena_refused(st->keep)) /* a name that could not be copied is empty, and what has it would be taken for another */
+		return no_memory(e);
 	if (st->fault_count == 0 && (rc = judge_missing(st)))
 		return rc;
 	if (st->fault_count == 0 && (rc = judge_dirs(st)))

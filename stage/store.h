@@ -21,6 +21,7 @@ struct label {
 	struct span key, value;
 };
 
+/* All but where a blob came from (containerd.io/distribution.source.*), which every blob has and nobody here asks for. */
 struct labels {
 	struct label *at;
 	size_t count;

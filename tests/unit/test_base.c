@@ -132,7 +132,9 @@ static void an_arena_gives_back_by_returning(void)
 	arena_trim(&a);
 	use_and_return(a);
 
+	CHECK(!arena_refused(&a));
 	CHECK(arena_array(&a, SIZE_MAX / 2, 4) == NULL);
+	CHECK(arena_refused(&a));
 	CHECK(arena_array(&a, 3, LIMIT_ARENA_BYTES / 2) == NULL);
 	CHECK(arena_get(&a, LIMIT_ARENA_BYTES) == NULL && arena_get(&a, SIZE_MAX) == NULL);
 	CHECK(a.used == used && arena_get(&a, 16) != NULL);

@@ -31,6 +31,7 @@ static struct {
 	unsigned spoilt;                       /* this completion, counted from 1, is told as ... */
 	int64_t as;                            /* this; 1: half of it */
 	unsigned submitted, completed, asked;  /* asked: calls of io_getevents */
+	unsigned submissions;                  /* calls of io_submit */
 } kernel;
 
 long __wrap_syscall(long number, ...)
@@ -42,6 +43,7 @@ long __wrap_syscall(long number, ...)
 	for (unsigned i = 0; i < 6; i++)
 		a[i] = va_arg(list, long);
 	va_end(list);
+	kernel.submissions += number == SYS_io_submit;
 	if ((number == SYS_io_setup && (errno = kernel.setup)) || (number == SYS_io_submit && (errno = kernel.submit)))
 		return -1;
 	if (number == SYS_io_submit && kernel.accept && a[1] > (long)kernel.accept)
@@ -240,7 +242,10 @@ static void read_together(void)
 		CHECK(os_reader_open(&r[k], fds[k], bufs[k], OS_READER_BYTES, &e) == RC_OK);
 		r[k].size = MOST - k * 4096;
 	}
+	const bool willing = queues && !kernel.accept && !kernel.refuse && !kernel.submit;
+	kernel.submissions = 0;
 	os_reader_ahead(list, TOGETHER);
+	CHECK(!willing || kernel.submissions == 2); /* 40 requests, up to 32 a call */
 	for (unsigned k = 0; k < TOGETHER; k++) {
 		size_t done = 0;
 		while (os_reader_next(&r[k], &piece, &e) == RC_OK) {
