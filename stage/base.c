@@ -388,6 +388,13 @@ bool bytes_equal(const void *a, const void *b, size_t n)
 	return n == 0 || memcmp(x, y, n) == 0;
 }
 
+bool bytes_are_zero(const void *a, size_t n)
+{
+	const uint8_t *const x = a;
+
+	return n == 0 || (x[0] == 0 && bytes_equal(x, x + 1, n - 1));
+}
+
 bool is_lower_hex(struct span text)
 {
 	for (size_t i = 0; i < text.left; i++)

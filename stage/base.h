@@ -142,6 +142,7 @@ CHECKED enum rc parse_decimal(struct span text, uint64_t *value);
 bool is_lower_hex(struct span text);
 /* memcmp(a, b, n) == 0, for long runs: musl's goes byte by byte. */
 bool bytes_equal(const void *a, const void *b, size_t n);
+bool bytes_are_zero(const void *a, size_t n);
 /* Writes at most cap - 1 bytes and a NUL; control characters, quotes, backslashes and bytes outside ASCII become \xNN
  * unless they form valid UTF-8 above U+009F. Returns the length the whole would have. */
 size_t escape(char *out, size_t cap, struct span raw);

@@ -78,7 +78,7 @@ struct batch {
 	struct {
 		struct view *view;
 		uint32_t node;
-		const uint8_t *want;
+		const uint8_t *want; /* NULL: zeros only, as far as it went by */
 	} of[BATCH_FILES];
 	unsigned count;
 	size_t want_used, got_used;
@@ -106,6 +106,7 @@ struct layer_check {
 	struct batch batches[2], *batch; /* that which is filled; the other is under way */
 	uint32_t batch_node;             /* of the file that goes by */
 	size_t batch_filled, batch_size; /* bytes of it so far, and at the end */
+	bool batch_zeros;                /* all of those so far: not copied, then */
 	size_t batch_file;               /* bytes of one at most: it fits for all targets */
 	bool hurry, differs;             /* differs: a file's content, or all: what is missing may yet be no damage */
 	enum rc failed;                  /* a batch was not settled: nothing can be said of any target */
@@ -495,15 +496,18 @@ static bool zero_where_different(const uint8_t *want, const uint8_t *got, size_t
 
 /* ---- small files ---- */
 
-static enum rc settle_file(struct layer_check *c, struct view *v, uint32_t node, struct span want, struct span got, struct err *e)
+/* want: size bytes, or NULL if all of them are zero. */
+static enum rc settle_file(struct layer_check *c, struct view *v, uint32_t node, const uint8_t *want, size_t size, struct span got,
+	struct err *e)
 {
-	if (got.left == want.left && bytes_equal(want.at, got.at, got.left))
-		return RC_OK;
-	const bool zeroed = got.left == want.left && zero_where_different(want.at, got.at, got.left, 0);
+	const bool fits = got.left == size;
 	enum rc rc;
 
+	if (fits && (want ? bytes_equal(want, got.at, size) : bytes_are_zero(got.at, size)))
+		return RC_OK;
+	const bool zeroed = fits && want && zero_where_different(want, got.at, size, 0);
 	c->differs = true;
-	if ((rc = put_record(c, v, node, want.left, 0, e)))
+	if ((rc = put_record(c, v, node, size, 0, e)))
 		return rc;
 	return put_bits(c, v, node, 0, zeroed ? BIT_ZEROED : BIT_CONTENT, e);
 }
@@ -519,7 +523,7 @@ static enum rc settle_batch(struct layer_check *c, struct batch *b, struct err *
 		struct err why = {0};
 		size_t n = 0;
 		if (os_small_take(s, &n, &why) == RC_OK)
-			rc = settle_file(c, v, node, span_of(b->of[i].want, s->size), span_of(s->buf, n), e);
+			rc = settle_file(c, v, node, b->of[i].want, s->size, span_of(s->buf, n), e);
 		else if (!(rc = put_record(c, v, node, 0, why.sys_errno, e)))
 			rc = put_bits(c, v, node, 0, BIT_UNREADABLE, e);
 		os_close(&s->fd);
@@ -561,15 +565,33 @@ static enum rc put_in_batch(struct layer_check *c, uint32_t node, size_t size, u
 		b->files[b->count] = (struct os_small){.fd = take_fd(&v->file), .size = size, .buf = b->got + b->got_used};
 		b->of[b->count].view = v;
 		b->of[b->count].node = node;
-		b->of[b->count++].want = b->want + b->want_used;
+		b->of[b->count++].want = NULL;
 		b->got_used += room;
 	}
 	b->want_used += size;
 	c->batch_node = node;
 	c->batch_size = size;
 	c->batch_filled = 0;
+	c->batch_zeros = true;
 	layer_want_data(c->layer);
 	return RC_OK;
+}
+
+/* What the layer says of the file last put in. */
+static void fill_batch(struct layer_check *c, struct span piece)
+{
+	struct batch *const b = c->batch;
+	uint8_t *const want = b->want + b->want_used - c->batch_size;
+
+	if (c->batch_zeros && !bytes_are_zero(piece.at, piece.left)) {
+		c->batch_zeros = false;
+		memset(want, 0, c->batch_filled);
+		for (unsigned i = b->count; i && b->of[i - 1].node == c->batch_node; i--)
+			b->of[i - 1].want = want;
+	}
+	if (!c->batch_zeros)
+		memcpy(want + c->batch_filled, piece.at, piece.left);
+	c->batch_filled += piece.left;
 }
 
 void layer_check_hurry(struct layer_check *c)
@@ -662,10 +684,8 @@ static enum rc on_data(void *self, uint32_t node, struct span piece, struct err 
 {
 	struct layer_check *const c = self;
 
-	if (c->batch_node == node && piece.left <= c->batch_size - c->batch_filled) {
-		memcpy(c->batch->want + c->batch->want_used - c->batch_size + c->batch_filled, piece.at, piece.left);
-		c->batch_filled += piece.left;
-	}
+	if (c->batch_node == node && piece.left <= c->batch_size - c->batch_filled)
+		fill_batch(c, piece);
 	for (unsigned i = 0; i < c->count; i++) {
 		struct view *const v = &c->views[i];
 		struct err why = {0};

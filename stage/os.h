@@ -46,16 +46,18 @@ unsigned os_descriptor_limit(void);
 CHECKED enum rc os_read_link(int dir, const char *name, char *buf, size_t *n, struct err *e);
 
 /* Sequential reading from the medium rather than the page cache: O_DIRECT in aligned pieces, some of which the kernel fetches while
- * the caller works on those before; else, and for what is small, with the cached pages dropped first. It stays at one address, and
- * with one thread from one os_reader_settle to the next. */
+ * the caller works on those before; else, and for what is small, with the cached pages dropped first. Holes are not read where the
+ * file system is known to tell them truly. It stays at one address, and with one thread from one os_reader_settle to the next. */
 #define OS_READER_REQUESTS 8
 struct os_request {
 	int64_t got; /* bytes, or -errno */
-	bool back;
+	bool back, hole; /* hole: not sent, for zeros need no reading */
 };
 struct os_reader {
 	int fd;
 	uint64_t off, size;
+	bool sparse;
+	uint64_t data; /* if sparse: from where it was last asked up to here is a hole */
 	uint8_t *buf;
 	size_t cap;
 	bool direct;

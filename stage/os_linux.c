@@ -304,7 +304,7 @@ static void batch_send(struct batch *b)
 			continue;
 		}
 		struct os_request *const refused = (struct os_request *)(uintptr_t)b->blocks[i++].aio_data;
-		refused->got = -EAGAIN; /* it is read in the plain way */
+		refused->got = -ECANCELED; /* it is read in the plain way */
 		refused->back = true;
 	}
 	b->count = 0;
@@ -314,7 +314,7 @@ static void batch_add(struct batch *b, struct os_request *request, int fd, uint6
 {
 	if (b->count == SEND_MAX)
 		batch_send(b);
-	request->back = false;
+	*request = (struct os_request){0};
 	b->blocks[b->count++] = (struct iocb){.aio_data = (uintptr_t)request,
 		.aio_lio_opcode = IOCB_CMD_PREAD,
 		.aio_fildes = (uint32_t)fd,
@@ -323,6 +323,37 @@ static void batch_add(struct batch *b, struct os_request *request, int fd, uint6
 		.aio_offset = (int64_t)at};
 }
 
+#define EXT4_MAGIC 0xef53
+#define XFS_MAGIC 0x58465342
+#define BTRFS_MAGIC 0x9123683e
+
+/* Of a file with fewer blocks than bytes. Others have told data that was not written yet for holes (OpenZFS 2.2: issue 15526). */
+static bool tells_holes(int fd)
+{
+	struct statfs fs;
+
+	if (fstatfs(fd, &fs))
+		return false;
+	const uint32_t type = (uint32_t)fs.f_type;
+	return type == EXT4_MAGIC || type == XFS_MAGIC || type == BTRFS_MAGIC;
+}
+
+/* Does what is next to be asked for lie in one? */
+static bool in_a_hole(struct os_reader *r, uint64_t end)
+{
+	if (r->sparse && r->data <= r->asked) {
+		const off_t data = lseek(r->fd, (off_t)r->asked, SEEK_DATA); /* the position is used by nobody */
+		struct stat st;
+		r->data = data >= 0 ? (uint64_t)data : UINT64_MAX; /* none any more */
+		if (data < 0 && (errno != ENXIO || fstat(r->fd, &st) || (uint64_t)st.st_size < r->size))
+			r->sparse = false; /* reading tells what is the matter */
+	}
+	return r->sparse && r->data >= end;
+}
+
+/* What a hole holds. Not constant, for then it would be in the file. */
+static uint8_t zeros[2 * REQUEST_BYTES];
+
 /* Keeps as many requests under way as there are. */
 static void ask_ahead(struct os_reader *r, struct batch *b)
 {
@@ -330,7 +361,11 @@ static void ask_ahead(struct os_reader *r, struct batch *b)
 		r->asked = r->off;
 	for (; r->flying < r->most && r->asked < r->size; r->asked += r->piece, r->flying++) {
 		const unsigned slot = (r->first + r->flying) % r->most;
-		batch_add(b, &r->requests[slot], r->fd, r->asked, r->buf + slot * r->piece, r->piece);
+		const uint64_t n = min_u64(r->piece, r->size - r->asked);
+		if (n <= sizeof(zeros) && in_a_hole(r, r->asked + n))
+			r->requests[slot] = (struct os_request){.got = (int64_t)n, .back = true, .hole = true};
+		else
+			batch_add(b, &r->requests[slot], r->fd, r->asked, r->buf + slot * r->piece, r->piece);
 	}
 }
 
@@ -359,9 +394,11 @@ void os_reader_settle(struct os_reader *r)
 	r->lent = false;
 }
 
-/* RC_OK: *piece is the next. RC_END: nothing comes ahead any more; reading on from r->off tells what is the matter. */
+/* RC_OK: *piece is the next. RC_END: it does not come ahead; reading on from r->off tells what is the matter. After a request that
+ * failed, nothing comes ahead any more; one that the kernel did not take now, it may take later. */
 static enum rc next_ahead(struct os_reader *r, struct span *piece)
 {
+	bool failed = true;
 	struct batch b;
 
 	if (r->lent) {
@@ -376,14 +413,16 @@ static enum rc next_ahead(struct os_reader *r, struct span *piece)
 		struct os_request *const request = &r->requests[r->first];
 		wait_for(request);
 		if (request->got > 0 && (uint64_t)request->got >= min_u64(r->piece, r->size - r->off)) {
-			*piece = span_of(r->buf + r->first * r->piece, (size_t)request->got);
+			*piece = span_of(request->hole ? zeros : r->buf + r->first * r->piece, (size_t)request->got);
 			r->off += (uint64_t)request->got;
 			r->lent = true;
 			return RC_OK;
 		}
+		failed = request->got != -ECANCELED;
 	}
 	os_reader_settle(r);
-	r->piece = 0;
+	if (failed)
+		r->piece = 0;
 	return RC_END;
 }
 
@@ -397,6 +436,7 @@ enum rc os_reader_open(struct os_reader *r, int fd, uint8_t *buf, size_t cap, st
 	*r = (struct os_reader){.fd = fd, .size = (uint64_t)st.st_size, .buf = buf, .cap = cap};
 	const int flags = fcntl(fd, F_GETFL);
 	r->direct = flags >= 0 && fcntl(fd, F_SETFL, flags | O_DIRECT) == 0;
+	r->sparse = (uint64_t)st.st_blocks < r->size / 512 && tells_holes(fd);
 	/* where small files lie within inodes, some file systems read through the cache all the same */
 	if (!r->direct || r->size < REQUEST_BYTES / 4)
 		(void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED); /* only a hint */
@@ -431,6 +471,7 @@ enum rc os_reader_next(struct os_reader *r, struct span *piece, struct err *e)
 		if (got < 0 && errno == EINVAL && r->direct) {
 			const int flags = fcntl(r->fd, F_GETFL);
 			r->direct = false;
+			r->piece = 0;
 			if (flags < 0 || fcntl(r->fd, F_SETFL, flags & ~O_DIRECT))
 				return fail(e, RC_IO, "leave direct reading");
 			(void)posix_fadvise(r->fd, 0, 0, POSIX_FADV_DONTNEED); /* only a hint */
@@ -610,8 +651,6 @@ struct fs_uuid {
 	uint8_t length, bytes[16];
 };
 #define FS_UUID_IOCTL _IOR(0x15, 0, struct fs_uuid)
-#define EXT4_MAGIC 0xef53
-#define BTRFS_MAGIC 0x9123683e
 
 enum rc os_fs_identity(int dir, char *out, size_t cap, struct err *e)
 {

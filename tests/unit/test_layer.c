@@ -458,6 +458,65 @@ static void damage_by_damage(void)
 	damage_by_damage_of(300000);
 }
 
+/* Files that begin, end or are zeros, among so many others that what batches hold is used again. */
+static void zeros(void)
+{
+	static uint8_t lead[20000], trail[20000], full[20000], none[600000];
+	static const struct {
+		const char *command;
+		enum layer_difference_kind kind;
+		const char *first;
+	} damages[] = {{"printf x | dd of=none bs=1 seek=19999 conv=notrunc status=none", DIFF_CONTENT, "none"},
+		{"printf x | dd of=one bs=1 conv=notrunc status=none", DIFF_CONTENT, "one"},
+		{"printf x | dd of=lead bs=1 seek=100 conv=notrunc status=none", DIFF_CONTENT, "lead"},
+		{"truncate -s 16384 lead; truncate -s 20000 lead", DIFF_ZEROED, "lead"},
+		{"truncate -s 0 lead; truncate -s 20000 lead", DIFF_ZEROED, "lead"},
+		{"truncate -s 0 trail; truncate -s 20000 trail", DIFF_ZEROED, "trail"},
+		{"printf x | dd of=trail bs=1 seek=19999 conv=notrunc status=none", DIFF_CONTENT, "trail"},
+		{"printf x | dd of=long bs=1 seek=300000 conv=notrunc status=none", DIFF_CONTENT, "long"},
+		{"truncate -s 599999 long", DIFF_SHORT, "long"}};
+	struct archive a = {0};
+	char names[200][16];
+
+	for (size_t i = 0; i < sizeof(full); i++) {
+		full[i] = (uint8_t)(i % 255 + 1);
+		lead[i] = i < 15000 ? 0 : full[i];
+		trail[i] = i < 15000 ? full[i] : 0;
+	}
+	for (unsigned i = 0; i < 200; i++) {
+		snprintf(names[i], sizeof(names[i]), "other-%03u", i);
+		const uint8_t *const data[] = {full, none, lead, trail};
+		archive_member(&a, (struct member){.name = names[i], .data = data[i * 7 % 4], .size = 9000 + i * 50, .uid = getuid(),
+			.gid = getgid()});
+	}
+	const struct {
+		const char *name;
+		const uint8_t *data;
+		size_t size;
+	} files[] = {{"none", none, 20000}, {"one", none, 1}, {"lead", lead, 20000}, {"trail", trail, 20000}, {"long", none, sizeof(none)}};
+	for (unsigned i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+		archive_member(&a, (struct member){.name = files[i].name, .data = files[i].data, .size = files[i].size, .uid = getuid(),
+			.gid = getgid()});
+	archive_end(&a);
+	fresh(&a, LAYER_BASE);
+	for (size_t i = 0; i < sizeof(damages) / sizeof(damages[0]); i++) {
+		shell(damages[i].command);
+		struct seen s = look(&a, LAYER_BASE, 206, true);
+		if (s.kinds[damages[i].kind] != 1 || s.v.damaged != 1 || strcmp(s.first, damages[i].first) != 0) {
+			printf("# %s: %llu damaged, first %s\n", damages[i].command, (unsigned long long)s.v.damaged, s.first);
+			CHECK(!"the difference is what was damaged");
+		}
+		s = look(&a, LAYER_BASE, 206, false);
+		CHECK(nothing(&s));
+	}
+	/* holes are zeros */
+	shell("for f in none long; do n=$(stat -c %s $f); touch -r $f ../was; truncate -s 0 $f; truncate -s $n $f; "
+	      "touch -r ../was $f; done; rm ../was");
+	const struct seen s = look(&a, LAYER_BASE, 206, false);
+	CHECK(nothing(&s));
+	free(a.at);
+}
+
 static void notes_are_no_damage(void)
 {
 	struct archive a = sample(false);
@@ -628,6 +687,7 @@ int main(void)
 	RUN(a_million_entries);
 	RUN(dear_entries_end);
 	RUN(damage_by_damage);
+	RUN(zeros);
 	RUN(notes_are_no_damage);
 	RUN(counts_decide);
 	RUN(whiteouts_never_written);

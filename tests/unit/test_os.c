@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 
 #include "test.h"
 
@@ -99,9 +100,8 @@ static uint8_t *buffer(size_t cap)
 }
 
 /* RC_END when all of it came, byte by byte. */
-static enum rc reads(size_t size, size_t cap)
+static enum rc reads_fd(int fd, size_t size, size_t cap)
 {
-	const int fd = file_of(size);
 	struct os_reader r = {0};
 	struct span piece = {0};
 	struct err e = {0};
@@ -121,6 +121,14 @@ static enum rc reads(size_t size, size_t cap)
 	os_reader_settle(&r);
 	CHECK(r.flying == 0);
 	free(buf);
+	return rc;
+}
+
+static enum rc reads(size_t size, size_t cap)
+{
+	const int fd = file_of(size);
+	const enum rc rc = reads_fd(fd, size, cap);
+
 	(void)close(fd);
 	return rc;
 }
@@ -148,6 +156,14 @@ static void the_kernel_may_take_some_or_none(void)
 	kernel.submitted = 0;
 	CHECK(reads((4 << 20) + 17, OS_READER_BYTES) == RC_END && kernel.submitted == 0);
 	kernel.submit = 0;
+}
+
+static void what_follows_a_refusal_comes_ahead(void)
+{
+	kernel.refuse = 1;
+	kernel.submitted = 0;
+	CHECK(reads(MOST, OS_READER_BYTES) == RC_END && kernel.refuse == 0);
+	CHECK(kernel.submitted >= (MOST - OS_READER_BYTES) / (256 << 10));
 }
 
 static void a_signal_does_not_matter(void)
@@ -323,6 +339,39 @@ static void a_file_that_shrinks_ends(void)
 	CHECK(rc == RC_END && done >= MOST / 2 && done <= MOST);
 	os_reader_settle(&r);
 	free(buf);
+	(void)close(fd);
+}
+
+/* A hole, data (not synced), what is allocated and not written, and a hole with a single byte in it. */
+static void holes_are_zeros_and_not_read(void)
+{
+	static const size_t caps[] = {4096, 20480, OS_READER_BYTES, 4 << 20};
+	const size_t data = (1 << 20) + 4096, unwritten = 2 << 20, lone = (4 << 20) + 70000, last = MOST - 100;
+	const int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	uint8_t *const kept = content;
+	struct statfs fs = {0};
+	struct stat st = {0};
+
+	content = calloc(1, MOST);
+	CHECK(fd >= 0 && content && fstatfs(fd, &fs) == 0);
+	memcpy(content + data, kept + data, 5000);
+	content[lone] = 7;
+	CHECK(ftruncate(fd, (off_t)last) == 0);
+	CHECK(pwrite(fd, content + data, 5000, (off_t)data) == 5000 && pwrite(fd, content + lone, 1, (off_t)lone) == 1);
+	CHECK(fallocate(fd, 0, (off_t)unwritten, 1 << 20) == 0 || errno == EOPNOTSUPP);
+	CHECK(fstat(fd, &st) == 0);
+	const bool sparse = (uint64_t)st.st_blocks < last / 512;
+	const bool known = fs.f_type == 0xef53 || fs.f_type == 0x58465342 || (uint32_t)fs.f_type == 0x9123683e;
+	for (size_t i = 0; i < sizeof(caps) / sizeof(*caps); i++) {
+		kernel.submitted = 0;
+		CHECK(reads_fd(fd, last, caps[i]) == RC_END);
+		/* of twenty pieces two have data, of ten two */
+		CHECK(!queues || !sparse || !known || caps[i] < OS_READER_BYTES || (kernel.submitted >= 2 && kernel.submitted <= 8));
+	}
+	if (!queues || !sparse || !known)
+		printf("skip - %s: holes are not read: not on this file system\n", __FILE__);
+	free(content);
+	content = kept;
 	(void)close(fd);
 }
 
@@ -526,10 +575,12 @@ int main(int count, char **args)
 	RUN(two_at_once_do_not_mix);
 	RUN(several_are_sent_for_together);
 	RUN(a_file_that_shrinks_ends);
+	RUN(holes_are_zeros_and_not_read);
 	RUN(small_files_come_together);
 	RUN(what_is_no_small_file);
 	if (queues) {
 		RUN(the_kernel_may_take_some_or_none);
+		RUN(what_follows_a_refusal_comes_ahead);
 		RUN(a_signal_does_not_matter);
 		RUN(a_request_that_fails_is_no_verdict);
 		kernel.completed = kernel.submitted = 0;
