@@ -145,7 +145,7 @@ $(BUILD)/containerd-fsck-asan: $(patsubst %,$(BUILD)/host/stage/%.o,$(MODULES)) 
 	$(Q)$(HOST_CC) $(HOST_CFLAGS) -o $@ $^ -lpthread
 
 # The same objects, each change of the disk through tests/fault/wrap.c.
-WRAPPED := -Wl,--wrap=os_write_failed,--wrap=os_clock_ns $(shell sed -n 's/^CHECKED enum rc \(os_[a-z_]*\).*/-Wl,--wrap=\1/p' stage/os_write.h)
+WRAPPED := -Wl,--wrap=os_write_failed,--wrap=os_clock_ns,--wrap=mmap,--wrap=mprotect $(shell sed -n 's/^CHECKED enum rc \(os_[a-z_]*\).*/-Wl,--wrap=\1/p' stage/os_write.h)
 $(BUILD)/musl/wrap.o: tests/fault/wrap.c stage/os_write.h stage/base.h Makefile
 	@mkdir -p $(@D)
 	$(Q)$(MUSL_CC) $(OUR_FLAGS) $(WARNINGS) $(MUSL_CFLAGS) -c -o $@ $<

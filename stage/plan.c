@@ -648,14 +648,18 @@ static struct image_eval eval_manifest(struct planner *w, size_t ns, const struc
 		unverified |= v == SNAPSHOT_IS_UNVERIFIED || v == SNAPSHOT_IS_UNREADABLE || v == SNAPSHOT_NOT_CHECKED;
 	}
 	r.damaged |= lost_layer || healed || lost;
-	if (unreadable) {
+	const bool complete = top != STORE_NONE && !dropped && in_chain == (paired ? config->diff_id_count : 0);
+	const bool elsewhere = config && other_snapshotter(w, ns, &m->config.digest);
+	/* whatever is in what could not be read: what is lost beside it cannot be unpacked again, and no later run would tell so */
+	const bool gone = paired && !complete && here < layers && !elsewhere && !lost;
+	if (unreadable && !gone) {
 		r.verdict = IMAGE_IS_UNVERIFIED;
 		r.why = "a part of it could not be read";
 	} else if (lost) {
 		r.verdict = IMAGE_NEEDS_PULL;
 		r.pinned = true;
 		r.why = "files of it are lost, and a container stands on the rest: remove the container, then run repair again";
-	} else if (top != STORE_NONE && !dropped && in_chain == (paired ? config->diff_id_count : 0)) {
+	} else if (complete) {
 		r.chained = true;
 		r.config = m->config.digest;
 		r.top = top;
@@ -671,7 +675,7 @@ static struct image_eval eval_manifest(struct planner *w, size_t ns, const struc
 		r.why = r.damaged ? "it is unpacked again from its local layers when it is next used" : NULL;
 		if (!r.damaged && in_chain)
 			r.verdict = IMAGE_IS_WHOLE; /* a child of an index that shares its first layers with another */
-	} else if (config && other_snapshotter(w, ns, &m->config.digest)) {
+	} else if (elsewhere) {
 		r.verdict = IMAGE_IS_UNVERIFIED;
 		r.why = "another snapshotter has its files";
 	} else {

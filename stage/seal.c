@@ -49,8 +49,8 @@ static enum rc sync_all(const struct store *st, struct arena scratch, struct err
 
 struct sealer {
 	const struct store *st;
-	const struct seal_check *check; /* NULL: at shutdown, and then: */
-	const struct journal *journal;
+	const struct seal_check *check; /* NULL: at shutdown */
+	const struct journal *journal;  /* of before */
 	const bool *rebuilt; /* by backend: put right in this run */
 	struct journal_writer *out;
 	struct seal_result *result;
@@ -161,18 +161,23 @@ static enum rc put_snapshot(struct sealer *w, size_t i)
 	return RC_OK;
 }
 
-/* Of a download that began in this boot all bytes that are there; of one that was there before, what the check could compare. */
+/* Of a download that began in this boot all bytes that are there; of one that was there before, what the check could compare, and
+ * of one that it could not read, or had no time for, what was vouched for already: the sum will tell whether it still holds. */
 static void put_ingest(struct sealer *w, size_t i)
 {
 	const struct ingest *const in = &w->st->ingests[i];
-	const struct journal_ingest *const known = w->check ? NULL : journal_find_ingest(w->journal, in->name);
+	const enum ingest_verdict v = w->check ? w->check->survey->ingests[i].verdict : INGEST_IS_PARTIAL;
+	const bool unread = v == INGEST_IS_UNREADABLE || v == INGEST_IS_NOT_CHECKED;
+	const struct journal_ingest *const known = w->check && !unread ? NULL : journal_find_ingest(w->journal, in->name);
 	struct journal_ingest record = {.name = in->name, .ref = in->ref, .held = true};
 	struct err why = {0}; /* what cannot be read is not vouched for */
 	auto_fd dir = -1, data = -1;
 	struct stat st = {0};
 
-	if (known && known->held) {
-		journal_put_ingest(w->out, known);
+	if (known && (known->held || unread)) {
+		record = *known;
+		record.held = true;
+		journal_put_ingest(w->out, &record);
 		return;
 	}
 	enum rc rc = w->st->ingest_dir < 0 ? RC_END : os_open_dir(w->st->ingest_dir, (const char *)in->name.at, &dir, &why);
@@ -322,7 +327,7 @@ enum rc seal_checked(const struct store *st, const struct seal_check *c, struct 
 		(rc = identity_read(&identity, st->dir, scratch, e)))
 		return rc;
 	journal_begin(&out, &identity, &scratch);
-	struct sealer w = {.st = st, .check = c, .rebuilt = rebuilt, .out = &out, .result = &result, .e = e};
+	struct sealer w = {.st = st, .check = c, .journal = &j, .rebuilt = rebuilt, .out = &out, .result = &result, .e = e};
 	if ((rc = put_inventory(&w)))
 		return rc;
 	journal_put_boot(&out, *st->boot_id ? st->boot_id : "-", JOURNAL_CHECKED, 0);

@@ -19,7 +19,7 @@ struct candidate {
 	enum layer_mode mode;
 	bool labelled; /* see is_labelled */
 	bool chosen; /* for this round */
-	bool tried, pairing_failed, too_big; /* too_big: a limit or no memory: nothing is known */
+	bool tried, pairing_failed, unknown; /* unknown: a limit, no memory, or the disk: nothing was learnt */
 	const char *why; /* after a try that could not judge */
 };
 
@@ -607,10 +607,12 @@ static enum rc settle_group(struct run *r, struct worker *w, const struct group 
 			t++;
 		if (t == targets->count && b->dir_found && b->dir_is_directory) {
 			c->why = "its directory could not be opened";
+			c->unknown = true;
 		} else if (t == targets->count) {
 			settle_whole_tree(r, layer, c, content_bytes);
 		} else if (whys[t]) {
 			c->why = whys[t];
+			c->unknown = true;
 		} else {
 			settle(r, layer, c, &verdicts[t], content_bytes);
 			(void)pthread_mutex_lock(&r->lock);
@@ -991,7 +993,11 @@ static void job_blob(struct run *r, struct worker *w, size_t index)
 		return;
 	}
 	size_t *const mine = arena_array(&w->scratch, r->candidate_count + 1, sizeof(*mine));
-	const size_t count = mine ? gather(r, index, mine, r->candidate_count) : 0;
+	if (!mine) {
+		end_blob(r, index, fail(&e, RC_NOMEM, "no memory to compare a layer"), false, &e);
+		return;
+	}
+	const size_t count = gather(r, index, mine, r->candidate_count);
 	while (rc == RC_OK && from < count) {
 		const struct group g = next_group(r, mine, count, &from);
 		const struct arena mark = w->scratch;
@@ -1005,7 +1011,7 @@ static void job_blob(struct run *r, struct worker *w, size_t index)
 		for (unsigned i = 0; i < g.count; i++) {
 			struct candidate *const c = &r->candidates[g.candidates[i]];
 			c->tried = true;
-			c->too_big |= rc == RC_OK && (result.replay == RC_LIMIT || result.replay == RC_NOMEM);
+			c->unknown |= rc == RC_OK && (result.replay == RC_LIMIT || result.replay == RC_NOMEM);
 			if (rc == RC_OK && feed.blob_good && result.replay != RC_OK && !c->why) {
 				const struct span text = arena_copy(w->keep, span_of_string(result.why.text));
 				c->why = text.bad ? "no memory" : (const char *)text.at;
@@ -1040,6 +1046,8 @@ static enum ingest_verdict not_complete(const struct ingest *in)
 	return in->expected_known && in->total && in->data_size >= in->total ? INGEST_IS_POISONED : INGEST_IS_PARTIAL;
 }
 
+#define NO_MEMORY "no memory to read a download"
+
 static void job_ingest(struct run *r, struct worker *w, size_t index)
 {
 	const struct ingest *const in = &r->st->ingests[index];
@@ -1051,11 +1059,9 @@ static void job_ingest(struct run *r, struct worker *w, size_t index)
 	struct digest d;
 	struct hash h;
 	uint8_t *const room = arena_get(&w->scratch, OS_READER_BYTES + 4096);
-	enum rc rc;
+	enum rc rc = room ? RC_OK : fail(&e, RC_NOMEM, NO_MEMORY);
 
-	if (!room)
-		return;
-	if ((rc = os_open_dir(r->st->ingest_dir, (const char *)in->name.at, &dir, &e)) ||
+	if (rc || (rc = os_open_dir(r->st->ingest_dir, (const char *)in->name.at, &dir, &e)) ||
 		(rc = os_open_file(dir, "data", &fd, &e)) ||
 		(rc = os_reader_open(&reader, fd, room + (4096 - (uintptr_t)room % 4096), OS_READER_BYTES, &e))) {
 		ingest_unreadable(r, index, &e);
@@ -1089,11 +1095,9 @@ static void job_settled(struct run *r, struct worker *w, size_t index)
 	struct err e = {0};
 	uint8_t *const room = arena_get(&w->scratch, OS_READER_BYTES + 4096);
 	uint64_t left = known->size;
-	enum rc rc;
+	enum rc rc = room ? RC_OK : fail(&e, RC_NOMEM, NO_MEMORY);
 
-	if (!room)
-		return;
-	if (!(rc = os_open_dir(r->st->ingest_dir, (const char *)in->name.at, &dir, &e)) &&
+	if (!rc && !(rc = os_open_dir(r->st->ingest_dir, (const char *)in->name.at, &dir, &e)) &&
 		!(rc = os_open_file(dir, "data", &fd, &e)))
 		rc = os_reader_open(&reader, fd, room + (4096 - (uintptr_t)room % 4096), OS_READER_BYTES, &e);
 	wide_sum_begin(&sum);
@@ -1414,8 +1418,7 @@ static void judge_without_layer(struct run *r, size_t index)
 	const struct backend *const b = &st->backends[index];
 	struct snapshot_state *const state = &r->s->snapshots[index];
 	struct finding f = {.subject = SUBJECT_BACKEND, .index = index, .ns = b->ns_name, .name = snapshot_name(st, index)};
-	const char *why = "no local manifest leads to it";
-	bool unreadable = false;
+	const char *why = "no local manifest leads to it", *unknown = NULL;
 
 	state->proof = STORE_NONE;
 	for (size_t i = 0; i < r->candidate_count; i++) {
@@ -1424,18 +1427,16 @@ static void judge_without_layer(struct run *r, size_t index)
 			continue;
 		f.digest = st->blob_files[c->blob].text;
 		why = c->why ? c->why : c->pairing_failed ? "its layer unpacks to something else" : "its layer is damaged";
-		unreadable |= r->s->blobs[c->blob].verdict == BLOB_IS_UNREADABLE || c->too_big;
+		if (r->s->blobs[c->blob].verdict == BLOB_IS_UNREADABLE || c->unknown)
+			unknown = c->unknown && c->why ? c->why : "its layer could not be read";
 	}
 	if (!f.digest.left && b->user_key.left && span_starts(b->user_key, "sha256:"))
 		why = "its layer is not local";
-	if (unreadable)
-		why = "its layer could not be read";
-	if (!f.digest.left && r->some_unread) {
-		unreadable = true;
-		why = "a manifest could not be read";
-	}
+	if (!f.digest.left && r->some_unread)
+		unknown = "a manifest could not be read";
+	f.why = text_of(unknown);
 	if (!b->dir_found || !b->dir_is_directory) {
-		state->verdict = unreadable ? SNAPSHOT_IS_UNREADABLE : SNAPSHOT_IS_LOST;
+		state->verdict = unknown ? SNAPSHOT_IS_UNREADABLE : SNAPSHOT_IS_LOST;
 		f.problem = P_SNAPSHOT_DIR;
 		f.got = b->id;
 		emit(r, f);
@@ -1445,13 +1446,13 @@ static void judge_without_layer(struct run *r, size_t index)
 	struct layer_census census = {0};
 	struct err e = {0};
 	struct arena scratch = *r->keep;
-	f.why = text_of(why);
+	f.why = text_of(unknown ? unknown : why);
 	if (os_open_dir(st->snapshots_dir, b->dir, &dir, &e) || layer_census(dir, scratch, &census, &e)) {
 		state->verdict = SNAPSHOT_IS_UNREADABLE;
 		f.problem = P_SNAPSHOT_UNCHECKED;
 		f.why = text_of(e.sys_errno ? strerror(e.sys_errno) : e.text);
 	} else if (census.fs_missing) {
-		state->verdict = unreadable ? SNAPSHOT_IS_UNREADABLE : SNAPSHOT_IS_LOST;
+		state->verdict = unknown ? SNAPSHOT_IS_UNREADABLE : SNAPSHOT_IS_LOST;
 		f.problem = P_SNAPSHOT_FS;
 		f.got = b->id;
 	} else if (census.unreadable) {
@@ -1459,13 +1460,13 @@ static void judge_without_layer(struct run *r, size_t index)
 		f.problem = P_SNAPSHOT_UNCHECKED;
 		f.why = text_of("a directory in it cannot be read");
 	} else if (b->inodes > census.names) {
-		state->verdict = unreadable ? SNAPSHOT_IS_UNREADABLE : SNAPSHOT_IS_LOST;
+		state->verdict = unknown ? SNAPSHOT_IS_UNREADABLE : SNAPSHOT_IS_LOST;
 		f.problem = P_SNAPSHOT_LOSSY;
 		f.got = census.names;
 		f.want = b->inodes;
 	} else {
-		state->verdict = unreadable ? SNAPSHOT_IS_UNREADABLE : SNAPSHOT_IS_UNVERIFIED;
-		f.problem = unreadable ? P_SNAPSHOT_UNCHECKED : P_SNAPSHOT_UNVERIFIED;
+		state->verdict = unknown ? SNAPSHOT_IS_UNREADABLE : SNAPSHOT_IS_UNVERIFIED;
+		f.problem = unknown ? P_SNAPSHOT_UNCHECKED : P_SNAPSHOT_UNVERIFIED;
 	}
 	emit(r, f);
 }

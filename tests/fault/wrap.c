@@ -5,16 +5,22 @@
  *   FAULT=after:N   ends it when call N was made
  *   FAULT=torn:N    call N writes the first half of its bytes, then the process ends
  *   FAULT=fail:N:E  call N is not made and fails with EIO or ENOSPC
+ *   FAULT=memory:N  the system has no memory when it is asked for the Nth time, and has some again after that
+ *   FAULT=starved:N it has none from then on
  *   FAULT_TICK_NS=N each look at the clock takes so long
  *   FAULT_LOG=FILE  a line for each call: its number, its name, the inodes of the directory, of the file and of the new
- *                   directory (0: none), and what it was about
+ *                   directory (0: none), and what it was about; and one for each time that memory is asked for: its
+ *                   number, and "memory"
  *
  * A process that was ended so exits with 99. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "os_write.h"
@@ -22,28 +28,32 @@
 #define DEAD 99
 
 static struct {
-	enum fault_kind { FAULT_UNKNOWN, FAULT_NONE, FAULT_DIE, FAULT_AFTER, FAULT_TORN, FAULT_FAIL } kind;
-	unsigned long at, calls;
+	enum fault_kind { FAULT_NONE, FAULT_DIE, FAULT_AFTER, FAULT_TORN, FAULT_FAIL, FAULT_MEMORY, FAULT_STARVED } kind;
+	unsigned long at, calls; /* at: of those that change a disk */
+	unsigned long memory_at;
+	atomic_ulong memory;     /* asked for by any thread */
 	int error;
 	FILE *log;
 } fault;
 
 static void read_environment(void)
 {
-	static const char *const words[] = {[FAULT_DIE] = "die:", [FAULT_AFTER] = "after:", [FAULT_TORN] = "torn:", [FAULT_FAIL] = "fail:"};
+	static const char *const words[] = {[FAULT_DIE] = "die:", [FAULT_AFTER] = "after:", [FAULT_TORN] = "torn:",
+		[FAULT_FAIL] = "fail:", [FAULT_MEMORY] = "memory:", [FAULT_STARVED] = "starved:"};
 	const char *const spec = getenv("FAULT"), *const log = getenv("FAULT_LOG");
 
-	fault.kind = FAULT_NONE;
-	for (int kind = FAULT_DIE; spec && kind <= FAULT_FAIL; kind++) {
+	for (int kind = FAULT_DIE; spec && kind <= FAULT_STARVED; kind++) {
 		if (strncmp(spec, words[kind], strlen(words[kind])) != 0)
 			continue;
 		char *end = NULL;
-		fault.at = strtoul(spec + strlen(words[kind]), &end, 10);
+		*(kind >= FAULT_MEMORY ? &fault.memory_at : &fault.at) = strtoul(spec + strlen(words[kind]), &end, 10);
 		fault.kind = (enum fault_kind)kind;
 		fault.error = strcmp(end, ":ENOSPC") == 0 ? ENOSPC : EIO;
 	}
 	fault.log = log ? fopen(log, "we") : NULL;
 }
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static unsigned long long inode_of(int dir, const char *name)
 {
@@ -57,8 +67,7 @@ static unsigned long long inode_of(int dir, const char *name)
 /* Before a call; true: it must fail. A call on an open file has it in dir, and no name. */
 static bool begin(const char *what, int dir, const char *name, int new_dir, const char *about, struct err *e, enum rc *rc)
 {
-	if (fault.kind == FAULT_UNKNOWN)
-		read_environment();
+	(void)pthread_once(&once, read_environment);
 	fault.calls++;
 	if (fault.log) {
 		(void)fprintf(fault.log, "%lu %s %llu %llu %llu %s\n", fault.calls, what, name ? inode_of(dir, NULL) : 0,
@@ -172,6 +181,34 @@ bool __wrap_os_write_failed(void);
 bool __wrap_os_write_failed(void)
 {
 	return (fault.kind == FAULT_FAIL && fault.calls >= fault.at) || __real_os_write_failed();
+}
+
+static bool no_memory(void)
+{
+	(void)pthread_once(&once, read_environment);
+	const unsigned long n = atomic_fetch_add(&fault.memory, 1) + 1;
+	if (fault.log) {
+		(void)fprintf(fault.log, "%lu memory\n", n);
+		(void)fflush(fault.log);
+	}
+	const bool none = n == fault.memory_at || (fault.kind == FAULT_STARVED && n > fault.memory_at);
+	if (none)
+		errno = ENOMEM;
+	return none;
+}
+
+void *__real_mmap(void *at, size_t n, int protection, int flags, int fd, off_t off);
+void *__wrap_mmap(void *at, size_t n, int protection, int flags, int fd, off_t off);
+void *__wrap_mmap(void *at, size_t n, int protection, int flags, int fd, off_t off)
+{
+	return no_memory() ? MAP_FAILED : __real_mmap(at, n, protection, flags, fd, off);
+}
+
+int __real_mprotect(void *at, size_t n, int protection);
+int __wrap_mprotect(void *at, size_t n, int protection);
+int __wrap_mprotect(void *at, size_t n, int protection)
+{
+	return no_memory() ? -1 : __real_mprotect(at, n, protection);
 }
 
 /* A clock that can be told how fast to go, so that a test needs no time. */
