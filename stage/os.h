@@ -57,7 +57,7 @@ struct os_reader {
 	int fd;
 	uint64_t off, size;
 	bool sparse;
-	uint64_t data; /* if sparse: from where it was last asked up to here is a hole */
+	uint64_t hole, data; /* if sparse: one is from here up to there, as was last told */
 	uint8_t *buf;
 	size_t cap;
 	bool direct;

@@ -341,9 +341,10 @@ static bool tells_holes(int fd)
 /* Does what is next to be asked for lie in one? */
 static bool in_a_hole(struct os_reader *r, uint64_t end)
 {
-	if (r->sparse && r->data <= r->asked) {
+	if (r->sparse && (r->asked < r->hole || r->asked >= r->data)) {
 		const off_t data = lseek(r->fd, (off_t)r->asked, SEEK_DATA); /* the position is used by nobody */
 		struct stat st;
+		r->hole = r->asked;
 		r->data = data >= 0 ? (uint64_t)data : UINT64_MAX; /* none any more */
 		if (data < 0 && (errno != ENXIO || fstat(r->fd, &st) || (uint64_t)st.st_size < r->size))
 			r->sparse = false; /* reading tells what is the matter */

@@ -276,7 +276,7 @@ static bool ingest_brings(const struct planner *w, const struct digest *d)
 /* A download of it was not looked at: it may be the good copy, and the next run knows. */
 static bool ingest_may_bring(const struct planner *w, const struct digest *d)
 {
-	for (size_t i = 0; w->s->out_of_time && i < w->st->ingest_count; i++) {
+	for (size_t i = 0; (w->s->out_of_time || w->s->out_of_memory) && i < w->st->ingest_count; i++) {
 		const enum ingest_verdict v = w->s->ingests[i].verdict;
 		if ((v == INGEST_IS_UNREADABLE || v == INGEST_IS_NOT_CHECKED) && w->st->ingests[i].expected_known &&
 			digest_equal(&w->st->ingests[i].expected, d))

@@ -994,7 +994,16 @@ static void job_blob(struct run *r, struct worker *w, size_t index)
 	}
 	size_t *const mine = arena_array(&w->scratch, r->candidate_count + 1, sizeof(*mine));
 	if (!mine) {
-		end_blob(r, index, fail(&e, RC_NOMEM, "no memory to compare a layer"), false, &e);
+		static const char no_memory[] = "no memory to compare a layer";
+		for (size_t i = 0; i < r->candidate_count; i++) {
+			struct candidate *const c = &r->candidates[i];
+			if (c->blob != index || !c->chosen)
+				continue;
+			c->tried = c->unknown = true;
+			c->why = no_memory;
+		}
+		if (state->verdict == BLOB_NOT_CHECKED)
+			end_blob(r, index, fail(&e, RC_NOMEM, no_memory), false, &e);
 		return;
 	}
 	const size_t count = gather(r, index, mine, r->candidate_count);
@@ -1033,6 +1042,11 @@ static void job_blob(struct run *r, struct worker *w, size_t index)
 static void ingest_unreadable(struct run *r, size_t index, const struct err *e)
 {
 	r->s->ingests[index].verdict = INGEST_IS_UNREADABLE;
+	if (e->rc == RC_NOMEM) {
+		(void)pthread_mutex_lock(&r->lock); /* fails only for a mutex that is none */
+		r->s->out_of_memory = true;
+		(void)pthread_mutex_unlock(&r->lock); /* as above */
+	}
 	emit(r, (struct finding){.problem = P_INGEST_UNCHECKED,
 			.subject = SUBJECT_INGEST,
 			.index = index,

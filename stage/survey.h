@@ -93,6 +93,7 @@ struct survey {
 	bool halted;              /* a database cannot be worked with: nothing after it was looked at */
 	bool interrupted;
 	bool out_of_time;         /* the deadline came: some objects are unchecked for no other reason */
+	bool out_of_memory;       /* the same of some downloads */
 	uint64_t blobs_trusted, snapshots_trusted;
 	uint64_t bytes_read, entries_compared, blobs_checked, snapshots_checked;
 	uint64_t peak_bytes;      /* of the workers' arenas */

@@ -10,7 +10,7 @@
  *   FAULT_TICK_NS=N each look at the clock takes so long
  *   FAULT_LOG=FILE  a line for each call: its number, its name, the inodes of the directory, of the file and of the new
  *                   directory (0: none), and what it was about; and one for each time that memory is asked for: its
- *                   number, and "memory"
+ *                   number, and "memory" or "refused"
  *
  * A process that was ended so exits with 99. */
 #include <errno.h>
@@ -187,11 +187,11 @@ static bool no_memory(void)
 {
 	(void)pthread_once(&once, read_environment);
 	const unsigned long n = atomic_fetch_add(&fault.memory, 1) + 1;
+	const bool none = n == fault.memory_at || (fault.kind == FAULT_STARVED && n > fault.memory_at);
 	if (fault.log) {
-		(void)fprintf(fault.log, "%lu memory\n", n);
+		(void)fprintf(fault.log, "%lu %s\n", n, none ? "refused" : "memory");
 		(void)fflush(fault.log);
 	}
-	const bool none = n == fault.memory_at || (fault.kind == FAULT_STARVED && n > fault.memory_at);
 	if (none)
 		errno = ENOMEM;
 	return none;

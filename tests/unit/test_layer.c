@@ -317,6 +317,33 @@ static void look_in_a_hurry(const struct archive *a, enum layer_mode mode, const
 	arena = mark;
 }
 
+/* Two at once, 7 and 8: how many nodes are damaged in each. */
+static void look_at_two(const struct archive *a, uint64_t damaged[2])
+{
+	struct pieces pieces = {span_of(a->at, a->n), 1000, 0, 0};
+	const struct arena mark = arena;
+	struct layer_target targets[2] = {{0}};
+	struct layer_check *c = NULL;
+	struct layer *l = NULL;
+	struct tar *t = NULL;
+	struct err e = {0};
+
+	for (unsigned i = 0; i < 2; i++)
+		targets[i].snapshot = openat(snapshots, i ? "8" : "7", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	CHECK(tar_open(&t, (struct tar_source){next_piece, &pieces}, &arena, &e) == RC_OK &&
+		layer_open(&l, LAYER_BASE, &arena, &e) == RC_OK && layer_check_open(&c, l, targets, 2, &arena, &e) == RC_OK);
+	const struct layer_watch w = layer_check_watch(c);
+	CHECK(layer_replay(l, t, &w, &e) == RC_OK);
+	for (unsigned i = 0; i < 2; i++) {
+		struct seen s = {0};
+		CHECK(layer_check_finish(c, i, &arena, remember, &s, &s.v, &e) == RC_OK);
+		damaged[i] = s.v.damaged;
+		os_close(&targets[i].snapshot);
+	}
+	layer_check_close(c);
+	arena = mark;
+}
+
 static struct seen look(const struct archive *a, enum layer_mode mode, uint64_t inodes, bool repair)
 {
 	struct pieces pieces = {span_of(a->at, a->n), 1000, 0, 0};
@@ -509,6 +536,14 @@ static void zeros(void)
 		s = look(&a, LAYER_BASE, 206, false);
 		CHECK(nothing(&s));
 	}
+	uint64_t damaged[2] = {9, 9};
+	shell("rm -rf ../../8; cp -a ../../7 ../../8");
+	look_at_two(&a, damaged);
+	CHECK(damaged[0] == 0 && damaged[1] == 0);
+	shell("cd ../../8/fs; for f in none lead trail long; do printf x | dd of=$f bs=1 seek=15999 conv=notrunc status=none; done");
+	look_at_two(&a, damaged);
+	CHECK(damaged[0] == 0 && damaged[1] == 4);
+	shell("rm -rf ../../8");
 	/* holes are zeros */
 	shell("for f in none long; do n=$(stat -c %s $f); touch -r $f ../was; truncate -s 0 $f; truncate -s $n $f; "
 	      "touch -r ../was $f; done; rm ../was");

@@ -99,8 +99,8 @@ static uint8_t *buffer(size_t cap)
 	return at;
 }
 
-/* RC_END when all of it came, byte by byte. */
-static enum rc reads_fd(int fd, size_t size, size_t cap)
+/* RC_END when all of it came, byte by byte. settle: after so many pieces, as when another thread goes on; 0: never. */
+static enum rc reads_fd(int fd, size_t size, size_t cap, unsigned settle)
 {
 	struct os_reader r = {0};
 	struct span piece = {0};
@@ -114,6 +114,8 @@ static enum rc reads_fd(int fd, size_t size, size_t cap)
 		CHECK(piece.left > 0 && piece.left <= cap && done + piece.left <= size);
 		CHECK(done + piece.left <= size && memcmp(piece.at, content + done, piece.left) == 0);
 		done += piece.left;
+		if (settle && --settle == 0)
+			os_reader_settle(&r);
 	}
 	CHECK(rc != RC_END || done == size);
 	CHECK(os_reader_next(&r, &piece, &e) == rc);
@@ -127,7 +129,7 @@ static enum rc reads_fd(int fd, size_t size, size_t cap)
 static enum rc reads(size_t size, size_t cap)
 {
 	const int fd = file_of(size);
-	const enum rc rc = reads_fd(fd, size, cap);
+	const enum rc rc = reads_fd(fd, size, cap, 0);
 
 	(void)close(fd);
 	return rc;
@@ -364,10 +366,29 @@ static void holes_are_zeros_and_not_read(void)
 	const bool known = fs.f_type == 0xef53 || fs.f_type == 0x58465342 || (uint32_t)fs.f_type == 0x9123683e;
 	for (size_t i = 0; i < sizeof(caps) / sizeof(*caps); i++) {
 		kernel.submitted = 0;
-		CHECK(reads_fd(fd, last, caps[i]) == RC_END);
+		CHECK(reads_fd(fd, last, caps[i], 0) == RC_END);
 		/* of twenty pieces two have data, of ten two */
 		CHECK(!queues || !sparse || !known || caps[i] < OS_READER_BYTES || (kernel.submitted >= 2 && kernel.submitted <= 8));
 	}
+	for (unsigned n = 1; n <= 12; n++) {
+		CHECK(reads_fd(fd, last, OS_READER_BYTES, n) == RC_END);
+		kernel.refuse = n;
+		CHECK(reads_fd(fd, last, OS_READER_BYTES, 0) == RC_END);
+		kernel.refuse = 0;
+	}
+	/* data all over but for one block: what was told of that one must not be believed of others */
+	CHECK(ftruncate(fd, 0) == 0 && ftruncate(fd, (off_t)MOST) == 0);
+	memcpy(content, kept, MOST);
+	memset(content + (4 << 20), 0, 4096);
+	CHECK(pwrite(fd, content, 4 << 20, 0) == 4 << 20);
+	CHECK(pwrite(fd, content + (4 << 20) + 4096, (1 << 20) - 4096, (4 << 20) + 4096) == (1 << 20) - 4096);
+	for (size_t i = 0; i < sizeof(caps) / sizeof(*caps); i++)
+		for (unsigned n = 0; n <= 8; n++) {
+			CHECK(reads_fd(fd, MOST, caps[i], n) == RC_END);
+			kernel.refuse = n;
+			CHECK(reads_fd(fd, MOST, caps[i], 0) == RC_END);
+			kernel.refuse = 0;
+		}
 	if (!queues || !sparse || !known)
 		printf("skip - %s: holes are not read: not on this file system\n", __FILE__);
 	free(content);
