@@ -9,8 +9,8 @@
  *   FAULT=starved:N it has none from then on
  *   FAULT_TICK_NS=N each look at the clock takes so long
  *   FAULT_LOG=FILE  a line for each call: its number, its name, the inodes of the directory, of the file and of the new
- *                   directory (0: none), and what it was about; and one for each time that memory is asked for: its
- *                   number, and "memory" or "refused"
+ *                   directory (0: none), and what it was about
+ *   FAULT_MEMORY_LOG=FILE  a line for each time that memory is asked for: "given" or "refused"
  *
  * A process that was ended so exits with 99. */
 #include <errno.h>
@@ -33,14 +33,14 @@ static struct {
 	unsigned long memory_at;
 	atomic_ulong memory;     /* asked for by any thread */
 	int error;
-	FILE *log;
+	FILE *log, *memory_log;
 } fault;
 
 static void read_environment(void)
 {
 	static const char *const words[] = {[FAULT_DIE] = "die:", [FAULT_AFTER] = "after:", [FAULT_TORN] = "torn:",
 		[FAULT_FAIL] = "fail:", [FAULT_MEMORY] = "memory:", [FAULT_STARVED] = "starved:"};
-	const char *const spec = getenv("FAULT"), *const log = getenv("FAULT_LOG");
+	const char *const spec = getenv("FAULT"), *const log = getenv("FAULT_LOG"), *const memory = getenv("FAULT_MEMORY_LOG");
 
 	for (int kind = FAULT_DIE; spec && kind <= FAULT_STARVED; kind++) {
 		if (strncmp(spec, words[kind], strlen(words[kind])) != 0)
@@ -51,6 +51,7 @@ static void read_environment(void)
 		fault.error = strcmp(end, ":ENOSPC") == 0 ? ENOSPC : EIO;
 	}
 	fault.log = log ? fopen(log, "we") : NULL;
+	fault.memory_log = memory ? fopen(memory, "we") : NULL;
 }
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -188,9 +189,9 @@ static bool no_memory(void)
 	(void)pthread_once(&once, read_environment);
 	const unsigned long n = atomic_fetch_add(&fault.memory, 1) + 1;
 	const bool none = n == fault.memory_at || (fault.kind == FAULT_STARVED && n > fault.memory_at);
-	if (fault.log) {
-		(void)fprintf(fault.log, "%lu %s\n", n, none ? "refused" : "memory");
-		(void)fflush(fault.log);
+	if (fault.memory_log) {
+		(void)fprintf(fault.memory_log, "%s\n", none ? "refused" : "given");
+		(void)fflush(fault.memory_log);
 	}
 	if (none)
 		errno = ENOMEM;
