@@ -652,6 +652,11 @@ static struct image_eval eval_manifest(struct planner *w, size_t ns, const struc
 	const bool elsewhere = config && other_snapshotter(w, ns, &m->config.digest);
 	/* whatever is in what could not be read: what is lost beside it cannot be unpacked again, and no later run would tell so */
 	const bool gone = paired && !complete && here < layers && !elsewhere && !lost;
+	if (complete && !lost) {
+		r.chained = true;
+		r.config = m->config.digest;
+		r.top = top;
+	}
 	if (unreadable && !gone) {
 		r.verdict = IMAGE_IS_UNVERIFIED;
 		r.why = "a part of it could not be read";
@@ -660,9 +665,6 @@ static struct image_eval eval_manifest(struct planner *w, size_t ns, const struc
 		r.pinned = true;
 		r.why = "files of it are lost, and a container stands on the rest: remove the container, then run repair again";
 	} else if (complete) {
-		r.chained = true;
-		r.config = m->config.digest;
-		r.top = top;
 		r.verdict = blocked || (!healed && unverified) ? IMAGE_IS_UNVERIFIED : healed ? IMAGE_IS_HEALED : IMAGE_IS_WHOLE;
 		r.why = blocked ? "files of it are damaged, and are put back when no container runs on this store"
 			: healed && unverified ? "its local layers have the damaged files; others are not local to compare with"
@@ -852,13 +854,19 @@ static void plan_images(struct planner *w, struct finding *extra, size_t *extra_
 
 /* ---- the rest ---- */
 
+/* It may be all that keeps a chain, and the config whose label would keep that may be what could not be read. */
+static bool lease_stays(const struct planner *w, const struct lease *l)
+{
+	return w->s->some_unread && l->snapshots.count;
+}
+
 /* Before anything is leased: an older lease of ours has the same name. */
 static void plan_leases(struct planner *w)
 {
 	const struct store *const st = w->st;
 
 	for (size_t i = 0; i < st->lease_count; i++)
-		if (lease_is_stale(st, &st->leases[i]))
+		if (lease_is_stale(st, &st->leases[i]) && !lease_stays(w, &st->leases[i]))
 			meta_remove(w, META_PATH(st->leases[i].ns, literal("leases"), st->leases[i].id));
 }
 
@@ -936,8 +944,12 @@ static enum fate fate_of(const struct planner *w, const struct finding *f, const
 			return FATE_REPAIR;
 		*left = "containerd may have run since the machine started, and know better";
 		return FATE_LEFT;
-	case SUBJECT_INGEST_RECORD:
 	case SUBJECT_LEASE:
+		if (!lease_stays(w, &st->leases[f->index]))
+			return FATE_REMOVE;
+		*left = "it may keep what was unpacked: not all manifests could be read";
+		return FATE_LEFT;
+	case SUBJECT_INGEST_RECORD:
 	case SUBJECT_STRAY:
 	case SUBJECT_NONE:
 	case SUBJECT_FAULT:

@@ -39,7 +39,7 @@ struct run {
 	bool *vouched;           /* by blob: read last; NULL: no order */
 	bool *wanted;            /* by blob: a snapshot is to be compared with it in this round */
 	bool documents;          /* pass 4a */
-	atomic_bool some_unread; /* a blob that may be a document could not be read: what no manifest leads to may be led to by that */
+	atomic_bool some_unread; /* see there */
 	atomic_uint_least64_t bytes;
 	uint64_t total_bytes;
 	/* the pool */
@@ -1765,6 +1765,7 @@ enum rc survey(struct survey *s, const struct store *st, const struct survey_opt
 		}
 	}
 	s->interrupted = stopped(&r);
+	s->some_unread = r.some_unread;
 	s->bytes_read = r.bytes;
 	if (rc == RC_OK && r.failed)
 		rc = fail(e, r.failed, "no memory for the findings");
