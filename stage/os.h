@@ -91,7 +91,7 @@ struct os_small {
 	bool sent;
 	struct os_request request;
 };
-/* Of what was a regular file a moment ago; what is cached of it is forgotten. RC_END, RC_CORRUPT as os_open_file. */
+/* Of what was a regular file a moment ago; what is cached of it does not count. RC_END, RC_CORRUPT as os_open_file. */
 CHECKED enum rc os_small_open(int dir, const char *name, int *fd, struct err *e);
 /* Has the kernel read them; then each stays where it is, and with this thread, until os_small_take or os_small_drop. */
 void os_small_send(struct os_small *files, unsigned count);

@@ -37,11 +37,11 @@ static struct {
 
 long __wrap_syscall(long number, ...)
 {
-	long a[6];
+	long a[5]; /* none that is wrapped has more */
 	va_list list;
 
 	va_start(list, number);
-	for (unsigned i = 0; i < 6; i++)
+	for (unsigned i = 0; i < 5; i++)
 		a[i] = va_arg(list, long);
 	va_end(list);
 	kernel.submissions += number == SYS_io_submit;
@@ -62,7 +62,7 @@ long __wrap_syscall(long number, ...)
 	}
 	if (number == SYS_io_getevents && kernel.asked++ == 0 && (errno = kernel.events))
 		return -1;
-	const long got = __real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+	const long got = __real_syscall(number, a[0], a[1], a[2], a[3], a[4]);
 	if (number == SYS_io_submit && got > 0)
 		kernel.submitted += (unsigned)got;
 	struct io_event *const events = number == SYS_io_getevents ? (struct io_event *)a[3] : NULL;
