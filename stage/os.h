@@ -46,8 +46,9 @@ unsigned os_descriptor_limit(void);
 CHECKED enum rc os_read_link(int dir, const char *name, char *buf, size_t *n, struct err *e);
 
 /* Sequential reading from the medium rather than the page cache: O_DIRECT in aligned pieces, some of which the kernel fetches while
- * the caller works on those before; else, and for what is small, with the cached pages dropped first. Holes are not read where the
- * file system is known to tell them truly. It stays at one address, and with one thread from one os_reader_settle to the next. */
+ * the caller works on those before; else, and where that may not be what it says, with the cached pages dropped first. Holes are not
+ * read where the file system is known to tell them truly. It stays at one address, and with one thread from one os_reader_settle to
+ * the next. */
 #define OS_READER_REQUESTS 8
 struct os_request {
 	int64_t got; /* bytes, or -errno */

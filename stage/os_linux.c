@@ -427,6 +427,21 @@ static enum rc next_ahead(struct os_reader *r, struct span *piece)
 	return RC_END;
 }
 
+/* Whether reading past the cache is what it says: not where data lies within inodes, goes through a journal or is encrypted. Linux
+ * 6.1: include/uapi/linux/stat.h; older ones, and file systems that do not tell, leave the bit out. Older headers lack it all. */
+static bool reads_the_medium(int fd)
+{
+	_Alignas(uint64_t) uint8_t statx[256];
+	const uint32_t wanted = 0x2000; /* STATX_DIOALIGN */
+
+	if (syscall(SYS_statx, fd, "", AT_EMPTY_PATH, wanted, statx))
+		return false;
+	uint32_t mask, align;
+	memcpy(&mask, statx, sizeof(mask));         /* stx_mask */
+	memcpy(&align, statx + 156, sizeof(align)); /* stx_dio_offset_align */
+	return mask & wanted && align;
+}
+
 enum rc os_reader_open(struct os_reader *r, int fd, uint8_t *buf, size_t cap, struct err *e)
 {
 	struct stat st = {0};
@@ -438,8 +453,7 @@ enum rc os_reader_open(struct os_reader *r, int fd, uint8_t *buf, size_t cap, st
 	const int flags = fcntl(fd, F_GETFL);
 	r->direct = flags >= 0 && fcntl(fd, F_SETFL, flags | O_DIRECT) == 0;
 	r->sparse = (uint64_t)st.st_blocks < r->size / 512 && tells_holes(fd);
-	/* where small files lie within inodes, some file systems read through the cache all the same */
-	if (!r->direct || r->size < REQUEST_BYTES / 4)
+	if (!r->direct || !reads_the_medium(fd))
 		(void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED); /* only a hint */
 	r->most = (unsigned)min_u64(cap / REQUEST_BYTES, OS_READER_REQUESTS);
 	r->most += !r->most;
@@ -486,21 +500,6 @@ enum rc os_reader_next(struct os_reader *r, struct span *piece, struct err *e)
 		*piece = span_of(r->buf, (size_t)got);
 		return RC_OK;
 	}
-}
-
-/* Whether reading past the cache is what it says: not where data lies within inodes, goes through a journal or is encrypted. Linux
- * 6.1: include/uapi/linux/stat.h; older ones, and file systems that do not tell, leave the bit out. Older headers lack it all. */
-static bool reads_the_medium(int fd)
-{
-	_Alignas(uint64_t) uint8_t statx[256];
-	const uint32_t wanted = 0x2000; /* STATX_DIOALIGN */
-
-	if (syscall(SYS_statx, fd, "", AT_EMPTY_PATH, wanted, statx))
-		return false;
-	uint32_t mask, align;
-	memcpy(&mask, statx, sizeof(mask));         /* stx_mask */
-	memcpy(&align, statx + 156, sizeof(align)); /* stx_dio_offset_align */
-	return mask & wanted && align;
 }
 
 enum rc os_small_open(int dir, const char *name, int *fd, struct err *e)
