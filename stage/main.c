@@ -100,7 +100,7 @@ static enum rc run_root(struct run *r, struct outcome *out, struct store *st, st
 	const unsigned threads = o->threads ? o->threads : os_cpu_count();
 	const struct plan_options deciding = {.keep = o->keep, .now_ns = os_calendar_ns()};
 	const struct apply_options touching = {.threads = threads, .stop = &stop, .progress = report_progress, .self = progress};
-	enum rc rc = store_open(st, out->root, r->sysroot, &r->keep, r->scratch, &out->refusal, e);
+	enum rc rc = store_open(st, out->root, &r->keep, r->scratch, &out->refusal, e);
 
 	if (rc || out->refusal != STORE_OPENED)
 		return rc;
@@ -117,7 +117,8 @@ static enum rc run_root(struct run *r, struct outcome *out, struct store *st, st
 		.documents_only = o->verb == VERB_SHOW,
 		.progress = report_progress,
 		.self = progress};
-	if ((rc = survey(s, st, &looking, &r->keep, e)))
+	if ((rc = survey_begin(s, st, &looking, &r->keep, e)) || (rc = store_read(st, r->sysroot, r->scratch, e)) ||
+		(rc = survey_end(s, e)))
 		return rc;
 	out->survey = s;
 	if ((rc = plan_make(p, st, s, &deciding, &r->keep, e)))
@@ -324,11 +325,13 @@ static enum exit_status seal_root(struct run *r, const struct place *root)
 	for (unsigned waited = 0; waited <= LOCK_WAIT_MS && refusal == STORE_RUNNING && rc == RC_OK && !stop; waited += LOCK_STEP_MS) {
 		if (waited)
 			os_sleep_ms(LOCK_STEP_MS);
-		rc = store_open(&st, root->path, r->sysroot, &r->keep, r->scratch, &refusal, &e);
+		rc = store_open(&st, root->path, &r->keep, r->scratch, &refusal, &e);
 	}
+	const bool opened = rc == RC_OK && refusal == STORE_OPENED;
+	if (opened)
+		rc = store_read(&st, r->sysroot, r->scratch, &e);
 	const bool none = refusal == STORE_NOT_THERE || refusal == STORE_NOT_A_ROOT ||
 			  (refusal == STORE_OPENED && !st.meta.present && !st.blob_count && !st.backend_count);
-	const bool opened = rc == RC_OK && refusal == STORE_OPENED;
 	if (rc == RC_OK && none) {
 		say_span(r, root, "no store yet, nothing to seal", began);
 		status = EXIT_CLEAN;

@@ -1443,6 +1443,7 @@ static enum rc judge_dirs(struct store *st)
 		st->backend_count);
 }
 
+/* What the databases say, beside what store_open has found. */
 static enum rc load(struct store *st, const char *sysroot, struct arena scratch, struct err *e)
 {
 	struct backend **by_id = NULL;
@@ -1450,14 +1451,9 @@ static enum rc load(struct store *st, const char *sysroot, struct arena scratch,
 	struct loader overlay = {st, scratch, &st->overlay.bolt, e, 0};
 	enum rc rc;
 
-	if ((rc = check_other_snapshotters(st, scratch, e)))
-		return rc;
-	if (st->fault_count)
-		return RC_OK; /* nothing more can be believed */
 	if ((st->meta.present && (rc = read_meta(&meta))) || (st->overlay.present && (rc = read_overlay(&overlay, &by_id))))
 		return rc == RC_CORRUPT ? fail(e, RC_CORRUPT, "a record of the databases does not decode") : rc;
-	if ((rc = read_blobs(st, scratch, e)) || (rc = read_ingests(st, scratch, e)) || (rc = add_downloads(st, e)) ||
-		(rc = read_snapshot_dirs(st, by_id, scratch, e)) || (rc = read_intents(st, by_id, scratch, e)))
+	if ((rc = read_snapshot_dirs(st, by_id, scratch, e)) || (rc = read_intents(st, by_id, scratch, e)))
 		return rc;
 	if (arena_refused(st->keep)) /* a name that could not be copied is empty, and what has it would be taken for another */
 		return no_memory(e);
@@ -1480,8 +1476,25 @@ static enum rc load(struct store *st, const char *sysroot, struct arena scratch,
 	return judge_boot(st, sysroot, scratch, e);
 }
 
-enum rc store_open(struct store *out, const char *path, const char *sysroot, struct arena *keep, struct arena scratch,
-	enum store_refusal *refusal, struct err *e)
+/* The lock before the first look at anything: whoever holds it is writing. */
+static enum rc lock(struct store *st, enum store_refusal *refusal, struct err *e)
+{
+	auto_fd fd = -1;
+	enum rc rc = st->meta.dir < 0 ? RC_END : os_open_file(st->meta.dir, "meta.db", &fd, e);
+
+	if (rc == RC_END || rc == RC_CORRUPT)
+		return RC_OK; /* store_read says what that means */
+	if (rc || (rc = os_lock(fd, e)) == RC_IO)
+		return rc;
+	if (rc == RC_END)
+		*refusal = STORE_RUNNING;
+	else
+		st->meta.fd = take_fd(&fd);
+	return RC_OK;
+}
+
+enum rc store_open(struct store *out, const char *path, struct arena *keep, struct arena scratch, enum store_refusal *refusal,
+	struct err *e)
 {
 	struct store st = {.path = path,
 		.dir = -1,
@@ -1503,40 +1516,32 @@ enum rc store_open(struct store *out, const char *path, const char *sysroot, str
 	}
 	if (rc == RC_OK)
 		rc = open_dirs(&st, &is_root, e);
-	if (rc == RC_OK && !is_root) {
-		store_close(&st);
+	if (rc == RC_OK && !is_root)
 		*refusal = STORE_NOT_A_ROOT;
-		return RC_OK;
-	}
-	if (rc == RC_OK) {
+	else if (rc == RC_OK)
+		rc = lock(&st, refusal, e);
+	if (rc == RC_OK && *refusal == STORE_OPENED) {
 		st.read_only = os_is_read_only(st.dir);
-		/* the lock before the first look at a page: whoever holds it is writing */
-		auto_fd lock = -1;
-		if (st.meta.dir >= 0 && os_open_file(st.meta.dir, "meta.db", &lock, e) == RC_OK) {
-			const enum rc locked = os_lock(lock, e);
-			if (locked == RC_END) {
-				store_close(&st);
-				*refusal = STORE_RUNNING;
-				return RC_OK;
-			}
-			rc = locked;
-			st.meta.fd = take_fd(&lock);
-		} else if (e->rc) {
-			rc = e->rc;
-		}
+		if ((rc = read_blobs(&st, scratch, e)) == RC_OK && (rc = read_ingests(&st, scratch, e)) == RC_OK)
+			rc = add_downloads(&st, e);
 	}
-	if (rc == RC_OK && st.meta.dir >= 0)
-		rc = open_database(&st, &st.meta, st.meta.dir, "meta.db", META_PATH, scratch, e);
-	if (rc == RC_OK && st.overlay.dir >= 0)
-		rc = open_database(&st, &st.overlay, st.overlay.dir, "metadata.db", OVERLAY_PATH, scratch, e);
-	if (rc == RC_OK)
-		rc = load(&st, sysroot, scratch, e);
-	if (rc) {
+	if (rc == RC_OK && *refusal == STORE_OPENED)
+		*out = st;
+	else
 		store_close(&st);
+	return rc;
+}
+
+enum rc store_read(struct store *st, const char *sysroot, struct arena scratch, struct err *e)
+{
+	enum rc rc = RC_OK;
+
+	if ((st->meta.dir >= 0 && (rc = open_database(st, &st->meta, st->meta.dir, "meta.db", META_PATH, scratch, e))) ||
+		(st->overlay.dir >= 0 &&
+			(rc = open_database(st, &st->overlay, st->overlay.dir, "metadata.db", OVERLAY_PATH, scratch, e))) ||
+		(rc = check_other_snapshotters(st, scratch, e)))
 		return rc;
-	}
-	*out = st;
-	return RC_OK;
+	return st->fault_count ? RC_OK : load(st, sysroot, scratch, e); /* with a fault nothing more can be believed */
 }
 
 void store_close(struct store *st)

@@ -234,11 +234,14 @@ enum store_refusal {
 	STORE_RUNNING    /* containerd holds the lock */
 };
 
-/* Opens, locks and reads everything. RC_OK with *refusal != STORE_OPENED: cannot be worked on, nothing is held. Faults are
- * not failures: they are in st->faults, and the records may then be incomplete. The arena outlives the store.
+/* Opens, locks, and lists blobs and downloads. RC_OK with *refusal != STORE_OPENED: cannot be worked on, nothing is held. The
+ * arena outlives the store. */
+CHECKED enum rc store_open(struct store *st, const char *path, struct arena *keep, struct arena scratch,
+	enum store_refusal *refusal, struct err *e);
+/* Once: all the rest. Meanwhile other threads may look at what store_open has found, but for links between records (blob.records,
+ * ingest.record). Faults are not failures: they are in st->faults, and the records may then be incomplete.
  * sysroot: put before the state directory that tells whether containerd has run in this boot; "" for none. */
-CHECKED enum rc store_open(struct store *st, const char *path, const char *sysroot, struct arena *keep,
-	struct arena scratch, enum store_refusal *refusal, struct err *e);
+CHECKED enum rc store_read(struct store *st, const char *sysroot, struct arena scratch, struct err *e);
 void store_close(struct store *st);
 
 /* "extract-<nanoseconds>-<random> <chain ID>": an unpacking under way (containerd 2.3: core/unpack/unpacker.go), and no

@@ -23,16 +23,24 @@ struct candidate {
 	const char *why; /* after a try that could not judge */
 };
 
-struct worker;
+struct survey_run;
 
-struct run {
+struct worker {
+	struct survey_run *run;
+	struct arena scratch, *keep; /* keep: what outlives the survey, of this worker only */
+	pthread_t thread;
+};
+
+struct survey_run {
 	struct survey *s;
 	const struct store *st;
-	const struct survey_options *o;
-	struct arena *keep;      /* under lock while the pool runs */
+	struct survey_options options;
+	const struct survey_options *o; /* these */
+	struct arena *keep;      /* of the calling thread: while documents are read, store_read fills it */
 	struct err *e;
 	pthread_mutex_t lock;
 	pthread_cond_t finished; /* a worker ended */
+	struct arena told;       /* the findings; under lock while the pool runs */
 	size_t listed[P_COUNT], finding_cap;
 	struct candidate *candidates;
 	size_t candidate_count;
@@ -43,29 +51,31 @@ struct run {
 	atomic_uint_least64_t bytes;
 	uint64_t total_bytes;
 	/* the pool */
-	void (*job)(struct run *r, struct worker *w, size_t index);
+	void (*job)(struct survey_run *r, struct worker *w, size_t index);
 	const size_t *order;
 	size_t job_count;
 	atomic_size_t next;
-	unsigned running, workers;
+	struct worker pool[LIMIT_THREADS];
+	unsigned started, running, workers;
+	atomic_bool abandoned;   /* what the pool does is not wanted any more */
 	atomic_int idle;         /* processors without a worker */
 	atomic_bool some_differ; /* a layer with a label had to be read again */
 	enum rc failed;          /* RC_NOMEM: of a worker's arenas */
 	const char *what;
 };
 
-struct worker {
-	struct run *run;
-	struct arena scratch, *keep; /* keep: what outlives the survey, of this worker only */
-	pthread_t thread;
-};
-
-static bool stopped(const struct run *r)
+/* By whoever runs this program. */
+static bool interrupted(const struct survey_run *r)
 {
 	return r->o->stop && *r->o->stop;
 }
 
-static bool out_of_time(const struct run *r)
+static bool stopped(const struct survey_run *r)
+{
+	return interrupted(r) || r->abandoned;
+}
+
+static bool out_of_time(const struct survey_run *r)
 {
 	return r->o->deadline_ns && os_clock_ns() >= r->o->deadline_ns;
 }
@@ -83,7 +93,7 @@ static bool copy_field(struct arena *a, struct span *field)
 }
 
 /* The only way to report. Copies what the finding borrows. */
-static void emit(struct run *r, struct finding f)
+static void emit(struct survey_run *r, struct finding f)
 {
 	struct survey *const s = r->s;
 
@@ -92,7 +102,7 @@ static void emit(struct run *r, struct finding f)
 	if (s->total[f.problem] <= LIMIT_LISTED_PER_CODE && r->failed == RC_OK) {
 		if (s->finding_count == r->finding_cap) {
 			const size_t cap = r->finding_cap ? r->finding_cap * 2 : 64;
-			struct finding *const bigger = arena_array(r->keep, cap, sizeof(*bigger));
+			struct finding *const bigger = arena_array(&r->told, cap, sizeof(*bigger));
 			if (bigger && s->finding_count)
 				memcpy(bigger, s->findings, s->finding_count * sizeof(*bigger));
 			if (bigger) {
@@ -102,8 +112,8 @@ static void emit(struct run *r, struct finding f)
 				r->failed = RC_NOMEM;
 			}
 		}
-		if (r->failed == RC_OK && copy_field(r->keep, &f.path) && copy_field(r->keep, &f.ns) &&
-			copy_field(r->keep, &f.name) && copy_field(r->keep, &f.digest) && copy_field(r->keep, &f.why))
+		if (r->failed == RC_OK && copy_field(&r->told, &f.path) && copy_field(&r->told, &f.ns) &&
+			copy_field(&r->told, &f.name) && copy_field(&r->told, &f.digest) && copy_field(&r->told, &f.why))
 			s->findings[s->finding_count++] = f;
 		else
 			r->failed = RC_NOMEM;
@@ -142,7 +152,7 @@ static int compare_findings(const void *a, const void *b)
 static void *work(void *self)
 {
 	struct worker *const w = self;
-	struct run *const r = w->run;
+	struct survey_run *const r = w->run;
 
 	for (;;) {
 		const size_t i = r->next++;
@@ -163,7 +173,7 @@ static void *work(void *self)
 	return NULL;
 }
 
-static void tell_progress(struct run *r)
+static void tell_progress(struct survey_run *r)
 {
 	const struct progress p = {r->what, r->bytes, r->total_bytes};
 
@@ -171,16 +181,17 @@ static void tell_progress(struct run *r)
 		r->o->progress(r->o->self, &p);
 }
 
-static enum rc run_pool(struct run *r, const char *what, void (*job)(struct run *, struct worker *, size_t),
+/* Lets the pool begin; nothing to do is nothing begun. */
+static enum rc begin_pool(struct survey_run *r, const char *what, void (*job)(struct survey_run *, struct worker *, size_t),
 	const size_t *order, size_t count)
 {
 	static const size_t stack_bytes = (size_t)512 << 10; /* musl gives 128 KiB; os_list and zlib's tables want more */
-	struct worker workers[LIMIT_THREADS] = {0};
 	const unsigned limit = r->o->threads < 1 ? 1 : r->o->threads > LIMIT_THREADS ? LIMIT_THREADS : r->o->threads;
 	unsigned wanted = limit;
-	unsigned started = 0;
 	pthread_attr_t attributes;
+	enum rc rc = RC_OK;
 
+	r->started = 0;
 	if (count == 0 || stopped(r))
 		return RC_OK;
 	if (wanted > count)
@@ -199,12 +210,10 @@ static enum rc run_pool(struct run *r, const char *what, void (*job)(struct run 
 	if (pthread_attr_init(&attributes) || pthread_attr_setstacksize(&attributes, stack_bytes))
 		return fail(r->e, RC_NOMEM, "no memory for a thread");
 	for (unsigned i = 0; i < wanted; i++) {
-		struct worker *const w = &workers[i];
-		w->run = r;
-		w->keep = &r->s->kept[i];
+		struct worker *const w = &r->pool[i];
+		*w = (struct worker){.run = r, .keep = &r->s->kept[i]};
 		if ((i >= r->s->kept_count && arena_open(w->keep, r->e)) || arena_open(&w->scratch, r->e)) {
-			if (started == 0)
-				r->failed = RC_NOMEM;
+			rc = i ? RC_OK : RC_NOMEM;
 			break;
 		}
 		if (wanted <= FEW_WORKERS) /* of many each would hold much that it does not use */
@@ -219,13 +228,18 @@ static enum rc run_pool(struct run *r, const char *what, void (*job)(struct run 
 			r->running--;
 			(void)pthread_mutex_unlock(&r->lock);
 			arena_close(&w->scratch);
-			if (started == 0)
-				r->failed = fail(r->e, RC_NOMEM, "no memory for a thread");
+			rc = i ? RC_OK : fail(r->e, RC_NOMEM, "no memory for a thread");
 			break;
 		}
-		started++;
+		r->started++;
 	}
 	(void)pthread_attr_destroy(&attributes); /* holds nothing on musl or glibc */
+	return rc;
+}
+
+/* Waits until all that was begun is done. */
+static enum rc end_pool(struct survey_run *r)
+{
 	(void)pthread_mutex_lock(&r->lock);
 	while (r->running) {
 		struct timespec until = {0};
@@ -239,17 +253,26 @@ static enum rc run_pool(struct run *r, const char *what, void (*job)(struct run 
 		(void)pthread_mutex_lock(&r->lock);
 	}
 	(void)pthread_mutex_unlock(&r->lock);
-	for (unsigned i = 0; i < started; i++) {
-		(void)pthread_join(workers[i].thread, NULL); /* it has ended */
-		r->s->peak_bytes += arena_peak(&workers[i].scratch);
-		arena_close(&workers[i].scratch);
+	for (unsigned i = 0; i < r->started; i++) {
+		(void)pthread_join(r->pool[i].thread, NULL); /* it has ended */
+		r->s->peak_bytes += arena_peak(&r->pool[i].scratch);
+		arena_close(&r->pool[i].scratch);
 	}
+	r->started = 0;
 	return r->failed;
+}
+
+static enum rc run_pool(struct survey_run *r, const char *what, void (*job)(struct survey_run *, struct worker *, size_t),
+	const size_t *order, size_t count)
+{
+	const enum rc rc = begin_pool(r, what, job, order, count);
+
+	return rc ? rc : end_pool(r);
 }
 
 /* ---- pass 1: databases ---- */
 
-static void pass_databases(struct run *r)
+static void pass_databases(struct survey_run *r)
 {
 	static const enum problem_id of_fault[] = {[BOLT_SOUND] = P_DB_TREE,
 		[BOLT_EMPTY_FILE] = P_DB_EMPTY,
@@ -280,7 +303,7 @@ static void pass_databases(struct run *r)
 
 /* ---- what could not be read ---- */
 
-static void blob_unreadable(struct run *r, size_t blob, int error, const char *why)
+static void blob_unreadable(struct survey_run *r, size_t blob, int error, const char *why)
 {
 	const struct blob *const b = &r->st->blob_files[blob];
 	char text[160];
@@ -305,7 +328,7 @@ static void blob_unreadable(struct run *r, size_t blob, int error, const char *w
 
 /* ---- from manifests to candidates ---- */
 
-static const struct oci_doc *good_doc(const struct run *r, const struct oci_descriptor *d, enum oci_kind kind)
+static const struct oci_doc *good_doc(const struct survey_run *r, const struct oci_descriptor *d, enum oci_kind kind)
 {
 	const size_t blob = d->digest_known ? store_find_blob(r->st, &d->digest) : STORE_NONE;
 	const struct oci_doc *const doc = blob == STORE_NONE ? NULL : r->s->blobs[blob].doc;
@@ -313,7 +336,7 @@ static const struct oci_doc *good_doc(const struct run *r, const struct oci_desc
 	return doc && doc->kind == kind ? doc : NULL;
 }
 
-static enum rc add_candidate(struct run *r, struct candidate c, size_t *cap)
+static enum rc add_candidate(struct survey_run *r, struct candidate c, size_t *cap)
 {
 	/* found neighbours: the same manifest in the same namespace */
 	for (size_t i = r->candidate_count > 64 ? r->candidate_count - 64 : 0; i < r->candidate_count; i++)
@@ -345,7 +368,7 @@ static bool is_labelled(const struct store *st, size_t ns, const struct digest *
 }
 
 /* The chain of one manifest in one namespace: which committed snapshots its layers prove (layer-format.md 1.3, 1.4). */
-static enum rc walk_manifest(struct run *r, size_t ns, const struct oci_doc *manifest, size_t *cap)
+static enum rc walk_manifest(struct survey_run *r, size_t ns, const struct oci_doc *manifest, size_t *cap)
 {
 	const struct store *const st = r->st;
 	const struct oci_doc *const config =
@@ -390,7 +413,7 @@ static enum rc walk_manifest(struct run *r, size_t ns, const struct oci_doc *man
 	return RC_OK;
 }
 
-static enum rc find_candidates(struct run *r)
+static enum rc find_candidates(struct survey_run *r)
 {
 	size_t cap = 0;
 
@@ -415,7 +438,7 @@ static struct span snapshot_name(const struct store *st, size_t backend)
 }
 
 struct emit_context {
-	struct run *r;
+	struct survey_run *r;
 	const size_t *backends; /* by target */
 	struct span layer;
 	bool notes_only;   /* of a comparison that is repeated if there is more to say, */
@@ -472,7 +495,7 @@ struct group {
 	unsigned count;
 };
 
-static struct group next_group(const struct run *r, const size_t *mine, size_t mine_count, size_t *from)
+static struct group next_group(const struct survey_run *r, const size_t *mine, size_t mine_count, size_t *from)
 {
 	struct group g = {0};
 	const struct candidate *first = NULL;
@@ -504,7 +527,7 @@ struct open_targets {
 	unsigned count;
 };
 
-static void open_targets(const struct run *r, const struct group *g, struct open_targets *t)
+static void open_targets(const struct survey_run *r, const struct group *g, struct open_targets *t)
 {
 	const struct store *const st = r->st;
 
@@ -532,7 +555,7 @@ static void close_targets(struct open_targets *t)
 		os_close(&t->at[i].snapshot);
 }
 
-static void settle_whole_tree(struct run *r, const struct layer *l, const struct candidate *c, uint64_t bytes)
+static void settle_whole_tree(struct survey_run *r, const struct layer *l, const struct candidate *c, uint64_t bytes)
 {
 	struct snapshot_state *const state = &r->s->snapshots[c->backend];
 	const struct backend *const b = &r->st->backends[c->backend];
@@ -555,7 +578,7 @@ static void settle_whole_tree(struct run *r, const struct layer *l, const struct
 				.got = b->id});
 }
 
-static void settle(struct run *r, const struct layer *l, const struct candidate *c, const struct layer_verdict *v,
+static void settle(struct survey_run *r, const struct layer *l, const struct candidate *c, const struct layer_verdict *v,
 	uint64_t content_bytes)
 {
 	struct snapshot_state *const state = &r->s->snapshots[c->backend];
@@ -580,7 +603,7 @@ static void settle(struct run *r, const struct layer *l, const struct candidate 
 }
 
 /* What the comparison proves of each candidate; with notes_only, only if there is no more to say than notes: RC_END else. */
-static enum rc settle_group(struct run *r, struct worker *w, const struct group *g, const struct open_targets *targets,
+static enum rc settle_group(struct survey_run *r, struct worker *w, const struct group *g, const struct open_targets *targets,
 	struct layer_check *check, const struct layer *layer, uint64_t content_bytes, bool notes_only)
 {
 	struct layer_verdict verdicts[LAYER_TARGETS_MAX] = {0};
@@ -625,7 +648,7 @@ static enum rc settle_group(struct run *r, struct worker *w, const struct group 
 
 /* Replays a blob for one group and settles what it proves; out: what was learnt of the blob. label_is_enough: the
  * content is not hashed, and nothing is said against a snapshot; out->again if there would be something to say. */
-static enum rc replay_group(struct run *r, struct worker *w, size_t blob, const struct group *g, bool label_is_enough,
+static enum rc replay_group(struct survey_run *r, struct worker *w, size_t blob, const struct group *g, bool label_is_enough,
 	struct group_result *out, struct err *e)
 {
 	struct open_targets targets = {0};
@@ -678,7 +701,7 @@ out:
 	return rc;
 }
 
-static enum rc judge_group(struct run *r, struct worker *w, size_t blob, const struct group *g, struct group_result *out, struct err *e)
+static enum rc judge_group(struct survey_run *r, struct worker *w, size_t blob, const struct group *g, struct group_result *out, struct err *e)
 {
 	/* a cut seldom takes from one snapshot alone, and to read a layer twice costs more than to hash its content at once */
 	bool labelled = !r->some_differ;
@@ -703,7 +726,7 @@ static bool same_group(const struct candidate *a, const struct candidate *b)
 }
 
 /* Candidates of this round for one blob, alike ones side by side. */
-static size_t gather(const struct run *r, size_t blob, size_t *mine, size_t cap)
+static size_t gather(const struct survey_run *r, size_t blob, size_t *mine, size_t cap)
 {
 	size_t n = 0;
 
@@ -724,7 +747,7 @@ static size_t gather(const struct run *r, size_t blob, size_t *mine, size_t cap)
 }
 
 /* What reading a blob came to. RC_END: it is gone. */
-static void end_blob(struct run *r, size_t index, enum rc rc, bool good, const struct err *e)
+static void end_blob(struct survey_run *r, size_t index, enum rc rc, bool good, const struct err *e)
 {
 	struct blob_state *const state = &r->s->blobs[index];
 
@@ -762,7 +785,7 @@ struct lane {
 };
 
 /* The next job, if it is one of these, not longer than most, and there are more than the other workers will ask for in a moment. */
-static size_t claim_next(struct run *r, uint64_t most)
+static size_t claim_next(struct survey_run *r, uint64_t most)
 {
 	size_t i = r->next;
 
@@ -778,7 +801,7 @@ static size_t claim_next(struct run *r, uint64_t most)
 }
 
 /* The whole blob of a lane once more, in one piece. */
-static enum rc read_whole(struct run *r, struct lane *l, struct arena *a, struct span *bytes, struct err *e)
+static enum rc read_whole(struct survey_run *r, struct lane *l, struct arena *a, struct span *bytes, struct err *e)
 {
 	struct span piece = {0};
 	size_t used = 0;
@@ -802,7 +825,7 @@ static enum rc read_whole(struct run *r, struct lane *l, struct arena *a, struct
 	return rc == RC_END ? RC_OK : rc;
 }
 
-static void keep_document(struct run *r, struct worker *w, size_t index, struct span bytes)
+static void keep_document(struct survey_run *r, struct worker *w, size_t index, struct span bytes)
 {
 	const struct arena mark = *w->keep;
 	struct oci_doc *const doc = arena_get(w->keep, sizeof(*doc));
@@ -818,7 +841,7 @@ static void keep_document(struct run *r, struct worker *w, size_t index, struct 
 
 /* What begins like JSON is judged by the whole of it, and parsed. The rest as well if the whole of it went by; else pass_layers
  * will see to it. */
-static void end_document(struct run *r, struct worker *w, struct lane *l, enum rc rc, bool good, struct err *e)
+static void end_document(struct survey_run *r, struct worker *w, struct lane *l, enum rc rc, bool good, struct err *e)
 {
 	struct blob_state *const state = &r->s->blobs[l->blob];
 	const struct arena mark = w->scratch;
@@ -842,7 +865,7 @@ static void end_document(struct run *r, struct worker *w, struct lane *l, enum r
 	w->scratch = mark;
 }
 
-static void end_lane(struct run *r, struct worker *w, struct lane *l, enum rc rc, struct err *e)
+static void end_lane(struct survey_run *r, struct worker *w, struct lane *l, enum rc rc, struct err *e)
 {
 	struct digest d = {0};
 
@@ -857,7 +880,7 @@ static void end_lane(struct run *r, struct worker *w, struct lane *l, enum rc rc
 	l->blob = STORE_NONE;
 }
 
-static void begin_lane(struct run *r, struct worker *w, struct lane *l, size_t blob)
+static void begin_lane(struct survey_run *r, struct worker *w, struct lane *l, size_t blob)
 {
 	const struct blob *const b = &r->st->blob_files[blob];
 	struct err e = {0};
@@ -893,7 +916,7 @@ static uint64_t begin_beside(struct lane *const lanes[], unsigned count)
 }
 
 /* Whether the lane has bytes. If not, its blob has ended, and the lane is empty. */
-static bool fill_lane(struct run *r, struct worker *w, struct lane *l)
+static bool fill_lane(struct survey_run *r, struct worker *w, struct lane *l)
 {
 	struct err e = {0};
 
@@ -912,7 +935,7 @@ static bool fill_lane(struct run *r, struct worker *w, struct lane *l)
 	return rc == RC_OK;
 }
 
-static void hash_blobs(struct run *r, struct worker *w, size_t first)
+static void hash_blobs(struct survey_run *r, struct worker *w, size_t first)
 {
 	const size_t share = r->job_count / r->workers + 2; /* not all that there is to one of us */
 	const unsigned most = r->documents ? (unsigned)min_u64(share, LANES_SMALL) : LANES_LARGE;
@@ -975,7 +998,7 @@ static void hash_blobs(struct run *r, struct worker *w, size_t first)
 	}
 }
 
-static void job_blob(struct run *r, struct worker *w, size_t index)
+static void job_blob(struct survey_run *r, struct worker *w, size_t index)
 {
 	struct blob_state *const state = &r->s->blobs[index];
 	struct feed_result feed = {0};
@@ -1039,7 +1062,7 @@ static void job_blob(struct run *r, struct worker *w, size_t index)
 
 /* ---- pass 3: downloads ---- */
 
-static void ingest_unreadable(struct run *r, size_t index, const struct err *e)
+static void ingest_unreadable(struct survey_run *r, size_t index, const struct err *e)
 {
 	r->s->ingests[index].verdict = INGEST_IS_UNREADABLE;
 	if (e->rc == RC_NOMEM) {
@@ -1062,7 +1085,7 @@ static enum ingest_verdict not_complete(const struct ingest *in)
 
 #define NO_MEMORY "no memory to read a download"
 
-static void job_ingest(struct run *r, struct worker *w, size_t index)
+static void job_ingest(struct survey_run *r, struct worker *w, size_t index)
 {
 	const struct ingest *const in = &r->st->ingests[index];
 	struct ingest_state *const state = &r->s->ingests[index];
@@ -1098,7 +1121,7 @@ static void job_ingest(struct run *r, struct worker *w, size_t index)
 }
 
 /* Of an unfinished download: whether its beginning is what the journal says was durable. Read from the medium. */
-static void job_settled(struct run *r, struct worker *w, size_t index)
+static void job_settled(struct survey_run *r, struct worker *w, size_t index)
 {
 	const struct ingest *const in = &r->st->ingests[index];
 	const struct journal_ingest *const known = journal_find_ingest(r->o->downloads, in->name);
@@ -1133,7 +1156,7 @@ static void job_settled(struct run *r, struct worker *w, size_t index)
 	}
 }
 
-static bool may_be_settled(const struct run *r, size_t index)
+static bool may_be_settled(const struct survey_run *r, size_t index)
 {
 	const struct ingest *const in = &r->st->ingests[index];
 	const enum ingest_verdict v = r->s->ingests[index].verdict;
@@ -1147,7 +1170,7 @@ static bool may_be_settled(const struct run *r, size_t index)
 }
 
 /* What can be said of a download without reading its data; true: the data must be read. */
-static bool judge_ingest(struct run *r, size_t index)
+static bool judge_ingest(struct survey_run *r, size_t index)
 {
 	const struct ingest *const in = &r->st->ingests[index];
 	struct ingest_state *const state = &r->s->ingests[index];
@@ -1186,7 +1209,7 @@ static bool judge_ingest(struct run *r, size_t index)
 	return in->has_data;
 }
 
-static void emit_ingest(struct run *r, size_t index)
+static void emit_ingest(struct survey_run *r, size_t index)
 {
 	const struct store *const st = r->st;
 	const struct ingest *const in = &st->ingests[index];
@@ -1233,7 +1256,7 @@ static void emit_ingest(struct run *r, size_t index)
 }
 
 /* Those that there was no time for. */
-static void give_up_downloads(struct run *r, const size_t *order, size_t count)
+static void give_up_downloads(struct survey_run *r, const size_t *order, size_t count)
 {
 	const struct err late = {.rc = RC_LIMIT, .text = TOO_LATE};
 
@@ -1245,7 +1268,7 @@ static void give_up_downloads(struct run *r, const size_t *order, size_t count)
 	}
 }
 
-static enum rc pass_ingests(struct run *r)
+static enum rc pass_ingests(struct survey_run *r)
 {
 	size_t *const order = arena_array(r->keep, r->st->ingest_count + 1, sizeof(*order));
 	size_t count = 0;
@@ -1284,7 +1307,7 @@ static enum rc pass_ingests(struct run *r)
 
 /* ---- what the blobs turned out to be ---- */
 
-static void emit_blob(struct run *r, size_t index)
+static void emit_blob(struct survey_run *r, size_t index)
 {
 	const struct store *const st = r->st;
 	const struct blob *const b = &st->blob_files[index];
@@ -1324,7 +1347,7 @@ static void emit_blob(struct run *r, size_t index)
 	}
 }
 
-static void emit_missing_blobs(struct run *r)
+static void emit_missing_blobs(struct survey_run *r)
 {
 	const struct store *const st = r->st;
 
@@ -1351,7 +1374,7 @@ static void emit_missing_blobs(struct run *r)
 
 /* Largest first, so that no worker is left alone with a giant at the end; but before them what nobody has vouched for, which
  * is where a run that ran out of time stopped. */
-static bool comes_later(const struct run *r, size_t x, size_t y)
+static bool comes_later(const struct survey_run *r, size_t x, size_t y)
 {
 	const uint64_t left = r->st->blob_files[x].size, right = r->st->blob_files[y].size;
 	const bool left_known = r->vouched && r->vouched[x], right_known = r->vouched && r->vouched[y];
@@ -1361,7 +1384,7 @@ static bool comes_later(const struct run *r, size_t x, size_t y)
 	return left != right ? left < right : x > y;
 }
 
-static void sort_jobs(const struct run *r, size_t *order, size_t count)
+static void sort_jobs(const struct survey_run *r, size_t *order, size_t count)
 {
 	for (size_t gap = count / 2; gap; gap /= 2) /* Shell's sort: qsort takes no context */
 		for (size_t i = gap; i < count; i++) {
@@ -1374,7 +1397,7 @@ static void sort_jobs(const struct run *r, size_t *order, size_t count)
 }
 
 /* Chooses for each snapshot still open the next candidate not tried. */
-static bool choose_candidates(struct run *r)
+static bool choose_candidates(struct survey_run *r)
 {
 	bool any = false;
 
@@ -1394,7 +1417,7 @@ static bool choose_candidates(struct run *r)
 	return any;
 }
 
-static enum rc pass_layers(struct run *r)
+static enum rc pass_layers(struct survey_run *r)
 {
 	const struct store *const st = r->st;
 	size_t *const order = arena_array(r->keep, st->blob_count + 1, sizeof(*order));
@@ -1426,7 +1449,7 @@ static enum rc pass_layers(struct run *r)
 }
 
 /* A committed snapshot that no layer could judge: the inode count still can prove loss. */
-static void judge_without_layer(struct run *r, size_t index)
+static void judge_without_layer(struct survey_run *r, size_t index)
 {
 	const struct store *const st = r->st;
 	const struct backend *const b = &st->backends[index];
@@ -1504,7 +1527,7 @@ static bool snapshot_dir_is_empty(const struct store *st, const struct backend *
 	return rc == RC_OK && os_list(fs, &scratch, &names, &count, &ignored) == RC_OK && count == 0;
 }
 
-static void emit_backend(struct run *r, size_t index)
+static void emit_backend(struct survey_run *r, size_t index)
 {
 	const struct store *const st = r->st;
 	const struct backend *const b = &st->backends[index];
@@ -1539,7 +1562,7 @@ static void emit_backend(struct run *r, size_t index)
 	}
 }
 
-static void emit_stray(struct run *r, size_t index)
+static void emit_stray(struct survey_run *r, size_t index)
 {
 	static const enum problem_id of_kind[] = {[STRAY_BLOB_NAME] = P_BLOB_NAME,
 		[STRAY_SNAPSHOT_DIR] = P_SNAPSHOT_DIR_ORPHAN,
@@ -1558,7 +1581,7 @@ static void emit_stray(struct run *r, size_t index)
 			.problem = of_kind[s->kind], .subject = SUBJECT_STRAY, .index = index, .path = span_of_string(path)});
 }
 
-static void pass_references(struct run *r)
+static void pass_references(struct survey_run *r)
 {
 	const struct store *const st = r->st;
 
@@ -1608,11 +1631,11 @@ static struct journal_stamp blob_stamp(const struct blob *b)
 }
 
 /* What was durable and right at an instant that is known, and has not been touched since, is so now. */
-static void trust(struct run *r)
+static void trust_blobs(struct survey_run *r)
 {
 	const struct store *const st = r->st;
 
-	for (size_t i = 0; i < st->blob_count; i++) {
+	for (size_t i = 0; r->o->trust && i < st->blob_count; i++) {
 		const struct blob *const b = &st->blob_files[i];
 		const struct journal_stamp stamp = blob_stamp(b);
 		if (!b->regular || b->unreadable || b->ingest != STORE_NONE)
@@ -1621,7 +1644,13 @@ static void trust(struct run *r)
 		r->s->blobs[i].trusted = known != NULL;
 		r->s->blobs[i].document = known && known->document;
 	}
-	for (size_t i = 0; i < st->backend_count; i++) {
+}
+
+static void trust_snapshots(struct survey_run *r)
+{
+	const struct store *const st = r->st;
+
+	for (size_t i = 0; r->o->trust && i < st->backend_count; i++) {
 		const struct backend *const b = &st->backends[i];
 		const struct journal_stamp stamp = {.inode = b->dir_inode, .ctime_ns = b->dir_ctime_ns};
 		if (b->kind != SNAPSHOT_COMMITTED || b->snapshot == STORE_NONE || !b->dir_is_directory || b->interrupted)
@@ -1636,7 +1665,7 @@ static void trust(struct run *r)
 }
 
 /* Documents are read even if they are trusted: they say what belongs together. */
-static enum rc pass_documents(struct run *r)
+static enum rc begin_documents(struct survey_run *r)
 {
 	size_t *const order = arena_array(r->keep, r->st->blob_count + 1, sizeof(*order));
 	size_t count = 0;
@@ -1652,7 +1681,13 @@ static enum rc pass_documents(struct run *r)
 			state->document = false;
 	}
 	r->documents = true;
-	const enum rc rc = run_pool(r, "reading manifests", hash_blobs, order, count);
+	return begin_pool(r, "reading manifests", hash_blobs, order, count);
+}
+
+static enum rc end_documents(struct survey_run *r)
+{
+	const enum rc rc = end_pool(r);
+
 	r->documents = false;
 	for (size_t i = 0; i < r->st->blob_count; i++)
 		if (r->s->blobs[i].trusted && !r->s->blobs[i].document && r->s->blobs[i].verdict == BLOB_NOT_CHECKED)
@@ -1660,7 +1695,15 @@ static enum rc pass_documents(struct run *r)
 	return rc ? rc : find_candidates(r);
 }
 
-static void give_up_snapshot(struct run *r, size_t i)
+/* Nothing of what the pool has read is wanted. */
+static void abandon(struct survey_run *r)
+{
+	r->abandoned = true;
+	(void)end_pool(r); /* nor what it came to */
+	r->abandoned = false;
+}
+
+static void give_up_snapshot(struct survey_run *r, size_t i)
 {
 	const struct backend *const b = &r->st->backends[i];
 
@@ -1676,7 +1719,7 @@ static void give_up_snapshot(struct run *r, size_t i)
 }
 
 /* What was not looked at for want of time is unchecked: nothing is concluded from it. */
-static void give_up_rest(struct run *r)
+static void give_up_rest(struct survey_run *r)
 {
 	r->s->out_of_time = true;
 	for (size_t i = 0; i < r->st->blob_count; i++)
@@ -1690,7 +1733,7 @@ static void give_up_rest(struct run *r)
 	}
 }
 
-static void pass_content(struct run *r)
+static void pass_content(struct survey_run *r)
 {
 	for (size_t i = 0; i < r->st->blob_count; i++) {
 		emit_blob(r, i);
@@ -1701,7 +1744,7 @@ static void pass_content(struct run *r)
 	emit_missing_blobs(r);
 }
 
-static void pass_snapshots(struct run *r)
+static void pass_snapshots(struct survey_run *r)
 {
 	for (size_t i = 0; i < r->st->backend_count; i++) {
 		const struct backend *const b = &r->st->backends[i];
@@ -1721,63 +1764,108 @@ static void pass_snapshots(struct run *r)
 	}
 }
 
-enum rc survey(struct survey *s, const struct store *st, const struct survey_options *o, struct arena *keep, struct err *e)
+enum rc survey_begin(struct survey *s, const struct store *st, const struct survey_options *o, struct arena *keep, struct err *e)
 {
-	struct run r = {.s = s,
+	struct survey_run *const r = arena_get(keep, sizeof(*r));
+	enum rc rc;
+
+	*s = (struct survey){.run = r};
+	if (!r)
+		return fail(e, RC_NOMEM, "no memory to look at the store");
+	*r = (struct survey_run){.s = s,
 		.st = st,
-		.o = o,
+		.options = *o,
+		.o = &r->options,
 		.keep = keep,
 		.e = e,
 		.lock = PTHREAD_MUTEX_INITIALIZER,
 		.finished = PTHREAD_COND_INITIALIZER};
+	if ((rc = arena_open(&r->told, e)))
+		return rc;
+	s->blobs = arena_array(keep, st->blob_count + 1, sizeof(*s->blobs));
+	s->ingests = arena_array(keep, st->ingest_count + 1, sizeof(*s->ingests));
+	r->vouched = o->first ? arena_array(keep, st->blob_count + 1, sizeof(*r->vouched)) : NULL;
+	if (!s->blobs || !s->ingests || (o->first && !r->vouched))
+		return fail(e, RC_NOMEM, "no memory to look at the store");
+	trust_blobs(r);
+	for (size_t i = 0; i < st->blob_count; i++) {
+		const struct journal_stamp stamp = blob_stamp(&st->blob_files[i]);
+		if (r->vouched)
+			r->vouched[i] = journal_find_blob(o->first, &st->blob_files[i].digest, &stamp) != NULL;
+		r->total_bytes += s->blobs[i].trusted ? 0 : st->blob_files[i].size;
+	}
+	return begin_documents(r);
+}
+
+/* With a database that cannot be worked with nothing else is looked at, and what was is not told. */
+static void halt(struct survey_run *r)
+{
+	abandon(r);
+	r->s->finding_count = 0;
+	memset(r->s->total, 0, sizeof(r->s->total));
+	r->some_unread = false;
+	r->failed = RC_OK;
+	r->bytes = 0;
+	pass_databases(r);
+	r->s->halted = true;
+}
+
+static enum rc look(struct survey_run *r)
+{
+	struct survey *const s = r->s;
+	const struct store *const st = r->st;
+	const bool all = !r->o->documents_only;
+	enum rc rc;
+
+	s->snapshots = arena_array(r->keep, st->backend_count + 1, sizeof(*s->snapshots));
+	if (!s->snapshots)
+		return fail(r->e, RC_NOMEM, "no memory to look at the store");
+	for (size_t i = 0; i < st->backend_count; i++)
+		s->snapshots[i].proof = STORE_NONE;
+	trust_snapshots(r);
+	if ((rc = end_documents(r)) || !all || (rc = pass_layers(r)))
+		return rc;
+	if (out_of_time(r))
+		give_up_rest(r);
+	if ((rc = pass_ingests(r)) || stopped(r))
+		return rc;
+	pass_content(r);
+	pass_snapshots(r);
+	pass_references(r);
+	return RC_OK;
+}
+
+enum rc survey_end(struct survey *s, struct err *e)
+{
+	struct survey_run *const r = s->run;
 	enum rc rc = RC_OK;
 
-	*s = (struct survey){0};
-	pass_databases(&r);
-	if (!s->halted) {
-		s->blobs = arena_array(keep, st->blob_count + 1, sizeof(*s->blobs));
-		s->snapshots = arena_array(keep, st->backend_count + 1, sizeof(*s->snapshots));
-		s->ingests = arena_array(keep, st->ingest_count + 1, sizeof(*s->ingests));
-		if (!s->blobs || !s->snapshots || !s->ingests)
-			return fail(e, RC_NOMEM, "no memory to look at the store");
-		for (size_t i = 0; i < st->backend_count; i++)
-			s->snapshots[i].proof = STORE_NONE;
-		if (o->trust)
-			trust(&r);
-		if (o->first) {
-			r.vouched = arena_array(keep, st->blob_count + 1, sizeof(*r.vouched));
-			if (!r.vouched)
-				return fail(e, RC_NOMEM, "no memory to look at the store");
-			for (size_t i = 0; i < st->blob_count; i++) {
-				const struct journal_stamp stamp = blob_stamp(&st->blob_files[i]);
-				r.vouched[i] = journal_find_blob(o->first, &st->blob_files[i].digest, &stamp) != NULL;
-			}
-		}
-		for (size_t i = 0; i < st->blob_count; i++)
-			r.total_bytes += s->blobs[i].trusted ? 0 : st->blob_files[i].size;
-		rc = pass_documents(&r);
-		if (rc == RC_OK && !o->documents_only && (rc = pass_layers(&r)) == RC_OK && out_of_time(&r))
-			give_up_rest(&r);
-		if (rc == RC_OK && !o->documents_only && (rc = pass_ingests(&r)) == RC_OK && !stopped(&r)) {
-			pass_content(&r);
-			pass_snapshots(&r);
-			pass_references(&r);
-		}
-	}
-	s->interrupted = stopped(&r);
-	s->some_unread = r.some_unread;
-	s->bytes_read = r.bytes;
-	if (rc == RC_OK && r.failed)
-		rc = fail(e, r.failed, "no memory for the findings");
+	r->e = e;
+	if (r->st->fault_count)
+		halt(r);
+	else
+		rc = look(r);
+	s->interrupted = interrupted(r);
+	s->some_unread = r->some_unread;
+	s->bytes_read = r->bytes;
+	if (rc == RC_OK && r->failed)
+		rc = fail(e, r->failed, "no memory for the findings");
 	if (rc == RC_OK && s->finding_count)
 		qsort(s->findings, s->finding_count, sizeof(*s->findings), compare_findings);
-	(void)pthread_mutex_destroy(&r.lock);    /* nobody waits */
-	(void)pthread_cond_destroy(&r.finished); /* nobody waits */
 	return rc;
 }
 
 void survey_close(struct survey *s)
 {
+	struct survey_run *const r = s->run;
+
+	if (r) {
+		abandon(r);
+		arena_close(&r->told);
+		(void)pthread_mutex_destroy(&r->lock);    /* nobody waits */
+		(void)pthread_cond_destroy(&r->finished); /* nobody waits */
+	}
+	s->run = NULL;
 	for (unsigned i = 0; i < s->kept_count; i++)
 		arena_close(&s->kept[i]);
 	s->kept_count = 0;

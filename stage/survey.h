@@ -101,11 +101,17 @@ struct survey {
 	/* what workers kept lives in arenas of theirs */
 	struct arena kept[LIMIT_THREADS];
 	unsigned kept_count;
+	struct survey_run *run;
 };
 
-/* The survey lives until survey_close. RC_NOMEM and RC_IO: could not be done at all. */
-CHECKED enum rc survey(struct survey *s, const struct store *st, const struct survey_options *o, struct arena *keep,
+/* Of a store that is open: begins to read small blobs and what may be documents, with threads of its own, beside which
+ * store_read is to be called. What is given lives until survey_close, but for the options themselves; which is due even if this
+ * fails. RC_NOMEM: could not be begun. */
+CHECKED enum rc survey_begin(struct survey *s, const struct store *st, const struct survey_options *o, struct arena *keep,
 	struct err *e);
+/* Of one that is read: all the rest. The survey lives until survey_close. RC_NOMEM and RC_IO: could not be done at all. */
+CHECKED enum rc survey_end(struct survey *s, struct err *e);
+/* Accepts a zeroed survey, and one that has only begun, whose threads it waits for. */
 void survey_close(struct survey *s);
 
 #endif
