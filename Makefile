@@ -286,6 +286,7 @@ $(BUILD)/unit/%: tests/unit/%.c $(wildcard tests/unit/*.h) $(HOST_LIB)
 $(BUILD)/unit/test_record: UNIT_WRAPPED := $(addprefix -Xlinker --wrap=os_,syncfs fsync write read open_file stat stat_fd list watch \
 	read_events wait sleep_ms clock_ns)
 $(BUILD)/unit/test_os: UNIT_WRAPPED := -Xlinker --wrap=syscall
+$(BUILD)/unit/test_layer: UNIT_WRAPPED := -Xlinker --wrap=os_open_dir
 unit: $(UNITS)
 	@status=0; for test in $(UNITS); do $(UNDER) $$test || { status=1; echo "not ok - $$test ended with $$?"; }; done; exit $$status
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "layer_dirs.h"
 
+#include <string.h>
+
 #include "os.h"
 
 void layer_dirs_init(struct layer_dirs *d, const struct layer *l, int root)
@@ -38,6 +40,30 @@ static struct layer_dirs_slot *free_slot(struct layer_dirs *d)
 	return oldest;
 }
 
+/* The names of these nodes, the last one first, as a path; false: too long. */
+static bool join(const struct layer *l, const uint32_t *nodes, size_t count, char path[LIMIT_PATH_BYTES])
+{
+	size_t used = 0;
+
+	while (count) {
+		const char *const name = layer_name(l, nodes[--count]);
+		const size_t n = strlen(name);
+		if (used + n + 1 > LIMIT_PATH_BYTES)
+			return false;
+		memcpy(path + used, name, n);
+		used += n;
+		path[used++] = '/';
+	}
+	path[used - 1] = 0;
+	return true;
+}
+
+/* Keeps a directory open; never in place of the one just used. */
+static void keep(struct layer_dirs *d, uint32_t node, int fd)
+{
+	*free_slot(d) = (struct layer_dirs_slot){node, ++d->clock, fd};
+}
+
 enum rc layer_dirs_get(struct layer_dirs *d, uint32_t node, int *fd, struct err *e)
 {
 	uint32_t missing[LIMIT_PATH_DEPTH + 1];
@@ -56,14 +82,27 @@ enum rc layer_dirs_get(struct layer_dirs *d, uint32_t node, int *fd, struct err 
 		slot->used = ++d->clock;
 		from = slot->fd;
 	}
+	/* what lies between is not wanted for itself: where entries are in no order, most calls would be for that */
+	char path[LIMIT_PATH_BYTES];
+	if (depth > 1 && join(d->layer, missing, depth, path)) {
+		int opened = -1;
+		struct err ignored = {0}; /* step by step it comes again, and older kernels can do it in no other way */
+		const enum rc rc = os_open_dir(from, path, &opened, &ignored);
+		if (rc == RC_OK) {
+			keep(d, node, opened);
+			from = opened;
+			depth = 0;
+		} else if (rc == RC_END) {
+			return rc;
+		}
+	}
 	while (depth) {
 		int opened = -1;
 		const uint32_t n = missing[--depth];
 		const enum rc rc = os_open_dir(from, layer_name(d->layer, n), &opened, e);
 		if (rc)
 			return rc;
-		slot = free_slot(d); /* never the one just used */
-		*slot = (struct layer_dirs_slot){n, ++d->clock, opened};
+		keep(d, n, opened);
 		from = opened;
 	}
 	*fd = from;

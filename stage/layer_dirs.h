@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Directories on disk by the nodes of a layer's tree: opened one component after the other beneath one root, no link followed,
- * the last few kept open. Archives go depth first, so most entries find their directory open. */
+/* Directories on disk by the nodes of a layer's tree: beneath one root, no link followed on the way, the last few kept open.
+ * Archives go depth first, so most entries find their directory open; any other takes one call. */
 #ifndef LAYER_DIRS_H
 #define LAYER_DIRS_H
 

@@ -23,7 +23,7 @@ void os_close(int *fd);
  * not a directory: *e then says so with RC_IO). */
 CHECKED enum rc os_open_root(const char *path, int *fd, struct err *e);
 /* Opens a directory beneath dir; name is one component, or "." for a second descriptor. RC_END: not there; RC_CORRUPT:
- * there, but no directory (a symbolic link included). */
+ * there, but no directory (a symbolic link included). Of several components: RC_CORRUPT also where the kernel has no openat2. */
 CHECKED enum rc os_open_dir(int dir, const char *name, int *fd, struct err *e);
 /* Opens a regular file for reading. RC_END: not there; RC_CORRUPT: not a regular file. */
 CHECKED enum rc os_open_file(int dir, const char *name, int *fd, struct err *e);

@@ -701,7 +701,8 @@ out:
 	return rc;
 }
 
-static enum rc judge_group(struct survey_run *r, struct worker *w, size_t blob, const struct group *g, struct group_result *out, struct err *e)
+static enum rc judge_group(struct survey_run *r, struct worker *w, size_t blob, const struct group *g,
+	struct group_result *out, struct err *e)
 {
 	/* a cut seldom takes from one snapshot alone, and to read a layer twice costs more than to hash its content at once */
 	bool labelled = !r->some_differ;

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "layer_dirs.h"
 #include "os.h"
 #include "rebuild.h"
 #include "tar_file.h"
@@ -705,6 +706,83 @@ static void a_failure_is_no_verdict(void)
 	arena = mark;
 }
 
+static uint32_t node_of(const char *path)
+{
+	for (uint32_t i = 0; i < layer_node_count(layer); i++) {
+		char found[LIMIT_PATH_BYTES];
+		struct err e = {0};
+		if (layer_node_path(layer, i, found, &e) == RC_OK && strcmp(found, path) == 0)
+			return i;
+	}
+	abort();
+}
+
+CHECKED enum rc __real_os_open_dir(int dir, const char *name, int *fd, struct err *e);
+CHECKED enum rc __wrap_os_open_dir(int dir, const char *name, int *fd, struct err *e);
+
+static bool no_openat2;
+static unsigned opened;
+
+CHECKED enum rc __wrap_os_open_dir(int dir, const char *name, int *fd, struct err *e)
+{
+	opened++;
+	return no_openat2 && strchr(name, '/') ? RC_CORRUPT : __real_os_open_dir(dir, name, fd, e);
+}
+
+/* What opening a directory of the layer's tree comes to on disk, and which directory that is. */
+static enum rc dir_of(struct layer_dirs *d, const char *path, ino_t *inode)
+{
+	struct err e = {0};
+	struct stat st = {0};
+	int fd = -1;
+	const enum rc rc = layer_dirs_get(d, node_of(path), &fd, &e);
+
+	if (rc == RC_OK && fstat(fd, &st))
+		abort();
+	*inode = st.st_ino;
+	return rc;
+}
+
+static void directories_along_no_link(void)
+{
+	static const char *const paths[] = {"a/b/c/d/", "a/b/e/", "link/b/c/d/", "a/file/c/", "a/gone/c/d/", "a/in/c/d/"};
+	static const char *const made[] = {"a", "a/b", "a/b/c", "a/b/c/d", "a/b/e"};
+	const int root = open_dir("dirs");
+	struct archive a = {0};
+	struct layer_dirs dirs;
+	const struct arena mark = arena;
+	ino_t found = 0, again = 0, other = 0;
+
+	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++)
+		archive_member(&a, (struct member){.type = '5', .name = paths[i]});
+	archive_end(&a);
+	CHECK(replay(&a, LAYER_BASE) == RC_OK);
+	for (size_t i = 0; i < sizeof(made) / sizeof(made[0]); i++)
+		CHECK(mkdirat(root, made[i], 0700) == 0);
+	CHECK(symlinkat("a", root, "link") == 0 && symlinkat("b", root, "a/in") == 0 && mknodat(root, "a/file", S_IFREG, 0) == 0);
+	for (unsigned old = 0; old < 2; old++) {
+		no_openat2 = old;
+		opened = 0;
+		layer_dirs_init(&dirs, layer, root);
+		CHECK(dir_of(&dirs, "a/b/c/d", &found) == RC_OK && found && opened == (old ? 1 + 4 : 1));
+		CHECK(dir_of(&dirs, "a/b/c", &other) == RC_OK && other && other != found);
+		CHECK(dir_of(&dirs, "a/b/c/d", &again) == RC_OK && again == found);
+		CHECK(dir_of(&dirs, "a/gone/c/d", &other) == RC_END);
+		CHECK(dir_of(&dirs, "a/file/c", &other) == RC_CORRUPT);
+		CHECK(dir_of(&dirs, "link/b/c/d", &other) == RC_CORRUPT);
+		CHECK(dir_of(&dirs, "a/in/c/d", &other) == RC_CORRUPT);
+		layer_dirs_close(&dirs);
+		CHECK(dir_of(&dirs, "a/b/e", &other) == RC_OK && other && other != found);
+		for (unsigned i = 0; i < 3 * LAYER_DIRS_OPEN; i++) /* whatever is kept open, each is itself */
+			CHECK(dir_of(&dirs, i % 2 ? "a/b/c/d" : "a/b/e", &again) == RC_OK && again == (i % 2 ? found : other));
+		layer_dirs_close(&dirs);
+	}
+	no_openat2 = false;
+	close(root);
+	free(a.at);
+	arena = mark;
+}
+
 int main(void)
 {
 	struct err e = {0};
@@ -719,6 +797,7 @@ int main(void)
 	RUN(numbers_are_the_same_again);
 	RUN(hostile_names);
 	RUN(symlink_loops);
+	RUN(directories_along_no_link);
 	RUN(a_million_entries);
 	RUN(dear_entries_end);
 	RUN(damage_by_damage);
