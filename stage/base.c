@@ -395,14 +395,6 @@ bool bytes_are_zero(const void *a, size_t n)
 	return n == 0 || (x[0] == 0 && bytes_equal(x, x + 1, n - 1));
 }
 
-bool is_lower_hex(struct span text)
-{
-	for (size_t i = 0; i < text.left; i++)
-		if (!(text.at[i] >= '0' && text.at[i] <= '9') && !(text.at[i] >= 'a' && text.at[i] <= 'f'))
-			return false;
-	return text.left > 0;
-}
-
 /* Length of a valid UTF-8 sequence at s[0] that prints (from U+00A0, no surrogate, shortest form), else 0. */
 static size_t utf8_printable(const uint8_t *s, size_t left)
 {

@@ -139,7 +139,6 @@ static inline uint64_t min_u64(uint64_t a, uint64_t b)
 bool name_ok(struct span name);
 /* Decimal digits only, no sign, no leading zero but "0" itself. RC_CORRUPT otherwise or past 2^64-1. */
 CHECKED enum rc parse_decimal(struct span text, uint64_t *value);
-bool is_lower_hex(struct span text);
 /* memcmp(a, b, n) == 0, for long runs: musl's goes byte by byte. */
 bool bytes_equal(const void *a, const void *b, size_t n);
 bool bytes_are_zero(const void *a, size_t n);

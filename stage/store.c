@@ -1560,15 +1560,16 @@ void store_close(struct store *st)
 
 /* ---- look-ups: every array is sorted by its key, within its namespace ---- */
 
-#define FIND(array, from, n, key_of)                                                                                   \
+/* order: how the middle compares with what is looked for */
+#define FIND(from, n, order)                                                                                           \
 	do {                                                                                                           \
 		size_t low = (from), high = (from) + (n);                                                              \
 		while (low < high) {                                                                                   \
 			const size_t middle = low + (high - low) / 2;                                                  \
-			const int order = span_compare((array)[middle].key_of, key);                                   \
-			if (order == 0)                                                                                \
+			const int found = (order);                                                                     \
+			if (found == 0)                                                                                \
 				return middle;                                                                         \
-			if (order < 0)                                                                                 \
+			if (found < 0)                                                                                 \
 				low = middle + 1;                                                                      \
 			else                                                                                           \
 				high = middle;                                                                         \
@@ -1578,38 +1579,42 @@ void store_close(struct store *st)
 
 size_t store_find_blob(const struct store *st, const struct digest *d)
 {
+	FIND((size_t)0, st->blob_count, digest_compare(&st->blob_files[middle].digest, d)); /* as their texts do */
+}
+
+static int compare_content(const struct content *c, const struct digest *d)
+{
 	char text[DIGEST_TEXT_BYTES];
+
+	if (c->digest_known)
+		return digest_compare(&c->digest, d);
 	digest_format(d, text);
-	const struct span key = span_of_string(text);
-	FIND(st->blob_files, (size_t)0, st->blob_count, text);
+	return span_compare(c->text, span_of_string(text));
 }
 
 size_t store_find_content(const struct store *st, size_t ns, const struct digest *d)
 {
-	char text[DIGEST_TEXT_BYTES];
-	digest_format(d, text);
-	const struct span key = span_of_string(text);
-	FIND(st->contents, st->namespaces[ns].contents.first, st->namespaces[ns].contents.count, text);
+	FIND(st->namespaces[ns].contents.first, st->namespaces[ns].contents.count, compare_content(&st->contents[middle], d));
 }
 
 size_t store_find_snapshot(const struct store *st, size_t ns, struct span key)
 {
-	FIND(st->snapshots, st->namespaces[ns].snapshots.first, st->namespaces[ns].snapshots.count, key);
+	FIND(st->namespaces[ns].snapshots.first, st->namespaces[ns].snapshots.count, span_compare(st->snapshots[middle].key, key));
 }
 
 size_t store_find_image(const struct store *st, size_t ns, struct span key)
 {
-	FIND(st->images, st->namespaces[ns].images.first, st->namespaces[ns].images.count, name);
+	FIND(st->namespaces[ns].images.first, st->namespaces[ns].images.count, span_compare(st->images[middle].name, key));
 }
 
 size_t store_find_backend(const struct store *st, struct span key)
 {
-	FIND(st->backends, (size_t)0, st->backend_count, key);
+	FIND((size_t)0, st->backend_count, span_compare(st->backends[middle].key, key));
 }
 
 size_t store_find_namespace(const struct store *st, struct span key)
 {
-	FIND(st->namespaces, (size_t)0, st->namespace_count, name);
+	FIND((size_t)0, st->namespace_count, span_compare(st->namespaces[middle].name, key));
 }
 
 bool lease_is_stale(const struct store *st, const struct lease *l)

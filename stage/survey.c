@@ -1308,6 +1308,19 @@ static enum rc pass_ingests(struct survey_run *r)
 
 /* ---- what the blobs turned out to be ---- */
 
+/* In the first record that has one; 0: none. */
+static uint64_t recorded_size(const struct store *st, const struct blob *b)
+{
+	uint64_t size = 0;
+
+	for (size_t ns = 0; b->records && ns < st->namespace_count && !size; ns++) {
+		const size_t c = store_find_content(st, ns, &b->digest);
+		if (c != STORE_NONE)
+			size = st->contents[c].size;
+	}
+	return size;
+}
+
 static void emit_blob(struct survey_run *r, size_t index)
 {
 	const struct store *const st = r->st;
@@ -1316,12 +1329,8 @@ static void emit_blob(struct survey_run *r, size_t index)
 
 	if (b->ingest != STORE_NONE)
 		return; /* told as a download */
-	for (size_t ns = 0; b->records && ns < st->namespace_count && !f.want; ns++) {
-		const size_t c = store_find_content(st, ns, &b->digest);
-		if (c != STORE_NONE)
-			f.want = st->contents[c].size;
-	}
 	if (r->s->blobs[index].verdict == BLOB_IS_BAD) {
+		f.want = recorded_size(st, b);
 		f.problem = !b->regular			       ? P_BLOB_NOT_FILE
 			    : !b->records		       ? P_BLOB_ORPHAN_BAD
 			    : b->size == 0		       ? P_BLOB_EMPTY
@@ -1334,6 +1343,7 @@ static void emit_blob(struct survey_run *r, size_t index)
 			emit(r, f);
 		} else if (b->mode & 0222) {
 			f.problem = P_BLOB_UNSEALED;
+			f.want = recorded_size(st, b);
 			emit(r, f);
 		}
 		for (size_t ns = 0; b->records && ns < st->namespace_count; ns++) {

@@ -238,9 +238,6 @@ static void decimals_are_strict(void)
 		CHECK(parse_decimal(span_of_string(wrong[i]), &value) == RC_CORRUPT && value == 77);
 	CHECK(parse_decimal(SPAN_LITERAL("0"), &value) == RC_OK && value == 0);
 	CHECK(parse_decimal(SPAN_LITERAL("18446744073709551615"), &value) == RC_OK && value == UINT64_MAX);
-	CHECK(is_lower_hex(SPAN_LITERAL("0123456789abcdef")));
-	CHECK(!is_lower_hex(SPAN_LITERAL("")) && !is_lower_hex(SPAN_LITERAL("aB")) && !is_lower_hex(SPAN_LITERAL("0g")));
-	CHECK(!is_lower_hex(SPAN_LITERAL("`")) && !is_lower_hex(SPAN_LITERAL(":")) && !is_lower_hex(SPAN_LITERAL("/")));
 }
 
 static bool escapes_to(struct span raw, const char *want)

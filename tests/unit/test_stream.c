@@ -259,6 +259,18 @@ static void digests_are_parsed_strictly(void)
 	CHECK(digest_parse(SPAN_LITERAL("sha256+b64:QUJD"), &other) == RC_LIMIT);
 	CHECK(other.kind == DIGEST_SHA384); /* untouched */
 
+	/* every byte there is, in the place of each half */
+	for (unsigned i = 0; i < 512; i++) {
+		static const char digits[] = "0123456789abcdef";
+		uint8_t some[64];
+		memcpy(some, hex, sizeof(some));
+		some[62 + i / 256] = (uint8_t)i;
+		const char *const digit = i % 256 ? strchr(digits, (int)(i % 256)) : NULL;
+		const enum rc rc = digest_parse_hex(DIGEST_SHA256, span_of(some, sizeof(some)), &other);
+		CHECK(rc == (digit ? RC_OK : RC_CORRUPT));
+		CHECK(!digit || other.bytes[31] == (i < 256 ? (digit - digits) << 4 | 0xd : 0xa0 | (digit - digits)));
+	}
+
 	for (unsigned kind = 0; kind < DIGEST_KINDS; kind++) {
 		const enum digest_kind k = (enum digest_kind)kind;
 		(void)snprintf(wide, sizeof(wide), "%s:%0*d", digest_name(k), (int)(2 * digest_bytes(k)), 0);
