@@ -760,11 +760,15 @@ static void directories_along_no_link(void)
 	for (size_t i = 0; i < sizeof(made) / sizeof(made[0]); i++)
 		CHECK(mkdirat(root, made[i], 0700) == 0);
 	CHECK(symlinkat("a", root, "link") == 0 && symlinkat("b", root, "a/in") == 0 && mknodat(root, "a/file", S_IFREG, 0) == 0);
+	int fd = -1;
+	struct err ignored = {0};
+	const bool here = __real_os_open_dir(root, "a/b", &fd, &ignored) == RC_OK; /* not under qemu-user */
+	close(fd);
 	for (unsigned old = 0; old < 2; old++) {
 		no_openat2 = old;
 		opened = 0;
 		layer_dirs_init(&dirs, layer, root);
-		CHECK(dir_of(&dirs, "a/b/c/d", &found) == RC_OK && found && opened == (old ? 1 + 4 : 1));
+		CHECK(dir_of(&dirs, "a/b/c/d", &found) == RC_OK && found && opened == (old || !here ? 1 + 4 : 1));
 		CHECK(dir_of(&dirs, "a/b/c", &other) == RC_OK && other && other != found);
 		CHECK(dir_of(&dirs, "a/b/c/d", &again) == RC_OK && again == found);
 		CHECK(dir_of(&dirs, "a/gone/c/d", &other) == RC_END);
