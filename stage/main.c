@@ -117,8 +117,11 @@ static enum rc run_root(struct run *r, struct outcome *out, struct store *st, st
 		.documents_only = o->verb == VERB_SHOW,
 		.progress = report_progress,
 		.self = progress};
-	if ((rc = survey_begin(s, st, &looking, &r->keep, e)) || (rc = store_read(st, r->sysroot, r->scratch, e)) ||
-		(rc = survey_end(s, e)))
+	if ((rc = survey_begin(s, st, &looking, &r->keep, e)) || (rc = store_read(st, r->sysroot, r->scratch, e))) {
+		survey_close(s); /* what it has begun is over before anything is told */
+		return rc;
+	}
+	if ((rc = survey_end(s, e)))
 		return rc;
 	out->survey = s;
 	if ((rc = plan_make(p, st, s, &deciding, &r->keep, e)))

@@ -1520,28 +1520,49 @@ enum rc store_open(struct store *out, const char *path, struct arena *keep, stru
 		*refusal = STORE_NOT_A_ROOT;
 	else if (rc == RC_OK)
 		rc = lock(&st, refusal, e);
-	if (rc == RC_OK && *refusal == STORE_OPENED) {
-		st.read_only = os_is_read_only(st.dir);
-		if ((rc = read_blobs(&st, scratch, e)) == RC_OK && (rc = read_ingests(&st, scratch, e)) == RC_OK)
-			rc = add_downloads(&st, e);
-	}
-	if (rc == RC_OK && *refusal == STORE_OPENED)
-		*out = st;
-	else
+	if (rc || *refusal != STORE_OPENED) {
 		store_close(&st);
-	return rc;
+		return rc;
+	}
+	st.read_only = os_is_read_only(st.dir);
+	if ((st.listed = read_blobs(&st, scratch, &st.why_not)) == RC_OK &&
+		(st.listed = read_ingests(&st, scratch, &st.why_not)) == RC_OK)
+		st.listed = add_downloads(&st, &st.why_not);
+	*out = st;
+	return RC_OK;
+}
+
+/* Only the file that is locked, if there was one. */
+static enum rc open_meta(struct store *st, struct arena scratch, struct err *e)
+{
+	auto_fd late = -1;
+	const enum rc rc = st->meta.dir < 0 ? RC_END : st->meta.fd >= 0 ? RC_OK : os_open_file(st->meta.dir, "meta.db", &late, e);
+
+	if (late >= 0)
+		return fail(e, RC_CORRUPT, META_PATH " has appeared meanwhile: stop containerd, and begin again");
+	if (rc == RC_CORRUPT)
+		return add_fault(st, META_PATH, STORE_DB_MISSING, "is not a regular file");
+	if (rc)
+		return optional(rc);
+	return open_database(st, &st->meta, st->meta.dir, "meta.db", META_PATH, scratch, e);
 }
 
 enum rc store_read(struct store *st, const char *sysroot, struct arena scratch, struct err *e)
 {
 	enum rc rc = RC_OK;
 
-	if ((st->meta.dir >= 0 && (rc = open_database(st, &st->meta, st->meta.dir, "meta.db", META_PATH, scratch, e))) ||
+	if ((rc = open_meta(st, scratch, e)) ||
 		(st->overlay.dir >= 0 &&
 			(rc = open_database(st, &st->overlay, st->overlay.dir, "metadata.db", OVERLAY_PATH, scratch, e))) ||
 		(rc = check_other_snapshotters(st, scratch, e)))
 		return rc;
-	return st->fault_count ? RC_OK : load(st, sysroot, scratch, e); /* with a fault nothing more can be believed */
+	if (st->fault_count)
+		return RC_OK; /* nothing more can be believed */
+	if (st->listed) {
+		*e = st->why_not;
+		return st->listed;
+	}
+	return load(st, sysroot, scratch, e);
 }
 
 void store_close(struct store *st)

@@ -199,6 +199,8 @@ struct store {
 	int blobs, ingest_dir, snapshots_dir; /* -1: not there */
 	int blob_dirs[DIGEST_KINDS];          /* in blobs; the same */
 	struct arena *keep;
+	enum rc listed;   /* if not RC_OK, blobs or downloads could not be listed, and why_not is the reason: store_read tells */
+	struct err why_not;
 	bool read_only;   /* the file system is */
 	uint64_t schema;
 	struct database meta, overlay;
@@ -238,8 +240,9 @@ enum store_refusal {
  * arena outlives the store. */
 CHECKED enum rc store_open(struct store *st, const char *path, struct arena *keep, struct arena scratch,
 	enum store_refusal *refusal, struct err *e);
-/* Once: all the rest. Meanwhile other threads may look at what store_open has found, but for links between records (blob.records,
- * ingest.record). Faults are not failures: they are in st->faults, and the records may then be incomplete.
+/* Once: all the rest. Meanwhile other threads may look at blobs and downloads (but for their links: blob.records, ingest.record)
+ * and at the directories' descriptors, at nothing else. Faults are not failures: they are in st->faults, and the records may then
+ * be incomplete; they come before a failure to list.
  * sysroot: put before the state directory that tells whether containerd has run in this boot; "" for none. */
 CHECKED enum rc store_read(struct store *st, const char *sysroot, struct arena scratch, struct err *e);
 void store_close(struct store *st);

@@ -38,6 +38,8 @@ struct survey_run {
 	const struct survey_options *o; /* these */
 	struct arena *keep;      /* of the calling thread: while documents are read, store_read fills it */
 	struct err *e;
+	enum rc begun;           /* why documents could not be looked for; with a database that cannot be worked with, of no interest */
+	struct err unbegun;
 	pthread_mutex_t lock;
 	pthread_cond_t finished; /* a worker ended */
 	struct arena told;       /* the findings; under lock while the pool runs */
@@ -177,7 +179,7 @@ static void tell_progress(struct survey_run *r)
 {
 	const struct progress p = {r->what, r->bytes, r->total_bytes};
 
-	if (r->o->progress)
+	if (r->o->progress && !r->abandoned)
 		r->o->progress(r->o->self, &p);
 }
 
@@ -189,6 +191,7 @@ static enum rc begin_pool(struct survey_run *r, const char *what, void (*job)(st
 	const unsigned limit = r->o->threads < 1 ? 1 : r->o->threads > LIMIT_THREADS ? LIMIT_THREADS : r->o->threads;
 	unsigned wanted = limit;
 	pthread_attr_t attributes;
+	struct err why = {0}; /* of one more worker: those that there are do it all */
 	enum rc rc = RC_OK;
 
 	r->started = 0;
@@ -212,14 +215,14 @@ static enum rc begin_pool(struct survey_run *r, const char *what, void (*job)(st
 	for (unsigned i = 0; i < wanted; i++) {
 		struct worker *const w = &r->pool[i];
 		*w = (struct worker){.run = r, .keep = &r->s->kept[i]};
-		if ((i >= r->s->kept_count && arena_open(w->keep, r->e)) || arena_open(&w->scratch, r->e)) {
-			rc = i ? RC_OK : RC_NOMEM;
+		if (i >= r->s->kept_count && (rc = arena_open(w->keep, &why)))
 			break;
-		}
-		if (wanted <= FEW_WORKERS) /* of many each would hold much that it does not use */
-			arena_prefer_large(&w->scratch);
 		if (i >= r->s->kept_count)
 			r->s->kept_count = i + 1;
+		if ((rc = arena_open(&w->scratch, &why)))
+			break;
+		if (wanted <= FEW_WORKERS) /* of many each would hold much that it does not use */
+			arena_prefer_large(&w->scratch);
 		(void)pthread_mutex_lock(&r->lock);
 		r->running++;
 		(void)pthread_mutex_unlock(&r->lock);
@@ -228,12 +231,15 @@ static enum rc begin_pool(struct survey_run *r, const char *what, void (*job)(st
 			r->running--;
 			(void)pthread_mutex_unlock(&r->lock);
 			arena_close(&w->scratch);
-			rc = i ? RC_OK : fail(r->e, RC_NOMEM, "no memory for a thread");
+			rc = fail(&why, RC_NOMEM, "no memory for a thread");
 			break;
 		}
 		r->started++;
 	}
 	(void)pthread_attr_destroy(&attributes); /* holds nothing on musl or glibc */
+	if (!rc || r->started)
+		return RC_OK;
+	*r->e = why;
 	return rc;
 }
 
@@ -1805,7 +1811,9 @@ enum rc survey_begin(struct survey *s, const struct store *st, const struct surv
 			r->vouched[i] = journal_find_blob(o->first, &st->blob_files[i].digest, &stamp) != NULL;
 		r->total_bytes += s->blobs[i].trusted ? 0 : st->blob_files[i].size;
 	}
-	return begin_documents(r);
+	r->e = &r->unbegun;
+	r->begun = begin_documents(r);
+	return RC_OK;
 }
 
 /* With a database that cannot be worked with nothing else is looked at, and what was is not told. */
@@ -1818,7 +1826,6 @@ static void halt(struct survey_run *r)
 	r->failed = RC_OK;
 	r->bytes = 0;
 	pass_databases(r);
-	r->s->halted = true;
 }
 
 static enum rc look(struct survey_run *r)
@@ -1828,13 +1835,15 @@ static enum rc look(struct survey_run *r)
 	const bool all = !r->o->documents_only;
 	enum rc rc;
 
+	if ((rc = end_documents(r)))
+		return rc;
 	s->snapshots = arena_array(r->keep, st->backend_count + 1, sizeof(*s->snapshots));
 	if (!s->snapshots)
 		return fail(r->e, RC_NOMEM, "no memory to look at the store");
 	for (size_t i = 0; i < st->backend_count; i++)
 		s->snapshots[i].proof = STORE_NONE;
 	trust_snapshots(r);
-	if ((rc = end_documents(r)) || !all || (rc = pass_layers(r)))
+	if (!all || (rc = pass_layers(r)))
 		return rc;
 	if (out_of_time(r))
 		give_up_rest(r);
@@ -1852,10 +1861,15 @@ enum rc survey_end(struct survey *s, struct err *e)
 	enum rc rc = RC_OK;
 
 	r->e = e;
-	if (r->st->fault_count)
+	if (r->st->fault_count) {
 		halt(r);
-	else
+	} else if (r->begun) {
+		*e = r->unbegun;
+		return r->begun;
+	} else {
 		rc = look(r);
+	}
+	s->peak_bytes += arena_peak(&r->told);
 	s->interrupted = interrupted(r);
 	s->some_unread = r->some_unread;
 	s->bytes_read = r->bytes;

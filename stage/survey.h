@@ -105,8 +105,8 @@ struct survey {
 };
 
 /* Of a store that is open: begins to read small blobs and what may be documents, with threads of its own, beside which
- * store_read is to be called. What is given lives until survey_close, but for the options themselves; which is due even if this
- * fails. RC_NOMEM: could not be begun. */
+ * store_read is to be called. What is given lives until survey_close, but for the options themselves. survey_close is due even if
+ * this fails. RC_NOMEM: no memory at all; of a thread that could not be had survey_end tells. */
 CHECKED enum rc survey_begin(struct survey *s, const struct store *st, const struct survey_options *o, struct arena *keep,
 	struct err *e);
 /* Of one that is read: all the rest. The survey lives until survey_close. RC_NOMEM and RC_IO: could not be done at all. */
