@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "layer_dirs.h"
 
-#include <string.h>
-
 #include "os.h"
 
 void layer_dirs_init(struct layer_dirs *d, const struct layer *l, int root)
@@ -40,24 +38,6 @@ static struct layer_dirs_slot *free_slot(struct layer_dirs *d)
 	return oldest;
 }
 
-/* The names of these nodes, the last one first, as a path; false: too long. */
-static bool join(const struct layer *l, const uint32_t *nodes, size_t count, char path[LIMIT_PATH_BYTES])
-{
-	size_t used = 0;
-
-	while (count) {
-		const char *const name = layer_name(l, nodes[--count]);
-		const size_t n = strlen(name);
-		if (used + n + 1 > LIMIT_PATH_BYTES)
-			return false;
-		memcpy(path + used, name, n);
-		used += n;
-		path[used++] = '/';
-	}
-	path[used - 1] = 0;
-	return true;
-}
-
 /* Keeps a directory open; never in place of the one just used. */
 static void keep(struct layer_dirs *d, uint32_t node, int fd)
 {
@@ -84,10 +64,10 @@ enum rc layer_dirs_get(struct layer_dirs *d, uint32_t node, int *fd, struct err 
 	}
 	/* what lies between is not wanted for itself: where entries are in no order, most calls would be for that */
 	char path[LIMIT_PATH_BYTES];
-	if (depth > 1 && join(d->layer, missing, depth, path)) {
+	struct err ignored = {0}; /* step by step it comes again, and older kernels can do it in no other way */
+	if (depth > 1 && layer_node_path(d->layer, node, path, &ignored) == RC_OK) {
 		int opened = -1;
-		struct err ignored = {0}; /* step by step it comes again, and older kernels can do it in no other way */
-		const enum rc rc = os_open_dir(from, path, &opened, &ignored);
+		const enum rc rc = os_open_dir(d->root, path, &opened, &ignored);
 		if (rc == RC_OK) {
 			keep(d, node, opened);
 			from = opened;
