@@ -229,6 +229,7 @@ enum rc feed_finish(struct feed *f, bool want_content, struct feed_result *resul
 		rc = next_content(f, &piece, &ignored);
 	pump_end(f);
 	r.content_known = f->content_read;
+	r.too_much = rc == RC_LIMIT || rc == RC_NOMEM;
 	if (rc == RC_IO) {
 		*e = e->rc ? *e : ignored;
 		return rc;

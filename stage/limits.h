@@ -38,6 +38,13 @@
 /* tokens of one JSON document; jsmn needs 16 bytes for each */
 #define LIMIT_JSON_TOKENS (1u << 20)
 
+/* pairs of a snapshot's parent and a local layer's diff ID that are hashed to see which snapshot the layer is, where no config
+ * tells: some 0.5 us each. Past it a snapshot is unchecked. 2,000 parents whose configs are all lost, and as many layers, fit. */
+#define LIMIT_CHAIN_PAIRS ((uint64_t)1 << 22)
+
+/* blobs that one snapshot is tried with beside those that manifests name: one layer as plain tar, gzip and zstd are three */
+#define LIMIT_PROOFS 8
+
 /* layers of one image. overlayfs mounts at most 500 lower directories; the rest is headroom. */
 #define LIMIT_LAYERS 4096
 

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "feed.h"
+#include "match.h"
 #include "oci.h"
 #include "os.h"
 
@@ -45,7 +46,9 @@ struct survey_run {
 	struct arena told;       /* the findings; under lock while the pool runs */
 	size_t listed[P_COUNT], finding_cap;
 	struct candidate *candidates;
-	size_t candidate_count;
+	size_t candidate_count, candidate_cap;
+	struct match match;
+	atomic_bool some_unlearnt; /* a blob that may be a layer could not be read, or not to its content's end */
 	bool *vouched;           /* by blob: read last; NULL: no order */
 	bool *wanted;            /* by blob: a snapshot is to be compared with it in this round */
 	bool documents;          /* pass 4a */
@@ -342,21 +345,21 @@ static const struct oci_doc *good_doc(const struct survey_run *r, const struct o
 	return doc && doc->kind == kind ? doc : NULL;
 }
 
-static enum rc add_candidate(struct survey_run *r, struct candidate c, size_t *cap)
+static enum rc add_candidate(struct survey_run *r, struct candidate c)
 {
 	/* found neighbours: the same manifest in the same namespace */
 	for (size_t i = r->candidate_count > 64 ? r->candidate_count - 64 : 0; i < r->candidate_count; i++)
 		if (r->candidates[i].backend == c.backend && r->candidates[i].blob == c.blob)
 			return RC_OK;
-	if (r->candidate_count == *cap) {
-		const size_t more = *cap ? *cap * 2 : 64;
+	if (r->candidate_count == r->candidate_cap) {
+		const size_t more = r->candidate_cap ? r->candidate_cap * 2 : 64;
 		struct candidate *const bigger = arena_array(r->keep, more, sizeof(*bigger));
 		if (!bigger)
 			return fail(r->e, RC_NOMEM, "no memory for the store");
-		if (*cap)
-			memcpy(bigger, r->candidates, *cap * sizeof(*bigger));
+		if (r->candidate_count)
+			memcpy(bigger, r->candidates, r->candidate_count * sizeof(*bigger));
 		r->candidates = bigger;
-		*cap = more;
+		r->candidate_cap = more;
 	}
 	r->candidates[r->candidate_count++] = c;
 	return RC_OK;
@@ -373,23 +376,29 @@ static bool is_labelled(const struct store *st, size_t ns, const struct digest *
 	return label && digest_parse(*label, &d) == RC_OK && digest_equal(&d, diff_id);
 }
 
-/* The chain of one manifest in one namespace: which committed snapshots its layers prove (layer-format.md 1.3, 1.4). */
-static enum rc walk_manifest(struct survey_run *r, size_t ns, const struct oci_doc *manifest, size_t *cap)
+/* The config of a manifest whose layers it names one by one; NULL: none is here, or it is no image. */
+static const struct oci_doc *config_of(const struct survey_run *r, const struct oci_doc *manifest)
 {
-	const struct store *const st = r->st;
 	const struct oci_doc *const config =
 		oci_is_config_type(manifest->config.media_type) ? good_doc(r, &manifest->config, OCI_CONFIG) : NULL;
+	size_t layers = 0;
+
+	for (size_t i = 0; config && i < manifest->child_count; i++)
+		layers += oci_is_layer_type(manifest->children[i].media_type);
+	return layers && config->unpackable && layers == config->diff_id_count ? config : NULL;
+}
+
+/* The chain of one manifest in one namespace: which committed snapshots its layers prove (layer-format.md 1.3, 1.4). */
+static enum rc walk_manifest(struct survey_run *r, size_t ns, const struct oci_doc *manifest)
+{
+	const struct store *const st = r->st;
+	const struct oci_doc *const config = config_of(r, manifest);
 	struct digest chain, previous;
 	char text[DIGEST_TEXT_BYTES], previous_text[DIGEST_TEXT_BYTES] = "";
 	size_t layer = 0;
 
-	if (!config || !config->unpackable)
+	if (!config)
 		return RC_OK;
-	for (size_t i = 0; i < manifest->child_count; i++)
-		layer += oci_is_layer_type(manifest->children[i].media_type);
-	if (layer == 0 || layer != config->diff_id_count)
-		return RC_OK;
-	layer = 0;
 	for (size_t i = 0; i < manifest->child_count; i++) {
 		const struct oci_descriptor *const d = &manifest->children[i];
 		if (!oci_is_layer_type(d->media_type))
@@ -408,7 +417,7 @@ static enum rc walk_manifest(struct survey_run *r, size_t ns, const struct oci_d
 				.diff_id = config->diff_ids[layer],
 				.mode = layer ? LAYER_DIRECT : LAYER_BASE,
 				.labelled = is_labelled(st, ns, &d->digest, &config->diff_ids[layer])};
-			const enum rc rc = add_candidate(r, c, cap);
+			const enum rc rc = add_candidate(r, c);
 			if (rc)
 				return rc;
 		}
@@ -421,14 +430,12 @@ static enum rc walk_manifest(struct survey_run *r, size_t ns, const struct oci_d
 
 static enum rc find_candidates(struct survey_run *r)
 {
-	size_t cap = 0;
-
 	for (size_t i = 0; i < r->st->content_count; i++) {
 		const struct content *const c = &r->st->contents[i];
 		const struct oci_doc *const doc = c->blob == STORE_NONE ? NULL : r->s->blobs[c->blob].doc;
 		if (!doc || doc->kind != OCI_MANIFEST)
 			continue;
-		const enum rc rc = walk_manifest(r, c->ns, doc, &cap);
+		const enum rc rc = walk_manifest(r, c->ns, doc);
 		if (rc)
 			return rc;
 	}
@@ -1413,6 +1420,196 @@ static void sort_jobs(const struct survey_run *r, size_t *order, size_t count)
 		}
 }
 
+/* ---- candidates without a manifest ---- */
+
+static bool too_late_to_match(const void *self)
+{
+	const struct survey_run *const r = self;
+
+	return stopped(r) || out_of_time(r);
+}
+
+static bool may_be_layer(const struct survey_run *r, size_t blob)
+{
+	const struct blob *const b = &r->st->blob_files[blob];
+
+	return b->regular && !r->s->blobs[blob].document && r->s->blobs[blob].verdict != BLOB_IS_BAD;
+}
+
+/* What a config names, whether or not a manifest leads to it. */
+static void walk_config(struct survey_run *r, size_t ns, const struct oci_doc *config)
+{
+	struct digest chain, previous;
+
+	for (size_t i = 0; config->unpackable && i < config->diff_id_count; i++) {
+		oci_chain_id(i ? &previous : NULL, &config->diff_ids[i], &chain);
+		match_name(&r->match, ns, &chain, &config->diff_ids[i]);
+		previous = chain;
+	}
+}
+
+static enum rc walk_pairs(struct survey_run *r, const struct oci_doc *manifest)
+{
+	const struct oci_doc *const config = config_of(r, manifest);
+	enum rc rc = RC_OK;
+
+	for (size_t i = 0, layer = 0; config && rc == RC_OK && i < manifest->child_count; i++) {
+		const struct oci_descriptor *const d = &manifest->children[i];
+		const size_t blob = d->digest_known ? store_find_blob(r->st, &d->digest) : STORE_NONE;
+		if (!oci_is_layer_type(d->media_type))
+			continue;
+		if (blob != STORE_NONE && !r->match.learnt[blob] && !oci_is_encrypted_type(d->media_type))
+			rc = match_add(&r->match, blob, &config->diff_ids[layer], false, r->e);
+		layer++;
+	}
+	return rc;
+}
+
+/* All diff IDs that are known without reading a layer: as containerd noted them when it unpacked one (or any client did: whoever
+ * compares finds out), as manifests and configs pair them, and as a layer is called that is a plain archive. */
+static enum rc gather_diff_ids(struct survey_run *r)
+{
+	const struct store *const st = r->st;
+	enum rc rc = match_open(&r->match, st, r->keep, r->e);
+
+	for (size_t i = 0; rc == RC_OK && i < st->content_count; i++) {
+		const struct content *const c = &st->contents[i];
+		const struct span *const label = labels_get(&c->labels, "containerd.io/uncompressed");
+		struct digest d;
+		if (label && c->blob != STORE_NONE && !r->match.learnt[c->blob] && digest_parse(*label, &d) == RC_OK)
+			rc = match_add(&r->match, c->blob, &d, false, r->e);
+	}
+	for (size_t i = 0; rc == RC_OK && i < st->content_count; i++) {
+		const struct content *const c = &st->contents[i];
+		const struct oci_doc *const doc = c->blob == STORE_NONE ? NULL : r->s->blobs[c->blob].doc;
+		if (doc && doc->kind == OCI_MANIFEST)
+			rc = walk_pairs(r, doc);
+		else if (doc && doc->kind == OCI_CONFIG)
+			walk_config(r, c->ns, doc);
+	}
+	for (size_t i = 0; rc == RC_OK && i < st->blob_count; i++)
+		if (may_be_layer(r, i) && !r->match.learnt[i])
+			rc = match_add(&r->match, i, &st->blob_files[i].digest, true, r->e);
+	return rc;
+}
+
+/* One candidate for each blob that is said to be the layer of an open snapshot, behind those of manifests. */
+static enum rc match_open_ones(struct survey_run *r, const bool *open)
+{
+	const struct store *const st = r->st;
+	enum rc rc;
+
+	match_sort(&r->match);
+	if ((rc = match_resolve(&r->match, open, too_late_to_match, r, r->e)))
+		return rc;
+	for (size_t i = 0; i < st->backend_count; i++) {
+		size_t blobs[LIMIT_PROOFS];
+		const size_t count = open[i] ? match_proofs(&r->match, i, blobs) : 0;
+		const struct digest *const diff_id = &r->match.chains[i].diff_id;
+		for (size_t k = 0; k < count; k++) {
+			const struct candidate c = {.backend = i,
+				.blob = blobs[k],
+				.diff_id = *diff_id,
+				.mode = st->backends[i].parent.left ? LAYER_DIRECT : LAYER_BASE,
+				.labelled = is_labelled(st, st->snapshots[st->backends[i].snapshot].ns,
+					&st->blob_files[blobs[k]].digest, diff_id)};
+			if (may_be_layer(r, blobs[k]) && (rc = add_candidate(r, c)))
+				return rc;
+		}
+	}
+	return RC_OK;
+}
+
+/* Decompresses a blob to learn its diff ID. */
+static void job_learn(struct survey_run *r, struct worker *w, size_t index)
+{
+	const struct feed_options options = {.hash_content = true, .stop = r->o->stop, .bytes = &r->bytes, .idle = &r->idle};
+	struct blob_state *const state = &r->s->blobs[index];
+	struct feed_result result = {0};
+	struct feed *feed = NULL;
+	struct err e = {0};
+	enum rc rc = feed_open(&feed, r->st, index, &options, &w->scratch, &e);
+
+	if (rc == RC_OK)
+		rc = feed_finish(feed, true, &result, &e);
+	feed_close(feed);
+	if (stopped(r))
+		return;
+	end_blob(r, index, rc, result.blob_good, &e);
+	if (state->verdict != BLOB_IS_GOOD)
+		return;
+	state->content = result.content;
+	state->content_known = result.content_known;
+	if (result.too_much)
+		r->some_unlearnt = true;
+}
+
+/* Blobs that nothing says anything of, where a snapshot is left that one of them could be the layer of. What the journal vouches for
+ * on both sides was tried before. */
+static size_t choose_unknown(struct survey_run *r, const bool *open, bool *has, size_t *order)
+{
+	const struct store *const st = r->st;
+	bool any = false, any_fresh = false;
+	size_t count = 0;
+
+	for (size_t i = 0; i < r->candidate_count; i++)
+		has[r->candidates[i].backend] = true;
+	for (size_t i = 0; i < st->backend_count; i++) {
+		struct digest d;
+		if (!open[i] || has[i] || digest_parse(st->backends[i].user_key, &d))
+			continue;
+		any = true;
+		any_fresh |= !r->s->snapshots[i].trusted;
+	}
+	for (size_t i = 0; any && i < st->blob_count; i++) {
+		const struct blob_state *const state = &r->s->blobs[i];
+		if (may_be_layer(r, i) && !r->match.learnt[i] && !st->blob_files[i].unreadable && (any_fresh || !state->trusted) &&
+			state->verdict != BLOB_IS_UNREADABLE)
+			order[count++] = i;
+		else if (state->verdict == BLOB_IS_UNREADABLE && !r->match.learnt[i])
+			r->some_unlearnt = true;
+	}
+	return count;
+}
+
+/* A snapshot is matched by its name: manifests are not needed for it, and may be what was lost. */
+static enum rc match_snapshots(struct survey_run *r)
+{
+	const struct store *const st = r->st;
+	bool *const open = arena_array(r->keep, st->backend_count + 1, sizeof(*open));
+	size_t *const order = arena_array(r->keep, st->blob_count + 1, sizeof(*order));
+	bool *const has = arena_array(r->keep, st->backend_count + 1, sizeof(*has));
+	bool any = false;
+	enum rc rc = RC_OK;
+
+	if (!open || !has || !order)
+		return fail(r->e, RC_NOMEM, "no memory for the store");
+	for (size_t i = 0; i < st->backend_count; i++) {
+		const struct backend *const b = &st->backends[i];
+		open[i] = b->kind == SNAPSHOT_COMMITTED && b->snapshot != STORE_NONE &&
+			  r->s->snapshots[i].verdict == SNAPSHOT_NOT_CHECKED;
+		any |= open[i];
+	}
+	if (!any)
+		return RC_OK;
+	if ((rc = gather_diff_ids(r)) || (rc = match_open_ones(r, open)))
+		return rc;
+	const size_t count = choose_unknown(r, open, has, order);
+	if (!count)
+		return RC_OK;
+	sort_jobs(r, order, count);
+	if ((rc = run_pool(r, "reading layers that no manifest names", job_learn, order, count)))
+		return rc;
+	for (size_t i = 0; rc == RC_OK && i < count; i++) {
+		const struct blob_state *const state = &r->s->blobs[order[i]];
+		if (state->content_known)
+			rc = match_add(&r->match, order[i], &state->content, false, r->e);
+		else if (state->verdict != BLOB_IS_GOOD && state->verdict != BLOB_IS_BAD)
+			r->some_unlearnt = true;
+	}
+	return rc ? rc : match_open_ones(r, open);
+}
+
 /* Chooses for each snapshot still open the next candidate not tried. */
 static bool choose_candidates(struct survey_run *r)
 {
@@ -1473,6 +1670,7 @@ static void judge_without_layer(struct survey_run *r, size_t index)
 	struct snapshot_state *const state = &r->s->snapshots[index];
 	struct finding f = {.subject = SUBJECT_BACKEND, .index = index, .ns = b->ns_name, .name = snapshot_name(st, index)};
 	const char *why = "no local manifest leads to it", *unknown = NULL;
+	struct digest d;
 
 	state->proof = STORE_NONE;
 	for (size_t i = 0; i < r->candidate_count; i++) {
@@ -1484,8 +1682,13 @@ static void judge_without_layer(struct survey_run *r, size_t index)
 		if (r->s->blobs[c->blob].verdict == BLOB_IS_UNREADABLE || c->unknown)
 			unknown = c->unknown && c->why ? c->why : "its layer could not be read";
 	}
-	if (!f.digest.left && b->user_key.left && span_starts(b->user_key, "sha256:"))
+	if (!f.digest.left && digest_parse(b->user_key, &d) == RC_OK) {
 		why = "its layer is not local";
+		state->named = r->match.chains[index].named;
+		unknown = r->match.cut && !r->match.chains[index].found ? "there are more layers here than can be tried"
+			  : r->some_unlearnt				? "a blob that may be its layer could not be read"
+									: NULL;
+	}
 	if (!f.digest.left && r->some_unread)
 		unknown = "a manifest could not be read";
 	f.why = text_of(unknown);
@@ -1765,8 +1968,10 @@ static void pass_snapshots(struct survey_run *r)
 {
 	for (size_t i = 0; i < r->st->backend_count; i++) {
 		const struct backend *const b = &r->st->backends[i];
-		if (r->s->snapshots[i].trusted && r->s->snapshots[i].verdict == SNAPSHOT_NOT_CHECKED)
+		if (r->s->snapshots[i].trusted && r->s->snapshots[i].verdict == SNAPSHOT_NOT_CHECKED) {
 			r->s->snapshots[i].verdict = SNAPSHOT_IS_UNVERIFIED; /* still nothing */
+			r->s->snapshots[i].named = r->match.chains[i].named;
+		}
 		const enum snapshot_verdict v = r->s->snapshots[i].verdict;
 		r->s->snapshots_trusted += r->s->snapshots[i].trusted;
 		r->s->snapshots_checked += !r->s->snapshots[i].trusted && (v == SNAPSHOT_IS_WHOLE || v == SNAPSHOT_IS_TORN);
@@ -1843,7 +2048,7 @@ static enum rc look(struct survey_run *r)
 	for (size_t i = 0; i < st->backend_count; i++)
 		s->snapshots[i].proof = STORE_NONE;
 	trust_snapshots(r);
-	if (!all || (rc = pass_layers(r)))
+	if (!all || (rc = match_snapshots(r)) || (rc = pass_layers(r)))
 		return rc;
 	if (out_of_time(r))
 		give_up_rest(r);

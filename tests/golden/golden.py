@@ -380,6 +380,9 @@ class Store:
             self.cache[OVERLAY] = records(self.path(OVERLAY))
         return self.cache[OVERLAY]
 
+    def diffs(self, image):
+        return json.loads(self.images[image].blobs[self.images[image].config])["rootfs"]["diff_ids"]
+
     def key_of(self, ns, key):
         """The backend key of a snapshot."""
         if META not in self.cache:
