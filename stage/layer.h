@@ -118,6 +118,7 @@ struct layer_target {
 	uint64_t recorded_inodes; /* of metadata.db; 0: not known */
 	bool ignore_owners;       /* mapping labels on the snapshot */
 	bool half_repaired;       /* a repair of it was cut off: see DIFF_METADATA */
+	bool deletions_written;   /* whoever unpacked it is known to have written whiteouts and opaque marks */
 };
 #define LAYER_TARGETS_MAX 8 /* snapshots compared in one pass over a blob */
 
@@ -139,7 +140,7 @@ enum layer_difference_kind {
 	/* notes: never a reason to write */
 	DIFF_NOTE_EXTRA,
 	DIFF_NOTE_METADATA,
-	DIFF_NOTE_WHITEOUTS, /* containerd 2.2.0-2.2.2 wrote none (layer-format.md 2.3) */
+	DIFF_NOTE_WHITEOUTS, /* none of all deletions is there: containerd 2.2.0-2.2.2 wrote none (layer-format.md 2.3) */
 	DIFF_NOTE_SYSTEMATIC, /* more than half of all entries differ alike: mapped or restored store */
 	DIFF_NOTE_COUNT,   /* recorded inodes explain neither disk nor model */
 	/* could not look */

@@ -58,7 +58,8 @@ struct view {
 	uint16_t **bits;    /* CHUNKS pointers */
 	struct record **records;
 	uint32_t record_count;
-	uint64_t xattrs_wanted, xattrs_found;
+	uint64_t xattrs_found;
+	uint64_t owners_seen, owners_other; /* of files, as their entries went by */
 
 	/* the file being compared, or to be compared later */
 	int file;
@@ -154,6 +155,15 @@ static enum rc put_record(const struct layer_check *c, struct view *v, uint32_t 
 		return out_of_memory(e);
 	*record_at(v, v->record_count++) = (struct record){node, sys_errno, want};
 	return RC_OK;
+}
+
+/* Nothing is concluded from what could not be looked at: not from what was seen of it before either (clear). */
+static enum rc put_unreadable(const struct layer_check *c, struct view *v, uint32_t node, unsigned clear, int sys_errno,
+	struct err *e)
+{
+	const enum rc rc = put_record(c, v, node, 0, sys_errno, e);
+
+	return rc ? rc : put_bits(c, v, node, clear, BIT_UNREADABLE, e);
 }
 
 static struct linked *linked_at(const struct layer_check *c, uint32_t i)
@@ -314,7 +324,6 @@ static unsigned compare_xattrs(struct layer_check *c, struct view *v, int dir, c
 		const bool capability = kind == NODE_FILE && span_is(x->name, "security.capability");
 		const enum rc rc = os_xattr_get(dir, name, key, c->xattr_value, sizeof(c->xattr_value), &n, why);
 		const struct span got = span_of(c->xattr_value, n);
-		v->xattrs_wanted += !capability;
 		v->xattrs_found += !capability && rc == RC_OK;
 		if (rc == RC_IO)
 			return bits | BIT_UNREADABLE;
@@ -337,8 +346,11 @@ static unsigned compare_metadata(struct layer_check *c, struct view *v, int dir,
 
 	if (kind != NODE_SYMLINK && (st->st_mode & 07777) != mode)
 		bits |= BIT_ATTRIBUTES;
-	if (!v->target.ignore_owners && (!owner_fits(te->uid, st->st_uid) || !owner_fits(te->gid, st->st_gid)))
+	const bool other = !v->target.ignore_owners && (!owner_fits(te->uid, st->st_uid) || !owner_fits(te->gid, st->st_gid));
+	if (other)
 		bits |= BIT_ATTRIBUTES;
+	v->owners_seen += kind == NODE_FILE;
+	v->owners_other += other && kind == NODE_FILE;
 	if (whiteout)
 		return bits; /* made now, and without attributes */
 	if (!time_fits(layer_times_of(te).modified, st->st_mtim))
@@ -429,10 +441,12 @@ static enum rc see_again(struct layer_check *c, struct view *v, uint32_t node, c
 	struct stat st = {0};
 	int dir = -1;
 
-	if (known & (BIT_MISSING | BIT_TYPE | BIT_UNREADABLE) || look(v, node, &dir, &st, &why))
+	if (known & (BIT_MISSING | BIT_TYPE | BIT_UNREADABLE))
 		return RC_OK;
-	const unsigned bits = compare_metadata(c, v, dir, n, te, &st, &why);
-	return put_bits(c, v, node, BITS_METADATA, bits, e);
+	const enum rc rc = look(v, node, &dir, &st, &why);
+	const unsigned bits = rc ? BIT_UNREADABLE : compare_metadata(c, v, dir, n, te, &st, &why);
+	return bits & BIT_UNREADABLE ? put_unreadable(c, v, node, BITS_METADATA, why.sys_errno, e)
+				     : put_bits(c, v, node, BITS_METADATA, bits, e);
 }
 
 /* What the entry says of the inode is compared at the end; here is only whether the name is there. */
@@ -463,7 +477,7 @@ static enum rc see_opaque(struct layer_check *c, struct view *v, uint32_t node, 
 {
 	struct err why = {0};
 	uint8_t value[8];
-	int dir = v->target.snapshot;
+	int dir = node == LAYER_ROOT ? v->target.snapshot : -1;
 	size_t n = 0;
 
 	if (bits_of(v, node) & (BIT_MISSING | BIT_TYPE | BIT_UNREADABLE) || v->fs < 0)
@@ -472,11 +486,9 @@ static enum rc see_opaque(struct layer_check *c, struct view *v, uint32_t node, 
 	if (!rc)
 		rc = os_xattr_get(dir, node == LAYER_ROOT ? "fs" : layer_name(c->layer, node), "trusted.overlay.opaque", value,
 			sizeof(value), &n, &why);
-	if (rc == RC_IO) {
-		if ((rc = put_record(c, v, node, 0, why.sys_errno, e)))
-			return rc;
-		return put_bits(c, v, node, 0, BIT_UNREADABLE, e);
-	}
+	/* a directory that is gone: its own entry was there a moment ago. RC_LIMIT of the attribute: longer than "y" */
+	if (dir < 0 || (rc && rc != RC_END && rc != RC_LIMIT))
+		return put_unreadable(c, v, node, BIT_OPAQUE, why.sys_errno, e);
 	return put_bits(c, v, node, BIT_OPAQUE, rc || n != 1 || value[0] != 'y' ? BIT_OPAQUE : 0, e);
 }
 
@@ -524,8 +536,8 @@ static enum rc settle_batch(struct layer_check *c, struct batch *b, struct err *
 		size_t n = 0;
 		if (os_small_take(s, &n, &why) == RC_OK)
 			rc = settle_file(c, v, node, b->of[i].want, s->size, span_of(s->buf, n), e);
-		else if (!(rc = put_record(c, v, node, 0, why.sys_errno, e)))
-			rc = put_bits(c, v, node, 0, BIT_UNREADABLE, e);
+		else
+			rc = put_unreadable(c, v, node, 0, why.sys_errno, e);
 		os_close(&s->fd);
 	}
 	if (!rc)
@@ -694,8 +706,7 @@ static enum rc on_data(void *self, uint32_t node, struct span piece, struct err 
 			rc = end_file(c, v, node, v->reader.size, e);
 		} else if (rc) {
 			stop_comparing(v);
-			if (!(rc = put_record(c, v, node, 0, why.sys_errno, e)))
-				rc = put_bits(c, v, node, 0, BIT_UNREADABLE, e);
+			rc = put_unreadable(c, v, node, 0, why.sys_errno, e);
 		}
 		if (rc)
 			return rc;
@@ -952,10 +963,14 @@ static enum rc was_mounted(int snapshot, bool *mounted, struct err *e)
 	enum rc rc = os_open_dir(snapshot, "work", &work, e);
 
 	*mounted = false;
-	if (!rc && (os_stat(work, "work", &st, e) == RC_OK || os_stat(work, "index", &st, e) == RC_OK))
-		*mounted = true;
-	if (rc == RC_IO)
+	if (rc && rc != RC_END && rc != RC_CORRUPT)
 		return rc;
+	for (unsigned i = 0; work >= 0 && i < 2 && !*mounted; i++) {
+		rc = os_stat(work, i ? "index" : "work", &st, e);
+		*mounted = rc == RC_OK;
+		if (rc && rc != RC_END)
+			return rc;
+	}
 	rc = os_xattr_list(snapshot, "fs", names, sizeof(names), &n, e);
 	if (rc)
 		return rc;
@@ -1031,7 +1046,8 @@ enum {
 	MARK_DAMAGED = 2, /* one of its names or its inode: at the inode's first name */
 	MARK_SHOWN = 4,   /* has something to say, or something beneath it has */
 	MARK_BEHIND = 8,  /* the inode's first name is gone, and was compared at a place that is another's by now */
-	MARK_LATE = 16    /* its time is set by the entry of another path (layer-format.md 3.7) */
+	MARK_LATE = 16,   /* its time is set by the entry of another path (layer-format.md 3.7) */
+	MARK_UNKNOWN = 32 /* one of its names could not be looked at, so which of them are one file is not known */
 };
 
 /* All that layer_check_finish knows on its way. */
@@ -1051,9 +1067,11 @@ struct judge {
 
 	uint64_t names, inodes;
 	bool walk_complete;
-	uint64_t whiteouts_missing, opaques_missing, other_missing;
-	bool systematic, whiteouts_unwritten, entries_lost, opaque_is_damage;
+	/* deletions: whiteouts and opaque marks. Unknown: could not be looked at; unread: that and everything else */
+	uint64_t whiteouts_missing, opaques_missing, deletions_there, deletions_unknown, other_missing, unread;
+	bool systematic, chowned, whiteouts_unwritten, entries_lost, opaque_is_damage;
 	bool torn; /* something is damaged, or a repair of it was cut off: see half_made_bits */
+	int late_errno; /* of what could not be looked at after the records were sorted */
 	struct inodes numbers;
 
 	struct extra {
@@ -1071,6 +1089,13 @@ static bool alive(const struct judge *j, uint32_t node)
 static uint32_t inode_of(const struct judge *j, uint32_t node)
 {
 	return layer_inode(j->c->layer, node);
+}
+
+/* As put_unreadable, when there are records no more. */
+static enum rc mark_unreadable(struct judge *j, uint32_t node, unsigned clear, int sys_errno, struct err *e)
+{
+	j->late_errno = sys_errno;
+	return put_bits(j->c, j->v, node, clear, BIT_UNREADABLE, e);
 }
 
 static enum rc mark_alive(struct judge *j, struct err *e)
@@ -1192,17 +1217,21 @@ static enum rc disk_name(void *self, const struct tree *t, const struct os_name 
 	return add_inode(&j->numbers, n->inode, e);
 }
 
+/* What the layer has nothing to do with is told of at the nearest directory that it has: counts go by it. */
 static enum rc disk_trouble(void *self, const struct tree *t, const char *name, int sys_errno, struct err *e)
 {
 	struct judge *const j = self;
-	const uint32_t dir = t->frames[t->depth - 1].tag;
-	const uint32_t node = dir == TAG_EXTRA ? LAYER_NO_NODE : layer_child(j->c->layer, dir, span_of_string(name));
+	size_t at = t->depth;
+	uint32_t node = LAYER_NO_NODE;
 
 	j->walk_complete = false;
-	if (node == LAYER_NO_NODE || bits_of(j->v, node) & BIT_UNREADABLE)
-		return RC_OK;
-	(void)sys_errno; /* the walk comes after the records; the entry's own look gave none */
-	return put_bits(j->c, j->v, node, 0, BIT_UNREADABLE, e);
+	while (t->frames[at - 1].tag == TAG_EXTRA) /* the first is fs */
+		at--;
+	if (at == t->depth)
+		node = layer_child(j->c->layer, t->frames[at - 1].tag, span_of_string(name));
+	if (node == LAYER_NO_NODE)
+		node = t->frames[at - 1].tag;
+	return bits_of(j->v, node) & BIT_UNREADABLE ? RC_OK : mark_unreadable(j, node, 0, sys_errno, e);
 }
 
 static enum rc walk_disk(struct judge *j, struct err *e)
@@ -1242,13 +1271,17 @@ static int compare_link_names(const void *a, const void *b)
 static enum rc judge_linked(struct judge *j, const struct linked *last, const struct name_of_inode *name, struct err *e)
 {
 	const enum layer_node_kind kind = layer_kind(j->c->layer, name->node);
-	struct err ignored = {0}; /* a name that was there a moment ago */
+	struct err why = {0};
 	struct stat st = {0};
 	unsigned bits = 0;
 	int dir = -1;
 	size_t n = 0;
 
-	if (look(j->v, name->node, &dir, &st, &ignored) || !kind_fits(kind, &st))
+	if (look(j->v, name->node, &dir, &st, &why)) { /* a name that was there a moment ago */
+		const enum rc rc = put_bits(j->c, j->v, name->inode, BITS_METADATA, 0, e);
+		return rc ? rc : mark_unreadable(j, name->node, 0, why.sys_errno, e);
+	}
+	if (!kind_fits(kind, &st))
 		return RC_OK;
 	if (kind != NODE_SYMLINK && (st.st_mode & 07777) != last->mode)
 		bits |= BIT_ATTRIBUTES;
@@ -1258,7 +1291,9 @@ static enum rc judge_linked(struct judge *j, const struct linked *last, const st
 		bits |= BIT_TIME;
 	if (kind == NODE_FILE && last->capability_bytes) {
 		const enum rc rc = os_xattr_get(dir, layer_name(j->c->layer, name->node), "security.capability",
-			j->c->xattr_value, sizeof(j->c->xattr_value), &n, &ignored);
+			j->c->xattr_value, sizeof(j->c->xattr_value), &n, &why);
+		if (rc && rc != RC_END && mark_unreadable(j, name->node, 0, why.sys_errno, e))
+			return RC_NOMEM;
 		if (rc == RC_END || (!rc && !capabilities_equal(span_of(last->capability, last->capability_bytes),
 						    span_of(j->c->xattr_value, n))))
 			bits |= BIT_CAPABILITY;
@@ -1326,7 +1361,7 @@ static enum rc compare_files(struct judge *j, uint32_t a, uint32_t b, struct err
 	enum rc rc;
 
 	if ((rc = read_to(j, a, &fd_a, e)) || (rc = read_to(j, b, &fd_b, e)))
-		return rc == RC_IO || rc == RC_NOMEM ? rc : RC_END;
+		return rc == RC_CORRUPT ? RC_END : rc; /* RC_END: it was there a moment ago, and is another one by now */
 	for (uint64_t off = 0;; off += OS_READER_BYTES / 2) {
 		size_t n = 0, m = 0;
 		if ((rc = os_read(fd_a, off, left, OS_READER_BYTES / 2, &n, e)) ||
@@ -1350,7 +1385,9 @@ static enum rc judge_copy(struct judge *j, const struct name_of_inode *first, co
 		const enum rc rc = first->size == other->size ? compare_files(j, first->node, other->node, &why) : RC_END;
 		if (rc == RC_NOMEM || rc == RC_LIMIT)
 			return fail(e, rc, "%s", why.text);
-		bit = rc == RC_END ? BIT_LINK : rc ? BIT_UNREADABLE : BIT_COPY;
+		if (rc && rc != RC_END)
+			return mark_unreadable(j, other->node, 0, why.sys_errno, e);
+		bit = rc == RC_END ? BIT_LINK : BIT_COPY;
 	}
 	return put_bits(j->c, j->v, other->node, 0, bit, e);
 }
@@ -1389,8 +1426,15 @@ static enum rc judge_links(struct judge *j, struct err *e)
 		struct err why = {0};
 		struct stat st = {0};
 		int dir = -1;
-		if (!alive(j, i) || !has_group(j, i, grouped) || look(j->v, i, &dir, &st, &why))
-			continue; /* what is missing or unreadable was noted when its entry went by */
+		if (!alive(j, i) || !has_group(j, i, grouped))
+			continue;
+		enum rc rc = look(j->v, i, &dir, &st, &why);
+		if (rc && rc != RC_END && (rc = mark_unreadable(j, i, 0, why.sys_errno, e)))
+			return rc;
+		if (bits_of(j->v, i) & BIT_UNREADABLE)
+			j->marks[inode_of(j, i)] |= MARK_UNKNOWN;
+		if (rc || bits_of(j->v, i) & BIT_UNREADABLE)
+			continue; /* what is missing was noted when its entry went by */
 		list[used++] = (struct name_of_inode){inode_of(j, i), i, (uint64_t)st.st_dev, (uint64_t)st.st_ino,
 			(uint64_t)st.st_size, S_ISREG(st.st_mode)};
 	}
@@ -1403,7 +1447,8 @@ static enum rc judge_links(struct judge *j, struct err *e)
 			first = i;
 		if (!alive(j, list[i].inode))
 			rc = judge_orphan(j, &list[i], e);
-		if (!rc && (list[i].number != list[first].number || list[i].device != list[first].device))
+		const bool other = list[i].number != list[first].number || list[i].device != list[first].device;
+		if (!rc && other && !(j->marks[list[i].inode] & MARK_UNKNOWN))
 			rc = judge_copy(j, &list[first], &list[i], e);
 		if (rc)
 			return rc;
@@ -1426,14 +1471,17 @@ static enum rc judge_times(struct judge *j, struct err *e)
 	}
 	for (size_t i = 0; any && i < count; i++) {
 		const struct layer_late_time late = layer_late_time_at(l, i);
-		struct err ignored = {0}; /* its own entry told of trouble */
+		struct err why = {0};
 		struct stat st = {0};
 		int dir = -1;
-		if (!(j->marks[inode_of(j, late.node)] & MARK_LATE) || late.node == LAYER_ROOT ||
-			look(j->v, late.node, &dir, &st, &ignored))
+		if (!(j->marks[inode_of(j, late.node)] & MARK_LATE) || late.node == LAYER_ROOT)
 			continue;
-		const enum rc rc = put_bits(j->c, j->v, inode_of(j, late.node), BIT_TIME,
-			time_fits(late.times.modified, st.st_mtim) ? 0 : BIT_TIME, e);
+		enum rc rc = look(j->v, late.node, &dir, &st, &why);
+		const bool seen = rc == RC_OK, unknown = rc && rc != RC_END; /* RC_END: its own entry told */
+		rc = put_bits(j->c, j->v, inode_of(j, late.node), BIT_TIME,
+			seen && !time_fits(late.times.modified, st.st_mtim) ? BIT_TIME : 0, e);
+		if (!rc && unknown)
+			rc = mark_unreadable(j, late.node, 0, why.sys_errno, e);
 		if (rc)
 			return rc;
 	}
@@ -1489,7 +1537,7 @@ static unsigned damage_bits(const struct judge *j, uint32_t node)
 	case VERIFIED:
 		break;
 	}
-	if (j->systematic)
+	if (j->systematic && j->chowned) /* whoever gives a file away takes its capability */
 		damage &= ~(unsigned)BIT_CAPABILITY;
 	if (j->opaque_is_damage)
 		damage |= BIT_OPAQUE;
@@ -1508,49 +1556,76 @@ static void count_missing(struct judge *j)
 		if (!alive(j, i))
 			continue;
 		const unsigned bits = all_bits(j, i);
-		const bool whiteout = layer_kind(l, i) == NODE_WHITEOUT;
+		const bool whiteout = layer_kind(l, i) == NODE_WHITEOUT, opaque = layer_is_opaque(l, i);
+		const unsigned gone = BIT_MISSING | BIT_TYPE | BIT_OPAQUE;
 		j->whiteouts_missing += whiteout && bits & BIT_MISSING;
 		j->other_missing += bits & (BIT_TYPE | BIT_LINK | BITS_WHAT) || (!whiteout && bits & BIT_MISSING);
 		j->opaques_missing += (bits & BIT_OPAQUE) != 0;
+		j->deletions_there += (whiteout || opaque) && !(bits & (gone | BIT_UNREADABLE));
+		j->deletions_unknown += (whiteout || opaque) && bits & BIT_UNREADABLE;
+		j->unread += (bits & BIT_UNREADABLE) != 0;
 	}
 }
 
-/* Times of directories count for nothing: containerd sets them last, and a cut takes all of them. */
+/* Times of directories count for nothing: containerd sets them last, and a cut takes all of them. What could not be looked at
+ * may differ as the rest does. */
 static void count_systematic(struct judge *j)
 {
-	uint64_t odd = 0;
+	uint64_t odd = 0, unknown = 0;
 
 	for (uint32_t i = 0; i < j->nodes; i++) {
 		if (!alive(j, i) || !layer_is_explicit(j->c->layer, i))
 			continue;
 		const unsigned time = layer_kind(j->c->layer, i) == NODE_DIR ? 0 : BIT_TIME;
+		const bool differs = all_bits(j, i) & (BIT_ATTRIBUTES | time);
 		j->verdict.entries++;
-		odd += (all_bits(j, i) & (BIT_ATTRIBUTES | time)) != 0;
+		odd += differs;
+		unknown += !differs && all_bits(j, i) & BIT_UNREADABLE;
 	}
-	j->systematic = odd * 2 > j->verdict.entries;
-	if (j->systematic)
+	j->systematic = (odd + unknown) * 2 > j->verdict.entries;
+	j->chowned = j->v->target.ignore_owners || (j->v->owners_other + unknown) * 2 > j->v->owners_seen;
+	if (odd * 2 > j->verdict.entries)
 		j->verdict.count[DIFF_NOTE_SYSTEMATIC] = odd;
 }
 
-/* Which of the possible models containerd committed, and whether names were lost since (layer-format.md 6.3). */
+/* Which of the possible models containerd committed, and whether names were lost since (layer-format.md 6.3).
+ *
+ * Deletions that are not there were lost, or never written: containerd 2.2.0 to 2.2.2 wrote neither whiteouts nor opaque marks.
+ *
+ *   recorded count      any deletion there    other damage    all whiteouts missing    an opaque mark missing
+ *   the model's         -                     -               lost                     lost if any deletion is there, or
+ *                                                                                      something else is lost
+ *   less by all of them no                    -               never written            never written
+ *   not known           no                    no              never written            never written
+ *   not known           yes, or 2.2 never ran -               lost                     lost
+ *   not known           no                    yes             lost                     lost
+ *
+ * What was not seen may be what decides: then nothing is lost and nothing is noted. */
 static void judge_counts(struct judge *j)
 {
 	const uint64_t model = layer_model_inodes(j->c->layer), whiteouts = layer_whiteouts(j->c->layer);
-	const uint64_t recorded = j->walk_complete ? j->v->target.recorded_inodes : 0;
-	const bool none_written = whiteouts && j->whiteouts_missing == whiteouts;
-	const bool off = recorded && recorded != j->inodes;
+	const uint64_t recorded = j->v->target.recorded_inodes;
+	const bool unsure = j->unread || !j->walk_complete;
+	const bool none_there = !j->deletions_there && !j->v->target.deletions_written;
+	const bool none_written = whiteouts && none_there &&
+				  j->whiteouts_missing + (unsure ? j->deletions_unknown : 0) >= whiteouts;
+	const bool off = recorded && j->walk_complete && recorded != j->inodes;
 
-	j->whiteouts_unwritten = none_written && (recorded ? recorded + whiteouts == model : !j->other_missing);
-	j->entries_lost = recorded > j->names;
-	const bool fits = !recorded || recorded == model || j->whiteouts_unwritten;
+	j->whiteouts_unwritten =
+		none_written && (recorded ? recorded + whiteouts == model : unsure || !j->other_missing);
+	j->entries_lost = j->walk_complete && recorded > j->names;
+	const bool fits = !recorded || recorded == model || (j->whiteouts_unwritten && !j->deletions_unknown);
 	if (j->verdict.unverified == VERIFIED && !fits && !j->entries_lost)
 		j->verdict.unverified = UNVERIFIED_MODEL;
-	j->opaque_is_damage = !j->whiteouts_unwritten && (j->other_missing || j->whiteouts_missing || off);
-	if (j->entries_lost && !fits)
+	j->opaque_is_damage = !j->whiteouts_unwritten &&
+			      (!none_there || j->whiteouts_missing || (!j->deletions_unknown && (j->other_missing || off)));
+	const bool told = !fits && j->walk_complete && !j->deletions_unknown;
+	if (told && j->entries_lost)
 		j->verdict.count[DIFF_LOST_ENTRIES] = 1;
-	else if (!fits && recorded != j->inodes)
+	else if (told && recorded != j->inodes)
 		j->verdict.count[DIFF_NOTE_COUNT] = 1;
-	if (j->verdict.unverified == VERIFIED && (j->whiteouts_unwritten || (j->opaques_missing && !j->opaque_is_damage)))
+	const bool unwritten = j->whiteouts_unwritten || (j->opaques_missing && !j->opaque_is_damage);
+	if (j->verdict.unverified == VERIFIED && unwritten && !unsure)
 		j->verdict.count[DIFF_NOTE_WHITEOUTS] = 1;
 }
 
@@ -1655,14 +1730,16 @@ static void tell_trouble(struct judge *j, uint32_t node, const char *path)
 	const struct record *const r = find_record(j, node);
 
 	if (bits_of(j->v, node) & BIT_UNREADABLE)
-		tell_one(j, DIFF_UNREADABLE, node, path, r && r->sys_errno ? (uint64_t)r->sys_errno : EIO, 0);
+		tell_one(j, DIFF_UNREADABLE, node, path,
+			(uint64_t)(r && r->sys_errno ? r->sys_errno : j->late_errno ? j->late_errno : EIO), 0);
 }
 
 static unsigned note_bits(const struct judge *j, uint32_t node)
 {
 	unsigned notes = BIT_ATTRIBUTES | BIT_TIME | BIT_COPY;
 
-	if (j->verdict.unverified != VERIFIED || j->systematic || damage_bits(j, node))
+	/* what could not be read may be what makes it damage, or systematic */
+	if (j->verdict.unverified != VERIFIED || j->systematic || j->unread || damage_bits(j, node))
 		return 0;
 	if (j->v->xattrs_found)
 		notes |= BIT_XATTR; /* else the file system may keep none */

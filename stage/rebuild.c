@@ -117,6 +117,12 @@ static enum rc put_xattr(int dir, const char *name, enum layer_node_kind kind, s
 	return fail(e, rc, "%s", why.text);
 }
 
+/* A file system that keeps none is one that containerd could not unpack this on: to say that it is done would be untrue. */
+static enum rc put_opaque(int dir, const char *name, struct err *e)
+{
+	return os_xattr_set(dir, name, "trusted.overlay.opaque", "y", 1, e);
+}
+
 /* In containerd's order: owner, attributes, mode, times (createTarFile; layer-format.md 3.6). */
 static enum rc put_metadata(int dir, const char *name, enum layer_node_kind kind, const struct tar_entry *te, struct err *e)
 {
@@ -445,10 +451,10 @@ static enum rc on_entry(void *self, uint32_t node, const struct layer_node *n, c
 		break;
 	}
 	if (node == LAYER_ROOT)
-		return put_xattr(r->target.staging, "fs", NODE_DIR, SPAN_LITERAL("trusted.overlay.opaque"), SPAN_LITERAL("y"), e);
+		return put_opaque(r->target.staging, "fs", e);
 	if ((rc = staged_dir(r, n->parent, &dir, e)))
 		return rc;
-	return put_xattr(dir, (const char *)n->name.at, NODE_DIR, SPAN_LITERAL("trusted.overlay.opaque"), SPAN_LITERAL("y"), e);
+	return put_opaque(dir, (const char *)n->name.at, e);
 }
 
 static enum rc on_data(void *self, uint32_t node, struct span piece, struct err *e)
@@ -619,7 +625,7 @@ static enum rc publish_attributes(struct rebuild *r, uint32_t node, int from, co
 			(rc = os_chmod(to, to_name, st.st_mode & 07777, e))))
 		return unexpected(rc, to_name, e);
 	if (layer_is_opaque(r->layer, node))
-		rc = put_xattr(to, to_name, NODE_DIR, SPAN_LITERAL("trusted.overlay.opaque"), SPAN_LITERAL("y"), e);
+		rc = put_opaque(to, to_name, e);
 	return rc;
 }
 

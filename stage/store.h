@@ -29,6 +29,10 @@ struct labels {
 /* NULL: not there. */
 const struct span *labels_get(const struct labels *l, const char *key);
 
+/* Schema of meta.db from which on containerd 2.x may have run on a store: it migrates what it opens (containerd 2.0:
+ * core/metadata/migrations.go), and does not go back. */
+#define STORE_SCHEMA_2 4
+
 /* Records of one namespace are neighbours in each array, in key order: [first, first + count). */
 struct range {
 	size_t first, count;
@@ -205,6 +209,7 @@ struct store {
 	uint64_t schema;
 	struct database meta, overlay;
 	uint64_t overlay_sequence; /* last id handed out */
+	bool meta_linked;          /* a link is where the database's directory should be: a fault, and nothing is locked */
 	bool other_snapshotters;   /* records of snapshotters we leave alone */
 	bool overlay_elsewhere;    /* meta.db has snapshots and the root has no overlayfs directory: configured with root_path */
 	bool mounted;              /* an overlay mount uses snapshots of this store: containers run on it */

@@ -554,6 +554,7 @@ static void open_targets(const struct survey_run *r, const struct group *g, stru
 		t->at[t->count] = (struct layer_target){.snapshot = fd,
 			.recorded_inodes = b->inodes,
 			.half_repaired = b->interrupted,
+			.deletions_written = st->schema && st->schema < STORE_SCHEMA_2,
 			.ignore_owners = labels_get(&b->labels, "containerd.io/snapshot/uidmapping") ||
 					 labels_get(&b->labels, "containerd.io/snapshot/gidmapping")};
 		t->backends[t->count] = backend;

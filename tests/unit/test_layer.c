@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "layer_dirs.h"
@@ -345,6 +346,8 @@ static void look_at_two(const struct archive *a, uint64_t damaged[2])
 	arena = mark;
 }
 
+static bool deletions_written; /* of the targets to come */
+
 static struct seen look(const struct archive *a, enum layer_mode mode, uint64_t inodes, bool repair)
 {
 	struct pieces pieces = {span_of(a->at, a->n), 1000, 0, 0};
@@ -356,7 +359,7 @@ static struct seen look(const struct archive *a, enum layer_mode mode, uint64_t 
 	struct tar *t = NULL;
 	struct err e = {0};
 	auto_fd fd = openat(snapshots, "7", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	const struct layer_target target = {.snapshot = fd, .recorded_inodes = inodes};
+	const struct layer_target target = {.snapshot = fd, .recorded_inodes = inodes, .deletions_written = deletions_written};
 
 	CHECK(tar_open(&t, (struct tar_source){next_piece, &pieces}, &arena, &e) == RC_OK &&
 		layer_open(&l, mode, &arena, &e) == RC_OK && layer_check_open(&c, l, &target, 1, &arena, &e) == RC_OK);
@@ -635,6 +638,134 @@ static void whiteouts_never_written(void)
 	free(a.at);
 }
 
+static void take(const char *name, const char *xattr)
+{
+	char path[256];
+
+	snprintf(path, sizeof(path), "%s/snapshots/7/fs/%s", top, name);
+	CHECK(lremovexattr(path, xattr) == 0);
+}
+
+static struct archive deletions(bool whiteouts, unsigned opaques)
+{
+	static const char *const dirs[] = {"p/", "q/"}, *const marks[] = {"p/.wh..wh..opq", "q/.wh..wh..opq"};
+	struct archive a = {0};
+	const unsigned uid = getuid(), gid = getgid();
+
+	for (unsigned i = 0; i < opaques; i++) {
+		archive_member(&a, (struct member){.type = '5', .name = dirs[i], .uid = uid, .gid = gid});
+		archive_member(&a, (struct member){.name = marks[i], .uid = uid, .gid = gid});
+	}
+	archive_member(&a, (struct member){.name = "file", .data = "hello", .size = 5, .uid = uid, .gid = gid});
+	if (whiteouts) {
+		archive_member(&a, (struct member){.name = ".wh.one", .uid = uid, .gid = gid});
+		archive_member(&a, (struct member){.name = ".wh.two", .uid = uid, .gid = gid});
+	}
+	archive_end(&a);
+	return a;
+}
+
+/* Marks and whiteouts in every mixture that decides something: what is there proves that whoever unpacked the layer wrote them. */
+static void deletions_lost_or_never_written(void)
+{
+	static const struct {
+		bool whiteouts;
+		unsigned opaques;
+		const char *unmarked, *command;
+		int inodes; /* recorded, against the model; 99: not known */
+		bool written;
+		uint64_t lost_whiteouts, lost_marks, notes, empty;
+		enum layer_unverified unverified;
+	} rows[] = {
+		{true, 2, "p", "", 0, false, 0, 1, 0, 0, VERIFIED},
+		{true, 2, "pq", "", 0, false, 0, 2, 0, 0, VERIFIED}, /* as a copy without attributes has it */
+		{true, 2, "pq", "", 99, false, 0, 2, 0, 0, VERIFIED},
+		{true, 2, "pq", "rm one", 99, false, 1, 2, 0, 0, VERIFIED},
+		{true, 2, "p", "rm one two", 99, false, 2, 1, 0, 0, VERIFIED},
+		{true, 2, "", "rm one two", 99, false, 2, 0, 0, 0, VERIFIED},
+		{true, 2, "pq", "rm one two", 99, false, 0, 0, 1, 0, VERIFIED},
+		{true, 2, "pq", "rm one two", -2, false, 0, 0, 1, 0, VERIFIED},
+		{true, 2, "pq", "rm one two", 0, false, 2, 2, 0, 0, VERIFIED},
+		{true, 2, "pq", "rm one two", 99, true, 2, 2, 0, 0, VERIFIED},
+		{true, 2, "pq", "rm one two; : >file", 99, false, 2, 2, 0, 1, VERIFIED},
+		{true, 2, "pq", "rm one two; : >file", -2, false, 0, 0, 1, 1, VERIFIED},
+		{true, 2, "p", "rm one two", -2, false, 0, 0, 0, 0, UNVERIFIED_MODEL}, /* neither they nor we */
+		{false, 2, "p", "", 0, false, 0, 1, 0, 0, VERIFIED},
+		{false, 2, "pq", "", 0, false, 0, 0, 1, 0, VERIFIED},
+		{false, 2, "pq", "", 0, true, 0, 2, 0, 0, VERIFIED},
+		{false, 2, "pq", ": >file", 0, false, 0, 2, 0, 1, VERIFIED},
+		{false, 1, "p", "", 0, false, 0, 0, 1, 0, VERIFIED},
+		{false, 1, "p", "", 99, true, 0, 1, 0, 0, VERIFIED},
+		{true, 0, "", "rm one", 99, false, 1, 0, 0, 0, VERIFIED},
+		{true, 0, "", "rm one two", 99, false, 0, 0, 1, 0, VERIFIED},
+		{true, 0, "", "rm one two", 99, true, 2, 0, 0, 0, VERIFIED},
+		{true, 0, "", "rm one two", -2, true, 0, 0, 0, 0, UNVERIFIED_MODEL}};
+
+	if (geteuid() != 0) {
+		printf("skip - %s deletions: not root\n", __FILE__);
+		return;
+	}
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct archive a = deletions(rows[i].whiteouts, rows[i].opaques);
+		const uint64_t model = 2 + rows[i].opaques + (rows[i].whiteouts ? 2 : 0);
+		const uint64_t inodes = rows[i].inodes == 99 ? 0 : (uint64_t)((int)model + rows[i].inodes);
+		fresh(&a, LAYER_DIRECT);
+		for (const char *dir = rows[i].unmarked; *dir; dir++)
+			take(*dir == 'p' ? "p" : "q", "trusted.overlay.opaque");
+		if (*rows[i].command)
+			shell(rows[i].command);
+		deletions_written = rows[i].written;
+		const struct seen s = look(&a, LAYER_DIRECT, inodes, true);
+		const bool right = s.kinds[DIFF_WHITEOUT] == rows[i].lost_whiteouts && s.kinds[DIFF_OPAQUE] == rows[i].lost_marks &&
+				   s.kinds[DIFF_NOTE_WHITEOUTS] == rows[i].notes && s.kinds[DIFF_EMPTY] == rows[i].empty &&
+				   s.v.unverified == rows[i].unverified;
+		if (!right)
+			printf("# row %zu: %llu, %llu, %llu, %llu\n", i, (unsigned long long)s.kinds[DIFF_WHITEOUT],
+				(unsigned long long)s.kinds[DIFF_OPAQUE], (unsigned long long)s.kinds[DIFF_NOTE_WHITEOUTS],
+				(unsigned long long)s.kinds[DIFF_EMPTY]);
+		CHECK(right);
+		if (s.kinds[DIFF_WHITEOUT] || s.kinds[DIFF_OPAQUE]) {
+			const struct seen again = look(&a, LAYER_DIRECT, inodes, false);
+			CHECK(again.v.damaged == 0);
+		}
+		deletions_written = false;
+		free(a.at);
+	}
+}
+
+/* A store copied without times and attributes: most entries differ alike, and what a file may do is lost all the same. */
+static void capabilities_beside_what_is_systematic(void)
+{
+	static const char record[] =
+		"57 SCHILY.xattr.security.capability=\1\0\0\2\0\4\0\0\0\0\0\0\0\0\0\0\0\0\0\0\n";
+	struct archive a = {0};
+
+	if (geteuid() != 0) {
+		printf("skip - %s capabilities: not root\n", __FILE__);
+		return;
+	}
+	for (unsigned i = 0; i < 8; i++)
+		archive_member(&a, (struct member){.name = &"a\0b\0c\0d\0e\0f\0g\0h"[2 * i], .data = "hello", .size = 5});
+	archive_header(&a, &(struct member){.name = "PaxHeaders/x"}, 'x', sizeof(record) - 1);
+	archive_add(&a, record, sizeof(record) - 1);
+	archive_pad(&a);
+	archive_member(&a, (struct member){.name = "capable", .data = "hello", .size = 5});
+	archive_end(&a);
+	fresh(&a, LAYER_BASE);
+	shell("find . -exec touch -h -d @1 {} +");
+	take("capable", "security.capability");
+	struct seen s = look(&a, LAYER_BASE, 0, true);
+	CHECK(s.kinds[DIFF_NOTE_SYSTEMATIC] == 1 && s.kinds[DIFF_METADATA] == 1 && s.v.damaged == 1);
+	s = look(&a, LAYER_BASE, 0, false);
+	CHECK(s.kinds[DIFF_NOTE_SYSTEMATIC] == 1 && s.v.damaged == 0);
+	/* given to another owner, by which the kernel takes it away */
+	fresh(&a, LAYER_BASE);
+	shell("chown -R 100000:100000 .");
+	s = look(&a, LAYER_BASE, 0, false);
+	CHECK(s.kinds[DIFF_NOTE_SYSTEMATIC] == 1 && s.v.damaged == 0);
+	free(a.at);
+}
+
 static void several_at_once(void)
 {
 	struct archive a = sample(false);
@@ -809,6 +940,8 @@ int main(void)
 	RUN(notes_are_no_damage);
 	RUN(counts_decide);
 	RUN(whiteouts_never_written);
+	RUN(deletions_lost_or_never_written);
+	RUN(capabilities_beside_what_is_systematic);
 	RUN(several_at_once);
 	RUN(a_failure_is_no_verdict);
 	char command[256];
