@@ -358,13 +358,13 @@ static enum rc remove_blob(struct applier *w, size_t index, bool aside)
 	return os_fsync(dir, w->e);
 }
 
-static enum rc open_or_make(int parent, const char *name, int *fd, struct err *e)
+static enum rc open_or_make(int parent, const char *name, mode_t mode, int *fd, struct err *e)
 {
 	enum rc rc = os_open_dir(parent, name, fd, e);
 
 	if (rc != RC_END)
 		return rc == RC_CORRUPT ? fail(e, RC_IO, "%s is no directory", name) : rc;
-	if ((rc = os_mkdir(parent, name, 0755, e)) && rc != RC_END)
+	if ((rc = os_mkdir(parent, name, mode, e)) && rc != RC_END)
 		return rc;
 	if ((rc = os_fsync(parent, e)))
 		return rc;
@@ -387,8 +387,8 @@ static enum rc finish_ingest(struct applier *w, size_t index)
 		return rc == RC_END ? RC_OK : rc == RC_CORRUPT ? fail(w->e, RC_IO, "ingest/%s changed", in->name.at) : rc;
 	if ((rc = os_chmod(dir, "data", 0444, w->e)) || (rc = os_fsync(data, w->e)) ||
 		(rc = os_open_dir(w->st->dir, STORE_CONTENT_DIR, &content, w->e)) ||
-		(rc = open_or_make(content, "blobs", &blobs, w->e)) ||
-		(rc = open_or_make(blobs, digest_name(in->expected.kind), &algorithm, w->e)) ||
+		(rc = open_or_make(content, "blobs", 0755, &blobs, w->e)) ||
+		(rc = open_or_make(blobs, digest_name(in->expected.kind), 0755, &algorithm, w->e)) ||
 		(rc = os_rename(dir, "data", algorithm, hex, w->e)) || (rc = os_fsync(algorithm, w->e)))
 		return rc;
 	if (w->st->blobs < 0) /* it was lost as well: whoever reads the blob next finds it here */
@@ -546,6 +546,12 @@ static enum rc drop_intent(struct applier *w, const char *id)
 	return rc == RC_END ? RC_OK : rc;
 }
 
+/* snapshots/ itself may be what was lost: as containerd makes it, and durable before anything is in it. */
+static enum rc open_snapshots(struct applier *w)
+{
+	return w->st->snapshots_dir >= 0 ? RC_OK : open_or_make(w->st->overlay.dir, "snapshots", 0700, &w->st->snapshots_dir, w->e);
+}
+
 static enum rc rebuild_snapshot(struct applier *w, size_t backend)
 {
 	const struct snapshot_state *const state = &w->s->snapshots[backend];
@@ -559,7 +565,8 @@ static enum rc rebuild_snapshot(struct applier *w, size_t backend)
 	enum rc rc;
 
 	(void)snprintf(aside, sizeof(aside), "snapshot-%s", b->dir); /* fits */
-	if ((rc = empty_staging(w, false)) || (rc = note_intent(w, b->dir)) || (rc = own_open_dir(w->own, "aside", &w->aside, w->e)) ||
+	if ((rc = open_snapshots(w)) || (rc = empty_staging(w, false)) || (rc = note_intent(w, b->dir)) ||
+		(rc = own_open_dir(w->own, "aside", &w->aside, w->e)) ||
 		(rc = own_open_dir(w->aside, aside, &snapshot_aside, w->e)) || (rc = open_lowers(w, backend, &scratch, &lowers)))
 		return rc;
 	const uint8_t *bits = state->layer.damaged_bits;
