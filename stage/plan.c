@@ -669,6 +669,7 @@ static struct image_eval eval_manifest(struct planner *w, size_t ns, const struc
 		r.why = blocked ? "files of it are damaged, and are put back when no container runs on this store"
 			: healed && unverified ? "its local layers have the damaged files; others are not local to compare with"
 			: healed	     ? "its local layers have the damaged files"
+			: unverified && w->st->overlay_elsewhere ? "its snapshots are not in this directory: they were not compared"
 			: unverified	     ? "not all of its layers are local to compare with"
 			: lost_layer	     ? "it runs, but a layer blob is lost: it cannot be pushed or unpacked again"
 					     : NULL;

@@ -1327,11 +1327,20 @@ static enum rc judge_sequences(struct store *st)
 	return rc;
 }
 
-/* fd stays -1 for what is not there, or is a link. */
+/* fd stays -1 for what is not there, or is no directory. */
 static enum rc open_optional_dir(int dir, const char *name, int *fd, struct err *e)
 {
 	const enum rc rc = os_open_dir(dir, name, fd, e);
 	return rc == RC_END || rc == RC_CORRUPT ? RC_OK : rc;
+}
+
+/* RC_OK: a link is there, which we do not follow; RC_END: not. */
+static enum rc look_for_link(int dir, const char *name, struct err *e)
+{
+	struct stat seen = {0};
+	const enum rc rc = dir < 0 ? RC_END : os_stat(dir, name, &seen, e);
+
+	return rc ? rc : S_ISLNK(seen.st_mode) ? RC_OK : RC_END;
 }
 
 static enum rc open_dirs(struct store *st, bool *is_root, struct err *e)
@@ -1349,7 +1358,12 @@ static enum rc open_dirs(struct store *st, bool *is_root, struct err *e)
 	if (st->overlay.dir >= 0)
 		rc = open_optional_dir(st->overlay.dir, "snapshots", &st->snapshots_dir, e);
 	*is_root = st->meta.dir >= 0 || content >= 0 || st->overlay.dir >= 0;
-	return rc;
+	if (rc || st->meta.dir >= 0)
+		return rc;
+	rc = look_for_link(st->dir, STORE_META_DIR, e);
+	st->meta_linked = rc == RC_OK;
+	*is_root |= st->meta_linked;
+	return optional(rc);
 }
 
 /* Sound databases, but one of them is not there although the rest of the store says it must have been. */
@@ -1392,26 +1406,39 @@ static bool outlasts_a_cut(const struct span_of_time *t)
 	return (t->last_ns - t->first_ns) / 1000000000 > CUT_REACH_S;
 }
 
-/* A link that we do not follow, or all gone that was made over a long time: a disk that is not mounted yet. */
-static enum rc judge_dir(struct store *st, int parent, const char *name, const char *path, size_t found,
-	const struct span_of_time *made, const char *what, size_t count)
-{
-	struct stat seen = {0};
-	struct err ignored = {0};
-	const bool there = parent >= 0 && os_stat(parent, name, &seen, &ignored) == RC_OK;
+#define FOLLOW_IT "bind-mount what it leads to in its place"
 
-	if (!count || (!(there && S_ISLNK(seen.st_mode)) && (found || !outlasts_a_cut(made))))
-		return RC_OK;
-	return add_fault(st, path, STORE_DIR_UNUSABLE, "%s, and the database has %zu %s: %s",
-		!there			? "is not there"
-		: S_ISLNK(seen.st_mode) ? "is a symbolic link"
-					: "is empty",
-		count, what,
-		there && S_ISLNK(seen.st_mode) ? "bind-mount what it leads to in its place" : "mount what belongs there");
+/* What the databases describe must not be a link: we do not follow any. */
+static enum rc judge_link(struct store *st, int parent, const char *name, const char *path, const char *what, size_t count,
+	struct err *e)
+{
+	const enum rc rc = !count || st->fault_count ? RC_END : look_for_link(parent, name, e);
+
+	return rc ? optional(rc)
+		  : add_fault(st, path, STORE_DIR_UNUSABLE, "is a symbolic link, and the database has %zu %s: " FOLLOW_IT, count, what);
 }
 
-static enum rc judge_dirs(struct store *st)
+/* All gone that was made over a long time: a disk that is not mounted yet. */
+static enum rc judge_dir(struct store *st, int parent, const char *name, const char *path, size_t found,
+	const struct span_of_time *made, const char *what, size_t count, struct err *e)
 {
+	struct stat seen = {0};
+	enum rc rc = judge_link(st, parent, name, path, what, count, e);
+
+	if (rc || !count || st->fault_count || found || !outlasts_a_cut(made))
+		return rc;
+	rc = parent < 0 ? RC_END : os_stat(parent, name, &seen, e);
+	if (rc && rc != RC_END)
+		return rc;
+	return add_fault(st, path, STORE_DIR_UNUSABLE, "%s, and the database has %zu %s: mount what belongs there",
+		rc ? "is not there" : "is empty", count, what);
+}
+
+static enum rc judge_dirs(struct store *st, struct err *e)
+{
+	static const char *const algorithms[DIGEST_KINDS] = {[DIGEST_SHA256] = STORE_CONTENT_DIR "/blobs/sha256",
+		[DIGEST_SHA384] = STORE_CONTENT_DIR "/blobs/sha384",
+		[DIGEST_SHA512] = STORE_CONTENT_DIR "/blobs/sha512"};
 	struct span_of_time contents = {0}, snapshots = {0};
 	size_t files = 0, dirs = 0;
 	auto_fd content = -1;
@@ -1431,16 +1458,20 @@ static enum rc judge_dirs(struct store *st)
 		if (st->containers[i].created_ns > last_ns)
 			last_ns = st->containers[i].created_ns;
 	contents.last_ns = snapshots.last_ns = last_ns;
-	struct err ignored = {0};
-	if (os_open_dir(st->dir, STORE_CONTENT_DIR, &content, &ignored))
-		content = -1; /* an answer too */
-	if ((rc = judge_dir(st, st->dir, STORE_CONTENT_DIR, STORE_CONTENT_DIR, files, &contents, "blobs", st->content_count)) ||
-		st->fault_count ||
-		(rc = judge_dir(st, content, "blobs", STORE_CONTENT_DIR "/blobs", files, &contents, "blobs",
-			 st->content_count)))
+	if ((rc = open_optional_dir(st->dir, STORE_CONTENT_DIR, &content, e)) ||
+		(rc = judge_dir(st, st->dir, STORE_CONTENT_DIR, STORE_CONTENT_DIR, files, &contents, "blobs", st->content_count,
+			 e)) ||
+		(rc = judge_dir(st, content, "blobs", STORE_CONTENT_DIR "/blobs", files, &contents, "blobs", st->content_count,
+			 e)) ||
+		(rc = judge_link(st, content, "ingest", STORE_CONTENT_DIR "/ingest", "downloads", st->ingest_record_count, e)) ||
+		(rc = judge_link(st, st->dir, STORE_OVERLAY_DIR, STORE_OVERLAY_DIR, "snapshots", st->snapshot_count, e)))
 		return rc;
+	for (int kind = 0; kind < DIGEST_KINDS; kind++)
+		if ((rc = judge_link(st, st->blobs, digest_name((enum digest_kind)kind), algorithms[kind], "blobs",
+			     st->content_count, e)))
+			return rc;
 	return judge_dir(st, st->overlay.dir, "snapshots", STORE_OVERLAY_DIR "/snapshots", dirs, &snapshots, "snapshots",
-		st->backend_count);
+		st->backend_count, e);
 }
 
 /* What the databases say, beside what store_open has found. */
@@ -1459,7 +1490,7 @@ static enum rc load(struct store *st, const char *sysroot, struct arena scratch,
 		return no_memory(e);
 	if (st->fault_count == 0 && (rc = judge_missing(st)))
 		return rc;
-	if (st->fault_count == 0 && (rc = judge_dirs(st)))
+	if (st->fault_count == 0 && (rc = judge_dirs(st, e)))
 		return rc;
 	if (st->fault_count == 0 && !st->overlay_elsewhere && (rc = judge_sequences(st)))
 		return rc;
@@ -1551,6 +1582,8 @@ enum rc store_read(struct store *st, const char *sysroot, struct arena scratch, 
 {
 	enum rc rc = RC_OK;
 
+	if (st->meta_linked) /* nor is the lock in it taken */
+		return optional(add_fault(st, STORE_META_DIR, STORE_DIR_UNUSABLE, "is a symbolic link: " FOLLOW_IT));
 	if ((rc = open_meta(st, scratch, e)) ||
 		(st->overlay.dir >= 0 &&
 			(rc = open_database(st, &st->overlay, st->overlay.dir, "metadata.db", OVERLAY_PATH, scratch, e))) ||
