@@ -11,6 +11,8 @@
  *   4. A damaged entry of a snapshot is replaced by a rename of a whole new one.
  *   5. What is removed is first renamed to a place of ours, or is a single unlink: no half-removed thing keeps its old name.
  *   6. Every action looks again, and does nothing if it was done.
+ *   7. What one action cannot do leaves that one. Where records depend on it, nothing of the databases is changed before the plan was
+ *      made again without it; a directory whose record could not go stays.
  *
  * So after a cut the next run finds the rest, or a leftover of ours, and goes on. */
 #include "apply.h"
@@ -33,6 +35,20 @@
 /* What a run of ours may need beside the content it writes: directories, journal of the file system. */
 #define SPACE_MARGIN_BYTES ((uint64_t)4 << 20)
 
+/* Where things are made before they take their names, and moved to before they go. A rename does not leave a mount, and parts of a
+ * store may be mounts of their own, bind mounts of one file system among them: so each mount has a place of its own, containerd-fsck/
+ * in the topmost directory of the store that is on it. What containerd sweeps (snapshots/) has it for no longer than a run takes. */
+#define PLACES_MAX 4 /* the root, content, the snapshotter, snapshots/ */
+
+struct place {
+	const char *path;         /* of base, relative to the root; "." for the root */
+	int base, own, staging, aside; /* -1 until needed */
+	char staging_name[32];    /* of this run alone: what an earlier one could not remove is in nobody's way */
+	uint64_t next;            /* numbers of names in staging */
+	uint64_t aside_first, aside_next; /* numbers: first of this run, next */
+	bool aside_listed;
+};
+
 struct applier {
 	struct plan *p;
 	struct store *st;
@@ -41,10 +57,8 @@ struct applier {
 	struct arena *keep;
 	struct apply_result *result;
 	struct err *e;
-	int own, staging, aside; /* -1 until needed */
-	uint64_t aside_first, aside_next; /* numbers: first of this run, next */
-	bool aside_listed;
-	uint64_t trash_next;
+	struct place places[PLACES_MAX];
+	size_t place_count;
 	bool published;   /* the rebuild under way has begun to rename */
 	bool keep_intents; /* one that had is not done: its intent must be found by the next run */
 	atomic_int idle;  /* processors, for feed */
@@ -53,99 +67,183 @@ struct applier {
 
 /* ---- our own directories ---- */
 
-static enum rc open_own(struct applier *w)
+static enum rc add_place(struct applier *w, int base, const char *path)
 {
-	return own_open_dir(w->st->dir, STORE_OWN_DIR, &w->own, w->e);
+	struct place *const p = &w->places[w->place_count];
+
+	*p = (struct place){.path = path, .base = -1, .own = -1, .staging = -1, .aside = -1};
+	const enum rc rc = os_open_dir(base, ".", &p->base, w->e);
+	w->place_count += !rc;
+	return rc == RC_END || rc == RC_CORRUPT ? fail(w->e, RC_IO, "%s is gone", path) : rc;
 }
 
-static enum rc open_staging(struct applier *w)
+/* The place behind whose mount dir lies. */
+static enum rc place_of(struct applier *w, int dir, struct place **place)
 {
-	const enum rc rc = open_own(w);
-	return rc ? rc : own_open_dir(w->own, "staging", &w->staging, w->e);
+	static const char *const paths[] = {STORE_CONTENT_DIR, STORE_OVERLAY_DIR, STORE_OVERLAY_DIR "/snapshots"};
+	auto_fd content = -1;
+	struct err ignored = {0}; /* then it is no candidate */
+	enum rc rc;
+
+	for (size_t i = 0; i < w->place_count; i++)
+		if (os_same_mount(w->places[i].base, dir)) {
+			*place = &w->places[i];
+			return RC_OK;
+		}
+	if (os_open_dir(w->st->dir, STORE_CONTENT_DIR, &content, &ignored))
+		content = -1;
+	const int candidates[] = {content, w->st->overlay.dir, w->st->snapshots_dir};
+	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+		if (candidates[i] < 0 || !os_same_mount(candidates[i], dir) || w->place_count == PLACES_MAX)
+			continue;
+		if ((rc = add_place(w, candidates[i], paths[i])))
+			return rc;
+		*place = &w->places[w->place_count - 1];
+		return RC_OK;
+	}
+	errno = EXDEV;
+	return fail(w->e, RC_IO, "it is on a mount of its own, where this program has no place to work");
+}
+
+static enum rc open_own(struct applier *w, struct place *p)
+{
+	return own_open_dir(p->base, STORE_OWN_DIR, &p->own, w->e);
+}
+
+/* A new directory of this run. */
+static enum rc open_staging(struct applier *w, struct place *p)
+{
+	enum rc rc = open_own(w, p);
+
+	if (rc || p->staging >= 0)
+		return rc;
+	for (unsigned i = 0; i < 10000; i++) {
+		(void)snprintf(p->staging_name, sizeof(p->staging_name), i ? OWN_STAGING "-%u" : OWN_STAGING, i); /* fits */
+		rc = os_mkdir(p->own, p->staging_name, 0700, w->e);
+		if (rc != RC_END)
+			break; /* else it is of a run that was cut off */
+	}
+	if (rc)
+		return rc == RC_END ? fail(w->e, RC_IO, "no free name in " STORE_OWN_DIR ": remove what is left there") : rc;
+	if ((rc = os_fsync(p->own, w->e)) || (rc = os_open_dir(p->own, p->staging_name, &p->staging, w->e)))
+		return rc == RC_END || rc == RC_CORRUPT ? fail(w->e, RC_IO, "%s is gone", p->staging_name) : rc;
+	return RC_OK;
+}
+
+#define NUMBER_TEXT_BYTES 32
+
+static void next_name(struct place *p, char name[NUMBER_TEXT_BYTES])
+{
+	(void)snprintf(name, NUMBER_TEXT_BYTES, "%llu", (unsigned long long)p->next++); /* fits */
 }
 
 /* ---- removing trees ---- */
 
 /* Removes what is in one directory: files at once, directories by moving them up beside it, so that depth costs neither
- * descriptors nor stack. Never enters another file system. */
-static enum rc empty_one(struct applier *w, int trash, const char *name, struct arena scratch, bool *moved)
+ * descriptors nor stack. Never enters another file system. What cannot go stays in it, the rest goes. */
+static enum rc empty_one(struct applier *w, struct place *p, const char *name, struct arena scratch)
 {
 	auto_fd dir = -1;
 	struct os_name *names = NULL;
 	struct stat here = {0}, inside = {0};
 	size_t count = 0;
-	enum rc rc;
+	enum rc rc, first = RC_OK;
+	struct err why = {0};
 
-	if ((rc = os_open_dir(trash, name, &dir, w->e)) || (rc = os_stat_fd(trash, &here, w->e)) ||
+	if ((rc = os_open_dir(p->staging, name, &dir, w->e)) || (rc = os_stat_fd(p->staging, &here, w->e)) ||
 		(rc = os_stat_fd(dir, &inside, w->e)))
 		return rc == RC_CORRUPT || rc == RC_END ? fail(w->e, RC_IO, "%s changed while it was removed", name) : rc;
-	if (here.st_dev != inside.st_dev) {
+	if (here.st_dev != inside.st_dev || !os_same_mount(p->staging, dir)) {
 		errno = EBUSY;
-		return fail(w->e, RC_IO, "%s is a mount point", name);
+		return fail(w->e, RC_IO, "a mount or a subvolume is in it");
 	}
 	if ((rc = os_list(dir, &scratch, &names, &count, w->e)))
 		return rc;
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; i < count && !os_write_failed(); i++) {
 		struct stat st = {0};
-		if ((rc = os_stat(dir, names[i].name, &st, w->e)))
-			return rc == RC_END ? fail(w->e, RC_IO, "%s changed while it was removed", name) : rc;
-		if (S_ISDIR(st.st_mode)) {
-			char up[32];
-			(void)snprintf(up, sizeof(up), "t%llu", (unsigned long long)w->trash_next++); /* fits */
-			rc = os_rename_new(dir, names[i].name, trash, up, w->e);
-			*moved = true;
-		} else {
-			rc = os_unlink(dir, names[i].name, w->e);
+		struct err one = {0};
+		rc = os_stat(dir, names[i].name, &st, &one);
+		if (!rc && S_ISDIR(st.st_mode)) {
+			char up[NUMBER_TEXT_BYTES];
+			next_name(p, up);
+			rc = os_rename_new(dir, names[i].name, p->staging, up, &one);
+		} else if (!rc) {
+			rc = os_unlink(dir, names[i].name, &one);
 		}
-		if (rc)
-			return rc == RC_END ? fail(w->e, RC_IO, "%s changed while it was removed", name) : rc;
+		if (rc == RC_END)
+			rc = fail(&one, RC_IO, "%s changed while it was removed", name);
+		if (rc && !first) {
+			first = rc;
+			why = one;
+		}
 	}
-	return RC_OK;
+	if (first)
+		*w->e = why;
+	return first;
 }
 
-/* Removes everything in staging/, intents only if told. A cut leaves staging/ behind, which is a finding of the next run. */
-static enum rc empty_staging(struct applier *w, bool intents)
+/* Removes a directory in staging, by its number. A cut leaves staging behind, which is a finding of the next run. */
+static enum rc remove_staged(struct applier *w, struct place *p, uint64_t number)
 {
-	struct os_name *names = NULL;
-	struct arena scratch = *w->keep;
-	size_t count = 0;
-	enum rc rc;
-	bool again = true;
+	enum rc rc, first = RC_OK;
+	struct err why = {0};
 
-	if ((rc = open_staging(w)))
-		return rc;
-	while (again) {
-		struct arena round = scratch;
-		again = false;
-		if ((rc = os_list(w->staging, &round, &names, &count, w->e)))
-			return rc;
-		for (size_t i = 0; i < count; i++) { /* of a run that was cut off: no name is taken twice */
-			uint64_t number = 0;
-			if (names[i].name[0] == 't' && parse_decimal(span_of_string(names[i].name + 1), &number) == RC_OK &&
-				number >= w->trash_next)
-				w->trash_next = number + 1;
+	for (; number < p->next && !os_write_failed(); number++) { /* what rises gets the next numbers */
+		char name[NUMBER_TEXT_BYTES];
+		struct stat st = {0};
+		(void)snprintf(name, sizeof(name), "%llu", (unsigned long long)number); /* fits */
+		struct err one = {0};
+		struct err *const outer = w->e;
+		w->e = &one;
+		rc = os_stat(p->staging, name, &st, &one);
+		if (!rc && S_ISDIR(st.st_mode)) {
+			rc = empty_one(w, p, name, *w->keep);
+			if (!rc)
+				rc = os_rmdir(p->staging, name, &one);
+		} else if (!rc) {
+			rc = os_unlink(p->staging, name, &one);
 		}
-		for (size_t i = 0; i < count; i++) {
-			struct stat st = {0};
-			if ((rc = os_stat(w->staging, names[i].name, &st, w->e)))
-				return rc == RC_END ? fail(w->e, RC_IO, "staging changed while it was removed") : rc;
-			if (!S_ISDIR(st.st_mode))
-				continue;
-			if ((rc = empty_one(w, w->staging, names[i].name, round, &again)))
-				return rc;
-		}
-		for (size_t i = 0; i < count; i++) {
-			struct stat st = {0};
-			if (!intents && strncmp(names[i].name, STORE_INTENT, sizeof(STORE_INTENT) - 1) == 0)
-				continue;
-			if ((rc = os_stat(w->staging, names[i].name, &st, w->e)))
-				return rc == RC_END ? fail(w->e, RC_IO, "staging changed while it was removed") : rc;
-			rc = S_ISDIR(st.st_mode) ? os_rmdir(w->staging, names[i].name, w->e)
-						 : os_unlink(w->staging, names[i].name, w->e);
-			if (rc)
-				return rc;
+		w->e = outer;
+		if (rc && rc != RC_END && !first) {
+			first = rc;
+			why = one;
 		}
 	}
+	if (first)
+		*w->e = why;
+	return first;
+}
+
+/* Out of sight in one step, then gone; with what cannot go left in staging. */
+static enum rc remove_tree(struct applier *w, int dir, const char *name)
+{
+	struct place *p = NULL;
+	char trash[NUMBER_TEXT_BYTES];
+	enum rc rc;
+
+	if ((rc = place_of(w, dir, &p)) || (rc = open_staging(w, p)))
+		return rc;
+	const uint64_t number = p->next;
+	next_name(p, trash);
+	if ((rc = os_rename_new(dir, name, p->staging, trash, w->e)))
+		return rc == RC_END ? fail(w->e, RC_IO, "%s/%s is in the way", p->staging_name, trash) : rc;
+	if ((rc = os_fsync(dir, w->e)))
+		return rc;
+	return remove_staged(w, p, number);
+}
+
+/* A directory of staging for one action. */
+static enum rc begin_work(struct applier *w, struct place *p, uint64_t *number, int *fd)
+{
+	char name[NUMBER_TEXT_BYTES];
+	enum rc rc = open_staging(w, p);
+
+	if (rc)
+		return rc;
+	*number = p->next;
+	next_name(p, name);
+	if ((rc = os_mkdir(p->staging, name, 0700, w->e)) || (rc = os_open_dir(p->staging, name, fd, w->e)))
+		return rc == RC_END || rc == RC_CORRUPT ? fail(w->e, RC_IO, "%s/%s is in the way", p->staging_name, name) : rc;
 	return RC_OK;
 }
 
@@ -162,13 +260,13 @@ static enum rc remove_unused_place(int aside, const char *name, struct err *e)
 }
 
 /* Places that a rebuild made in aside/ and had no use for, before it was cut off. */
-static enum rc sweep_aside(struct applier *w)
+static enum rc sweep_aside(struct applier *w, const struct place *p)
 {
 	struct arena scratch = *w->keep;
 	struct os_name *names = NULL;
 	auto_fd aside = -1;
 	size_t count = 0;
-	enum rc rc = os_open_dir(w->own, "aside", &aside, w->e);
+	enum rc rc = os_open_dir(p->own, OWN_ASIDE, &aside, w->e);
 
 	if (rc == RC_OK)
 		rc = os_list(aside, &scratch, &names, &count, w->e);
@@ -184,36 +282,61 @@ static enum rc sweep_aside(struct applier *w)
 	return rc == RC_END || rc == RC_CORRUPT ? RC_OK : rc;
 }
 
-/* Removes staging/ itself, empty by then, last: as long as it is there, the next run comes here again. */
-static enum rc close_staging(struct applier *w)
+/* Intents, once nothing waits for them. */
+static enum rc drop_intents(struct applier *w, const struct place *p)
 {
-	enum rc rc;
+	struct arena scratch = *w->keep;
+	struct os_name *names = NULL;
+	size_t count = 0;
+	enum rc rc = w->keep_intents ? RC_OK : os_list(p->staging, &scratch, &names, &count, w->e);
 
-	if (w->staging < 0)
-		return RC_OK;
-	if ((rc = sweep_aside(w)))
-		return rc;
-	os_close(&w->staging);
-	if (w->keep_intents)
-		return RC_OK; /* with the intents of what is not done */
-	rc = os_rmdir(w->own, "staging", w->e);
-	return rc == RC_END ? RC_OK : rc;
+	for (size_t i = 0; rc == RC_OK && i < count; i++)
+		if (strncmp(names[i].name, STORE_INTENT, sizeof(STORE_INTENT) - 1) == 0 &&
+			(rc = os_unlink(p->staging, names[i].name, w->e)) == RC_END)
+			rc = RC_OK;
+	return rc;
 }
 
-/* Out of sight in one step, then gone. */
-static enum rc remove_tree(struct applier *w, int dir, const char *name)
+/* Removes this run's staging, empty by then but for what could not be removed, and intents of what is not done. Of a place that is not
+ * the root's, ours goes too, unless something was set aside there. */
+static enum rc close_place(struct applier *w, struct place *p)
 {
-	char trash[32];
-	enum rc rc;
+	const bool root = p == &w->places[0];
+	enum rc rc = RC_OK;
 
-	if ((rc = empty_staging(w, false))) /* of a run that was cut off: no name is taken twice */
-		return rc;
-	(void)snprintf(trash, sizeof(trash), "t%llu", (unsigned long long)w->trash_next++); /* fits */
-	if ((rc = os_rename_new(dir, name, w->staging, trash, w->e)))
-		return rc == RC_END ? fail(w->e, RC_IO, "staging/%s is in the way", trash) : rc;
-	if ((rc = os_fsync(dir, w->e)))
-		return rc;
-	return empty_staging(w, false);
+	if (p->staging >= 0) {
+		struct err left = {0}; /* told by the action that could not empty it */
+		if ((rc = sweep_aside(w, p)) || (rc = drop_intents(w, p)))
+			return rc;
+		os_close(&p->staging);
+		rc = os_rmdir(p->own, p->staging_name, &left);
+		if (rc && rc != RC_END && left.sys_errno != ENOTEMPTY && left.sys_errno != EEXIST) {
+			*w->e = left;
+			return rc;
+		}
+	}
+	if (!root && p->own >= 0) {
+		struct err left = {0};
+		os_close(&p->aside);
+		rc = os_rmdir(p->own, OWN_ASIDE, &left);
+		rc = os_rmdir(p->base, STORE_OWN_DIR, &left);
+		if (rc && os_write_failed()) {
+			*w->e = left;
+			return rc;
+		}
+	}
+	return RC_OK;
+}
+
+static void forget_places(struct applier *w)
+{
+	for (size_t i = 0; i < w->place_count; i++) {
+		os_close(&w->places[i].staging);
+		os_close(&w->places[i].aside);
+		os_close(&w->places[i].own);
+		os_close(&w->places[i].base);
+	}
+	w->place_count = 0;
 }
 
 /* ---- setting aside ---- */
@@ -223,12 +346,13 @@ static enum rc set_aside(struct applier *w, int dir, const char *name, const cha
 {
 	struct arena scratch = *w->keep;
 	struct os_name *names = NULL;
+	struct place *p = NULL;
 	size_t count = 0;
 	char to[LIMIT_NAME_BYTES + 1];
 	enum rc rc;
 
-	if ((rc = open_own(w)) || (rc = own_open_dir(w->own, "aside", &w->aside, w->e)) ||
-		(rc = os_list(w->aside, &scratch, &names, &count, w->e)))
+	if ((rc = place_of(w, dir, &p)) || (rc = open_own(w, p)) || (rc = own_open_dir(p->own, OWN_ASIDE, &p->aside, w->e)) ||
+		(rc = os_list(p->aside, &scratch, &names, &count, w->e)))
 		return rc;
 	uint64_t low = 0;
 	char oldest[LIMIT_NAME_BYTES + 1] = ""; /* the list does not outlive a removal */
@@ -237,24 +361,31 @@ static enum rc set_aside(struct applier *w, int dir, const char *name, const cha
 		const size_t digits = strcspn(names[i].name, "-");
 		if (!names[i].name[digits] || parse_decimal(span_of(names[i].name, digits), &number))
 			continue;
-		if (number >= w->aside_next)
-			w->aside_next = number + 1;
-		if ((!w->aside_listed || number < w->aside_first) && (!*oldest || number < low)) {
+		if (number >= p->aside_next)
+			p->aside_next = number + 1;
+		if ((!p->aside_listed || number < p->aside_first) && (!*oldest || number < low)) {
 			low = number;
 			(void)snprintf(oldest, sizeof(oldest), "%s", names[i].name); /* as long as a name can be */
 		}
 	}
-	if (!w->aside_listed)
-		w->aside_first = w->aside_next;
-	w->aside_listed = true;
-	if (count >= ASIDE_KEPT && *oldest && (rc = remove_tree(w, w->aside, oldest)))
-		return rc;
-	(void)snprintf(to, sizeof(to), "%llu-%s", (unsigned long long)w->aside_next++, what); /* a cut name is still one */
-	if ((rc = os_rename_new(dir, name, w->aside, to, w->e)))
+	if (!p->aside_listed)
+		p->aside_first = p->aside_next;
+	p->aside_listed = true;
+	if (count >= ASIDE_KEPT && *oldest && (rc = remove_tree(w, p->aside, oldest))) {
+		if (os_write_failed())
+			return rc;
+		*w->e = (struct err){0}; /* one that cannot go is one more */
+	}
+	(void)snprintf(to, sizeof(to), "%llu-%s", (unsigned long long)p->aside_next++, what); /* a cut name is still one */
+	if ((rc = os_rename_new(dir, name, p->aside, to, w->e)))
 		return rc == RC_END ? fail(w->e, RC_IO, "aside/%s is in the way", to) : rc;
-	w->result->used_aside = true;
+	bool told = false;
+	for (size_t i = 0; i < w->result->aside_count; i++)
+		told |= w->result->aside[i] == p->path;
+	if (!told && w->result->aside_count < APPLY_ASIDE_MAX)
+		w->result->aside[w->result->aside_count++] = p->path;
 	/* both ends: without the second, a cut could show it in neither place */
-	return (rc = os_fsync(w->aside, w->e)) ? rc : os_fsync(dir, w->e);
+	return (rc = os_fsync(p->aside, w->e)) ? rc : os_fsync(dir, w->e);
 }
 
 /* ---- databases ---- */
@@ -285,6 +416,15 @@ static enum rc prepare_edit(struct applier *w, struct database *d, const struct 
 	return RC_OK;
 }
 
+/* Whether a database that is to be changed can be opened for that: asked before anything is done that only its change makes whole. */
+static enum rc may_write(struct applier *w, const struct database *d, const char *file, const struct edits *edits)
+{
+	auto_fd fd = -1;
+	const enum rc rc = edits->count ? os_open_write(d->dir, file, &fd, w->e) : RC_OK;
+
+	return rc == RC_END ? fail(w->e, RC_IO, "%s is gone", d->path) : rc;
+}
+
 static enum rc compare_written(struct applier *w, int fd, uint64_t at, struct span want, const char *path)
 {
 	struct arena scratch = *w->keep;
@@ -310,14 +450,14 @@ static enum rc compare_written(struct applier *w, int fd, uint64_t at, struct sp
 
 /* Before the meta page is durable: the old database, perhaps with pages behind it that nothing refers to. After: the new.
  * A torn meta page fails its checksum, and the other one still shows the old. */
-static enum rc write_database(struct applier *w, const struct database *d, const char *file, const struct bolt_image *image)
+static enum rc edit_database(struct applier *w, const struct database *d, const char *file, const struct bolt_image *image)
 {
 	auto_fd fd = -1;
 	struct stat st = {0};
 	enum rc rc;
 
 	if (!image->changed)
-		return RC_OK;
+		return RC_END;
 	if ((rc = os_open_write(d->dir, file, &fd, w->e)))
 		return rc == RC_END ? fail(w->e, RC_IO, "%s is gone", d->path) : rc;
 	if ((rc = os_stat_fd(fd, &st, w->e)))
@@ -349,13 +489,11 @@ static enum rc remove_blob(struct applier *w, size_t index, bool aside)
 	enum rc rc = store_open_blob_dir(w->st, b->digest.kind, &dir, w->e);
 
 	if (rc)
-		return rc == RC_END ? RC_OK : rc;
+		return rc;
 	if (aside)
 		return set_aside(w, dir, hex, hex);
 	rc = os_unlink(dir, hex, w->e);
-	if (rc && rc != RC_END)
-		return rc;
-	return os_fsync(dir, w->e);
+	return rc ? rc : os_fsync(dir, w->e);
 }
 
 static enum rc open_or_make(int parent, const char *name, mode_t mode, int *fd, struct err *e)
@@ -384,13 +522,13 @@ static enum rc finish_ingest(struct applier *w, size_t index)
 	if (rc == RC_OK)
 		rc = os_open_file(dir, "data", &data, w->e);
 	if (rc)
-		return rc == RC_END ? RC_OK : rc == RC_CORRUPT ? fail(w->e, RC_IO, "ingest/%s changed", in->name.at) : rc;
+		return rc == RC_CORRUPT ? fail(w->e, RC_IO, "ingest/%s changed", in->name.at) : rc;
 	if ((rc = os_chmod(dir, "data", 0444, w->e)) || (rc = os_fsync(data, w->e)) ||
 		(rc = os_open_dir(w->st->dir, STORE_CONTENT_DIR, &content, w->e)) ||
 		(rc = open_or_make(content, "blobs", 0755, &blobs, w->e)) ||
 		(rc = open_or_make(blobs, digest_name(in->expected.kind), 0755, &algorithm, w->e)) ||
 		(rc = os_rename(dir, "data", algorithm, hex, w->e)) || (rc = os_fsync(algorithm, w->e)))
-		return rc;
+		return rc == RC_END || rc == RC_CORRUPT ? fail(w->e, RC_IO, "ingest/%s changed", in->name.at) : rc;
 	if (w->st->blobs < 0) /* it was lost as well: whoever reads the blob next finds it here */
 		w->st->blobs = take_fd(&blobs);
 	return os_fsync(dir, w->e);
@@ -417,7 +555,7 @@ static enum rc remove_ingest(struct applier *w, size_t index)
 	const char *const name = (const char *)w->st->ingests[index].name.at;
 	const enum rc rc = os_stat(w->st->ingest_dir, name, &st, w->e);
 
-	return rc == RC_END ? RC_OK : rc ? rc : remove_tree(w, w->st->ingest_dir, name);
+	return rc ? rc : remove_tree(w, w->st->ingest_dir, name);
 }
 
 /* ---- snapshots ---- */
@@ -525,15 +663,18 @@ static enum rc verify_rebuilt(struct applier *w, size_t backend, struct arena sc
  * finds the intent sets them again. */
 static enum rc note_intent(struct applier *w, const char *id)
 {
+	struct place *const p = &w->places[0];
 	char name[48];
 	auto_fd fd = -1;
 	enum rc rc;
 
 	(void)snprintf(name, sizeof(name), STORE_INTENT "%s", id); /* fits */
-	rc = os_create(w->staging, name, 0600, &fd, w->e);
+	if ((rc = open_staging(w, p)))
+		return rc;
+	rc = os_create(p->staging, name, 0600, &fd, w->e);
 	if (rc == RC_END)
 		return RC_OK; /* of the run that was cut off */
-	return rc ? rc : os_fsync(w->staging, w->e);
+	return rc ? rc : os_fsync(p->staging, w->e);
 }
 
 static enum rc drop_intent(struct applier *w, const char *id)
@@ -542,7 +683,7 @@ static enum rc drop_intent(struct applier *w, const char *id)
 	enum rc rc;
 
 	(void)snprintf(name, sizeof(name), STORE_INTENT "%s", id); /* fits */
-	rc = os_unlink(w->staging, name, w->e);
+	rc = w->places[0].staging < 0 ? RC_END : os_unlink(w->places[0].staging, name, w->e);
 	return rc == RC_END ? RC_OK : rc;
 }
 
@@ -552,7 +693,33 @@ static enum rc open_snapshots(struct applier *w)
 	return w->st->snapshots_dir >= 0 ? RC_OK : open_or_make(w->st->overlay.dir, "snapshots", 0700, &w->st->snapshots_dir, w->e);
 }
 
-static enum rc rebuild_snapshot(struct applier *w, size_t backend)
+/* What does not fit is left, and the rest is done. */
+static enum rc check_room(struct applier *w, int dir, uint64_t bytes, uint64_t inodes)
+{
+	uint64_t free_bytes = 0, free_inodes = 0;
+	const uint64_t need = bytes + bytes / 20 + SPACE_MARGIN_BYTES;
+	const enum rc rc = os_free(dir, &free_bytes, &free_inodes, w->e);
+
+	if (rc)
+		return rc;
+	if (need > free_bytes || inodes + 16 > free_inodes)
+		return fail(w->e, RC_LIMIT,
+			"it needs %llu MiB and %llu inodes, %llu MiB and %llu are free: make room and run again",
+			(unsigned long long)(need >> 20) + 1, (unsigned long long)inodes + 16, (unsigned long long)(free_bytes >> 20),
+			(unsigned long long)free_inodes);
+	return RC_OK;
+}
+
+/* What is beneath is whole, as far as can be told: an implicit directory copies from the layers below. */
+static bool stands_on_left(const struct applier *w, size_t backend)
+{
+	for (size_t at = w->st->backends[backend].parent_index; at != STORE_NONE; at = w->st->backends[at].parent_index)
+		if (w->result->left_snapshot[at] || w->s->snapshots[at].verdict == SNAPSHOT_IS_UNREADABLE)
+			return true;
+	return false;
+}
+
+static enum rc rebuild_in(struct applier *w, size_t backend, int work, int snapshot_aside)
 {
 	const struct snapshot_state *const state = &w->s->snapshots[backend];
 	const struct backend *const b = &w->st->backends[backend];
@@ -560,20 +727,17 @@ static enum rc rebuild_snapshot(struct applier *w, size_t backend)
 	struct lowers lowers = {0};
 	struct rebuild *r = NULL;
 	struct layer *l = NULL;
-	char aside[48];
-	auto_fd snapshot_aside = -1;
+	const uint8_t *bits = state->layer.damaged_bits;
 	enum rc rc;
 
-	(void)snprintf(aside, sizeof(aside), "snapshot-%s", b->dir); /* fits */
-	if ((rc = open_snapshots(w)) || (rc = empty_staging(w, false)) || (rc = note_intent(w, b->dir)) ||
-		(rc = own_open_dir(w->own, "aside", &w->aside, w->e)) ||
-		(rc = own_open_dir(w->aside, aside, &snapshot_aside, w->e)) || (rc = open_lowers(w, backend, &scratch, &lowers)))
+	if ((rc = open_lowers(w, backend, &scratch, &lowers)))
 		return rc;
-	const uint8_t *bits = state->layer.damaged_bits;
 	if (!bits && !state->whole_tree) { /* nothing but times */
 		bits = arena_get(&scratch, (size_t)state->layer.node_count / 8 + 1);
-		if (!bits)
+		if (!bits) {
+			close_lowers(&lowers);
 			return fail(w->e, RC_NOMEM, "no memory to rebuild snapshots/%s", b->dir);
+		}
 	}
 	const struct rebuild_target target = {.snapshots = w->st->snapshots_dir,
 		.id = b->dir,
@@ -582,7 +746,7 @@ static enum rc rebuild_snapshot(struct applier *w, size_t backend)
 		.lower_count = lowers.count,
 		.damaged_bits = state->whole_tree ? NULL : bits,
 		.node_count = state->layer.node_count,
-		.staging = w->staging,
+		.staging = work,
 		.aside = snapshot_aside,
 		.all_times = true}; /* the cut took those of directories that lost nothing else */
 	if ((rc = layer_open(&l, state->mode, &scratch, w->e)) == RC_OK &&
@@ -596,13 +760,49 @@ static enum rc rebuild_snapshot(struct applier *w, size_t backend)
 	}
 	close_lowers(&lowers);
 	rebuild_close(r);
-	if (rc)
+	return rc;
+}
+
+static enum rc rebuild_snapshot(struct applier *w, size_t backend)
+{
+	const struct snapshot_state *const state = &w->s->snapshots[backend];
+	const struct backend *const b = &w->st->backends[backend];
+	struct place *p = NULL;
+	char aside[48];
+	auto_fd snapshot_aside = -1, work = -1;
+	uint64_t number = 0;
+	enum rc rc;
+
+	if (stands_on_left(w, backend))
+		return fail(w->e, RC_CORRUPT, "a layer below it could not be put back, or was not checked");
+	(void)snprintf(aside, sizeof(aside), "snapshot-%s", b->dir); /* fits */
+	if ((rc = open_snapshots(w)) || (rc = place_of(w, w->st->snapshots_dir, &p)) ||
+		(rc = check_room(w, w->st->snapshots_dir, state->rewrite_bytes, state->rewrite_inodes)) ||
+		(rc = note_intent(w, b->dir)) || (rc = begin_work(w, p, &number, &work)) ||
+		(rc = own_open_dir(p->own, OWN_ASIDE, &p->aside, w->e)) ||
+		(rc = own_open_dir(p->aside, aside, &snapshot_aside, w->e)))
 		return rc;
-	if ((rc = empty_staging(w, false)))
-		return rc;
+	rc = rebuild_in(w, backend, work, snapshot_aside);
+	os_close(&work);
 	os_close(&snapshot_aside);
-	if ((rc = remove_unused_place(w->aside, aside, w->e)) == RC_END)
-		rc = set_aside(w, w->aside, aside, aside);
+	if (rc) {
+		struct err more = {0}; /* the first reason is the one to tell */
+		struct err *const outer = w->e;
+		w->e = &more;
+		if (!os_write_failed()) {
+			enum rc swept = remove_staged(w, p, number);
+			swept = swept ? swept : remove_unused_place(p->aside, aside, &more);
+			if (!w->published && !os_write_failed())
+				swept = drop_intent(w, b->dir);
+			(void)swept; /* what stays there the next run finds */
+		}
+		w->e = outer;
+		return rc;
+	}
+	if ((rc = remove_staged(w, p, number)))
+		return rc;
+	if ((rc = remove_unused_place(p->aside, aside, w->e)) == RC_END)
+		rc = set_aside(w, p->aside, aside, aside);
 	if (rc)
 		return rc;
 	struct arena check = *w->keep;
@@ -622,7 +822,7 @@ static enum rc remove_snapshot(struct applier *w, size_t backend, bool aside)
 	const enum rc rc = os_stat(w->st->snapshots_dir, name, &st, w->e);
 
 	if (rc)
-		return rc == RC_END ? RC_OK : rc;
+		return rc;
 	if (!aside)
 		return remove_tree(w, w->st->snapshots_dir, name);
 	const char *const what = arena_printf(w->keep, "snapshot-%s", name);
@@ -662,7 +862,7 @@ static enum rc remove_stray(struct applier *w, size_t index, bool aside)
 	enum rc rc;
 
 	if ((rc = open_path(w, s->dir, &dir)) || (rc = os_stat(dir, s->name, &st, w->e)))
-		return rc == RC_END ? RC_OK : rc;
+		return rc;
 	if (aside) {
 		const char *const what = s->kind == STRAY_SNAPSHOT_DIR ? arena_printf(w->keep, "snapshot-%s", s->name) : s->name;
 		return what ? set_aside(w, dir, s->name, what) : fail(w->e, RC_NOMEM, "no memory");
@@ -673,7 +873,94 @@ static enum rc remove_stray(struct applier *w, size_t index, bool aside)
 		return remove_tree(w, dir, s->name);
 	else
 		rc = os_unlink(dir, s->name, w->e);
-	return rc && rc != RC_END ? rc : os_fsync(dir, w->e);
+	return rc ? rc : os_fsync(dir, w->e);
+}
+
+static bool is_intent(const char *name)
+{
+	return strncmp(name, STORE_INTENT, sizeof(STORE_INTENT) - 1) == 0;
+}
+
+/* Intents of an earlier run are found with this run's, so that a rebuild that was cut off is still known. A cut leaves each in one of
+ * the two places, where the next run looks as well. */
+static enum rc move_intents(struct applier *w, int old, const struct os_name *names, size_t count)
+{
+	struct place *const root = &w->places[0];
+	bool moved = false;
+	enum rc rc = RC_OK;
+
+	for (size_t i = 0; rc == RC_OK && i < count; i++) {
+		if (!is_intent(names[i].name))
+			continue;
+		rc = open_staging(w, root);
+		rc = rc ? rc : os_rename(old, names[i].name, root->staging, names[i].name, w->e);
+		moved = true;
+	}
+	if (rc || !moved)
+		return rc;
+	return (rc = os_fsync(root->staging, w->e)) ? rc : os_fsync(old, w->e);
+}
+
+/* What an earlier run left in its staging goes before anything else, because it may be what fills the disk; for the same reason
+ * nothing is made for that: the old staging is this run's, if all goes that is in it. */
+static enum rc clean_staging(struct applier *w, size_t index)
+{
+	const struct stray *const s = &w->st->strays[index];
+	struct place *p = NULL;
+	struct arena scratch = *w->keep;
+	struct os_name *names = NULL;
+	size_t count = 0;
+	auto_fd dir = -1, old = -1;
+	enum rc rc;
+
+	if ((rc = open_path(w, s->dir, &dir)) || (rc = place_of(w, dir, &p)))
+		return rc;
+	if (p->staging >= 0 && strcmp(s->name, p->staging_name) == 0)
+		return RC_END; /* it was not there any more, and is this run's now */
+	rc = os_open_dir(dir, s->name, &old, w->e);
+	if (rc == RC_CORRUPT)
+		return (rc = os_unlink(dir, s->name, w->e)) ? rc : os_fsync(dir, w->e);
+	if (rc || (rc = os_list(old, &scratch, &names, &count, w->e)))
+		return rc;
+	const bool adopted = p->staging < 0;
+	if (adopted) {
+		if ((rc = open_own(w, p)))
+			return rc;
+		(void)snprintf(p->staging_name, sizeof(p->staging_name), "%s", s->name); /* find_prefixed passes no longer one */
+		p->staging = take_fd(&old);
+		for (size_t i = 0; i < count; i++) {
+			uint64_t number = 0;
+			if (parse_decimal(span_of_string(names[i].name), &number) == RC_OK && number >= p->next && number < UINT64_MAX)
+				p->next = number + 1;
+		}
+	}
+	const int from = adopted ? p->staging : old;
+	const uint64_t first = p->next;
+	for (size_t i = 0; rc == RC_OK && i < count; i++) {
+		char number[NUMBER_TEXT_BYTES];
+		if (is_intent(names[i].name))
+			continue;
+		next_name(p, number);
+		rc = os_rename_new(from, names[i].name, p->staging, number, w->e);
+	}
+	if (rc == RC_OK)
+		rc = remove_staged(w, p, first);
+	if (rc && (os_write_failed() || !adopted))
+		return rc == RC_END ? fail(w->e, RC_IO, "%s changed while it was removed", s->name) : rc;
+	struct err why = *w->e;
+	if (rc) { /* it stays, in nobody's way */
+		old = take_fd(&p->staging);
+		p->next = 0;
+	}
+	if (rc || !adopted || p != &w->places[0]) {
+		const enum rc moved = move_intents(w, old >= 0 ? old : p->staging, names, count);
+		if (moved)
+			return moved;
+	}
+	*w->e = why;
+	if (rc || adopted)
+		return rc;
+	return (rc = os_rmdir(dir, s->name, w->e)) ? rc : os_fsync(dir, w->e);
 }
 
 /* containerd's own words for a container whose task is gone after a reboot (containerd 2.3: internal/cri/store/container/
@@ -685,17 +972,20 @@ static enum rc write_status(struct applier *w, const struct state_file *f, int d
 		"{\"Version\":\"v1\",\"Pid\":0,\"CreatedAt\":%lld,\"StartedAt\":%lld,\"FinishedAt\":%lld,\"ExitCode\":255,"
 		"\"Reason\":\"Unknown\",\"Message\":\"\"}",
 		created, created, created ? created : 1);
+	struct place *p = NULL;
+	char name[NUMBER_TEXT_BYTES];
 	auto_fd fd = -1;
 	enum rc rc;
 
 	if (!json)
 		return fail(w->e, RC_NOMEM, "no memory");
-	if ((rc = empty_staging(w, false)))
+	if ((rc = place_of(w, dir, &p)) || (rc = open_staging(w, p)))
 		return rc;
-	if ((rc = os_create(w->staging, "status", 0600, &fd, w->e)))
-		return rc == RC_END ? fail(w->e, RC_IO, "staging/status is in the way") : rc;
+	next_name(p, name);
+	if ((rc = os_create(p->staging, name, 0600, &fd, w->e)))
+		return rc == RC_END ? fail(w->e, RC_IO, "%s/%s is in the way", p->staging_name, name) : rc;
 	if ((rc = os_write(fd, 0, json, strlen(json), w->e)) || (rc = os_fsync(fd, w->e)) ||
-		(rc = os_rename(w->staging, "status", dir, "status", w->e)))
+		(rc = os_rename(p->staging, name, dir, "status", w->e)))
 		return rc;
 	return os_fsync(dir, w->e);
 }
@@ -707,43 +997,18 @@ static enum rc mend_state_file(struct applier *w, size_t index)
 	enum rc rc = open_path(w, f->dir, &dir);
 
 	if (rc)
-		return rc == RC_END ? RC_OK : rc;
+		return rc;
 	if (f->kind == STATE_CRI_STATUS)
 		return write_status(w, f, dir);
 	rc = os_unlink(dir, f->name, w->e);
-	return rc && rc != RC_END ? rc : os_fsync(dir, w->e);
-}
-
-/* ---- room ---- */
-
-static enum rc check_room(struct applier *w)
-{
-	uint64_t free_bytes = 0, free_inodes = 0, need = 0;
-	const enum rc rc = os_free(w->st->dir, &free_bytes, &free_inodes, w->e);
-
-	if (rc)
-		return rc;
-	need = w->p->write_bytes + w->p->write_bytes / 20 + SPACE_MARGIN_BYTES;
-	need += w->meta.changed ? w->st->meta.src.size + w->meta.append.left : 0;
-	need += w->overlay.changed ? w->st->overlay.src.size + w->overlay.append.left : 0;
-	/* what only removes needs next to nothing, and may be the way out of a full disk */
-	if (w->p->write_bytes == 0 && !w->meta.changed && !w->overlay.changed)
-		return RC_OK;
-	if (need > free_bytes || w->p->write_inodes + 16 > free_inodes) {
-		errno = ENOSPC;
-		return fail(w->e, RC_IO,
-			"the repair needs %llu MiB and %llu inodes, %llu MiB and %llu are free: make room and run again",
-			(unsigned long long)(need >> 20) + 1, (unsigned long long)w->p->write_inodes + 16,
-			(unsigned long long)(free_bytes >> 20), (unsigned long long)free_inodes);
-	}
-	return RC_OK;
+	return rc ? rc : os_fsync(dir, w->e);
 }
 
 static enum rc carry_out(struct applier *w, const struct action *a)
 {
 	switch (a->kind) {
 	case ACTION_CLEAN_STAGING:
-		return empty_staging(w, !w->keep_intents);
+		return clean_staging(w, a->index);
 	case ACTION_REBUILD:
 		return rebuild_snapshot(w, a->index);
 	case ACTION_REMOVE_BLOB:
@@ -751,9 +1016,9 @@ static enum rc carry_out(struct applier *w, const struct action *a)
 	case ACTION_FINISH_INGEST:
 		return finish_ingest(w, a->index);
 	case ACTION_EDIT_META:
-		return write_database(w, &w->st->meta, "meta.db", &w->meta);
+		return edit_database(w, &w->st->meta, "meta.db", &w->meta);
 	case ACTION_EDIT_OVERLAY:
-		return write_database(w, &w->st->overlay, "metadata.db", &w->overlay);
+		return edit_database(w, &w->st->overlay, "metadata.db", &w->overlay);
 	case ACTION_CUT_INGEST:
 		return cut_ingest(w, a->index);
 	case ACTION_REMOVE_INGEST:
@@ -793,116 +1058,211 @@ static const char *phrase(enum action_kind k)
 	}
 }
 
-/* What could not be put back stays; told at each of its findings. */
-static void leave_snapshot(struct applier *w, size_t backend, struct err *why)
-{
-	const char *const text = arena_printf(w->keep, "%s%s%s", why->text, why->sys_errno ? ": " : "",
-		why->sys_errno ? strerror(why->sys_errno) : "");
+/* ---- outcomes ---- */
 
-	for (size_t i = 0; i < w->p->finding_count; i++) {
-		struct finding *const f = &w->p->findings[i];
-		if (f->subject == SUBJECT_BACKEND && f->index == backend && f->fate == FATE_REPAIR) {
-			f->fate = FATE_LEFT;
-			f->left = text ? text : "it could not be rebuilt";
-		}
-	}
-	for (size_t i = 0; i < w->st->image_count; i++) {
-		struct image_state *const image = &w->p->images[i];
-		size_t at = image->top == STORE_NONE ? STORE_NONE : w->st->snapshots[image->top].backend;
-		while (at != STORE_NONE && at != backend)
-			at = w->st->backends[at].parent_index;
-		if (at == backend) {
-			image->verdict = IMAGE_IS_UNVERIFIED;
-			image->why = "files of it are damaged and could not be put back";
-		}
-	}
-	w->p->something_left = true;
-	w->result->failed[backend] = true;
-	*why = (struct err){0};
+static void note_deed(struct applier *w, const struct action *a)
+{
+	struct deed *const d = arena_push(w->keep, (void **)&w->result->deeds.at, &w->result->deeds.count, sizeof(*d));
+
+	if (d)
+		*d = (struct deed){a->kind, a->index, a->outcome, a->why};
+	else
+		w->result->no_memory = true;
 }
 
-/* An implicit directory copies from the layers below: a snapshot is rebuilt only on those that are whole, as far as can be told. */
-static bool stands_on_failed(const struct applier *w, size_t backend)
+/* The reason, which outlives the run. */
+static const char *reason(struct applier *w, const struct err *e)
 {
-	for (size_t at = w->st->backends[backend].parent_index; at != STORE_NONE; at = w->st->backends[at].parent_index)
-		if (w->result->failed[at] || w->s->snapshots[at].verdict == SNAPSHOT_IS_UNREADABLE)
-			return true;
-	return false;
+	const char *const text = arena_printf(w->keep, "%s%s%s", e->text, e->sys_errno ? ": " : "",
+		e->sys_errno ? strerror(e->sys_errno) : "");
+	return text ? text : "no memory";
+}
+
+/* What an action that needs the databases' change waits for; NULL: nothing. */
+static const char *waits(const struct applier *w, const struct action *a)
+{
+	if (a->kind == ACTION_EDIT_OVERLAY && w->result->meta_left)
+		return "meta.db could not be changed";
+	if (!a->recorded || !(w->result->meta_left || (a->kind == ACTION_REMOVE_SNAPSHOT && w->result->overlay_left)))
+		return NULL;
+	return "its record could not be removed";
+}
+
+/* Records stay as they are, with the reason. */
+static void leave_edits(struct applier *w)
+{
+	const char *const why = reason(w, w->e);
+
+	w->result->starved |= w->e->rc == RC_NOMEM;
+	for (size_t i = 0; i < w->p->action_count; i++) {
+		struct action *const a = &w->p->actions[i];
+		if ((a->kind != ACTION_EDIT_META && a->kind != ACTION_EDIT_OVERLAY) || a->outcome != OUTCOME_PENDING)
+			continue;
+		a->outcome = OUTCOME_LEFT;
+		a->why = why;
+		w->result->again |= a->kind == ACTION_EDIT_META;
+		w->result->meta_left |= a->kind == ACTION_EDIT_META;
+		w->result->overlay_left = true;
+	}
+	*w->e = (struct err){0};
+}
+
+static enum rc one_action(struct applier *w, struct action *a)
+{
+	const struct arena mark = *w->keep;
+	const char *const waiting = waits(w, a);
+	enum rc rc = RC_OK;
+
+	w->published = false;
+	if (!waiting)
+		rc = carry_out(w, a);
+	/* rest of the arena: what a later action needs was made before */
+	*w->keep = mark;
+	if (!waiting && (rc == RC_OK || rc == RC_END)) {
+		a->outcome = rc ? OUTCOME_NOTHING : OUTCOME_DONE;
+		w->result->done += rc == RC_OK;
+		return RC_OK;
+	}
+	if (!waiting && os_write_failed()) {
+		a->outcome = OUTCOME_DISK;
+		a->why = reason(w, w->e);
+		return rc;
+	}
+	a->outcome = OUTCOME_LEFT;
+	a->why = waiting ? waiting : reason(w, w->e);
+	w->result->starved |= !waiting && rc == RC_NOMEM;
+	*w->e = (struct err){0};
+	w->result->again |= plan_depends_on(a->kind);
+	w->result->meta_left |= a->kind == ACTION_EDIT_META;
+	w->result->overlay_left |= a->kind == ACTION_EDIT_OVERLAY;
+	if (a->kind == ACTION_REBUILD) {
+		w->result->left_snapshot[a->index] = true;
+		w->keep_intents |= w->published;
+	}
+	return RC_OK;
+}
+
+/* If one before the databases' change was left, nothing from there on is done here: the plan is made again first. */
+static enum rc all_actions(struct applier *w, bool first)
+{
+	struct plan *const p = w->p;
+	struct progress progress = {.total_bytes = p->write_bytes};
+	enum rc rc = RC_OK;
+
+	for (size_t i = 0; rc == RC_OK && i < p->action_count; i++) {
+		struct action *const a = &p->actions[i];
+		if (first && a->kind != ACTION_CLEAN_STAGING)
+			break;
+		if (a->outcome != OUTCOME_PENDING)
+			continue; /* of an earlier round */
+		if (a->kind >= ACTION_EDIT_META && w->result->again)
+			break;
+		if (w->o->stop && *w->o->stop) {
+			w->result->interrupted = true;
+			break;
+		}
+		progress.what = phrase(a->kind);
+		progress.done_bytes = w->result->written_bytes;
+		if (w->o->progress)
+			w->o->progress(w->o->self, &progress);
+		rc = one_action(w, a);
+	}
+	return rc;
+}
+
+/* What the run did not come to waits for the next. */
+static void note_deeds(struct applier *w, enum rc rc)
+{
+	const bool ended = rc || w->result->interrupted;
+
+	for (size_t i = 0; i < w->p->action_count; i++) {
+		const struct action *const a = &w->p->actions[i];
+		if (a->earlier)
+			continue;
+		if (a->outcome == OUTCOME_PENDING && ended) {
+			struct action late = *a;
+			late.why = w->result->interrupted ? "the repair was stopped before it" : "the repair ended before it";
+			note_deed(w, &late);
+		} else if (a->outcome != OUTCOME_PENDING) {
+			note_deed(w, a);
+		}
+	}
 }
 
 /* Before the first change: a database whose copy cannot be made must not lose what refers to blobs removed by then. */
 static enum rc back_up(struct applier *w)
 {
+	const int own = w->places[0].own;
 	enum rc rc = RC_OK;
 
 	if (w->meta.changed)
-		rc = own_copy_database(w->own, &w->st->meta, "meta.db", *w->keep, w->e);
+		rc = own_copy_database(own, &w->st->meta, "meta.db", *w->keep, w->e);
 	if (rc == RC_OK && w->overlay.changed)
-		rc = own_copy_database(w->own, &w->st->overlay, "overlayfs-metadata.db", *w->keep, w->e);
+		rc = own_copy_database(own, &w->st->overlay, "overlayfs-metadata.db", *w->keep, w->e);
 	if (rc == RC_OK && (w->meta.changed || w->overlay.changed))
 		w->result->backup = STORE_OWN_DIR "/" OWN_BACKUP_DIR;
 	return rc;
 }
 
+/* Copies that there is no room for, an edit that does not fit, a database that may not be written: then records stay as they are, and
+ * what needs no record changed is done. */
+static enum rc prepare(struct applier *w)
+{
+	struct store *const st = w->st;
+	enum rc rc = RC_OK;
+
+	if (!w->p->meta.count && !w->p->overlay.count)
+		return RC_OK;
+	if ((rc = may_write(w, &st->meta, "meta.db", &w->p->meta)) || (rc = may_write(w, &st->overlay, "metadata.db", &w->p->overlay)) ||
+		(rc = prepare_edit(w, &st->meta, &w->p->meta, &w->meta)) ||
+		(rc = prepare_edit(w, &st->overlay, &w->p->overlay, &w->overlay)))
+		return rc;
+	const uint64_t grown = (w->meta.changed ? w->meta.append.left : 0) + (w->overlay.changed ? w->overlay.append.left : 0);
+	const uint64_t copies = (w->meta.changed ? st->meta.src.size : 0) + (w->overlay.changed ? st->overlay.src.size : 0);
+	if (!grown)
+		return RC_OK;
+	if ((rc = check_room(w, st->dir, grown + copies, 0)) || (rc = check_room(w, st->meta.dir, w->meta.append.left, 0)) ||
+		(st->overlay.dir >= 0 && (rc = check_room(w, st->overlay.dir, w->overlay.append.left, 0))) ||
+		(rc = open_own(w, &w->places[0])))
+		return rc;
+	return back_up(w);
+}
+
 enum rc apply_plan(struct plan *p, struct store *st, const struct survey *s, const struct apply_options *o,
 	struct arena *keep, struct apply_result *result, struct err *e)
 {
-	struct applier applier = {.p = p,
-		.st = st,
-		.s = s,
-		.o = o,
-		.keep = keep,
-		.result = result,
-		.e = e,
-		.idle = o->threads > 1,
-		.own = -1,
-		.staging = -1,
-		.aside = -1};
+	struct applier applier = {.p = p, .st = st, .s = s, .o = o, .keep = keep, .result = result, .e = e, .idle = o->threads > 1};
 	struct applier *const w = &applier;
-	struct progress progress = {.total_bytes = p->write_bytes};
+	struct own_synced synced = {0};
 	enum rc rc;
 
-	*result = (struct apply_result){0};
+	result->again = result->interrupted = false;
 	if (p->action_count == 0)
 		return RC_OK;
-	result->failed = arena_array(keep, st->backend_count + 1, sizeof(*result->failed));
-	if (!result->failed)
+	if (!result->left_snapshot)
+		result->left_snapshot = arena_array(keep, st->backend_count + 1, sizeof(*result->left_snapshot));
+	if (!result->left_snapshot)
 		return fail(e, RC_NOMEM, "no memory to repair");
-	if ((rc = prepare_edit(w, &st->meta, &p->meta, &w->meta)) ||
-		(rc = prepare_edit(w, &st->overlay, &p->overlay, &w->overlay)) || (rc = check_room(w)) ||
-		(rc = open_own(w)) || (rc = back_up(w)))
+	if ((rc = add_place(w, st->dir, ".")))
 		return rc;
-	for (size_t i = 0; rc == RC_OK && i < p->action_count; i++) {
-		const struct arena mark = *keep;
-		if (o->stop && *o->stop) {
-			result->interrupted = true;
-			break;
-		}
-		progress.what = phrase(p->actions[i].kind);
-		progress.done_bytes = result->written_bytes;
-		if (o->progress)
-			o->progress(o->self, &progress);
-		w->published = false;
-		rc = p->actions[i].kind == ACTION_REBUILD && stands_on_failed(w, p->actions[i].index)
-			     ? fail(e, RC_CORRUPT, "a layer below it could not be put back, or was not checked")
-			     : carry_out(w, &p->actions[i]);
-		*keep = mark;
-		if (rc == RC_OK) {
-			result->done++;
-		} else if (p->actions[i].kind == ACTION_REBUILD && !os_write_failed()) {
-			leave_snapshot(w, p->actions[i].index, e);
-			w->keep_intents |= w->published;
-			rc = empty_staging(w, false);
-			if (rc == RC_OK && !w->published)
-				rc = drop_intent(w, st->backends[p->actions[i].index].dir);
-		}
+	w->keep_intents = result->keep_intents; /* of an earlier round */
+	const size_t before = result->done;
+	rc = all_actions(w, true);
+	if (rc == RC_OK && !result->interrupted && (rc = prepare(w)) && !os_write_failed()) {
+		leave_edits(w);
+		rc = RC_OK;
 	}
-	if (rc == RC_OK)
-		rc = close_staging(w);
-	if (rc == RC_OK && result->done)
-		rc = os_syncfs(st->dir, e); /* the removals too, so that a cut shows none of them again */
-	os_close(&w->staging);
-	os_close(&w->aside);
-	os_close(&w->own);
+	if (rc == RC_OK && !result->interrupted)
+		rc = all_actions(w, false);
+	result->keep_intents = w->keep_intents;
+	note_deeds(w, rc);
+	for (size_t i = 0; rc == RC_OK && i < w->place_count; i++)
+		rc = close_place(w, &w->places[i]);
+	/* the removals too, so that a cut shows none of them again */
+	for (size_t i = 0; rc == RC_OK && result->done > before && i < w->place_count; i++)
+		rc = own_sync(&synced, w->places[i].base, e);
+	forget_places(w);
+	if (rc == RC_OK && result->no_memory)
+		rc = fail(e, RC_NOMEM, "no memory to go on with the repair");
 	return rc;
 }

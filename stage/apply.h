@@ -12,20 +12,32 @@ struct apply_options {
 	void *self;
 };
 
+#define APPLY_ASIDE_MAX 4
+
+/* Of all rounds of one run; begins as {0}. */
 struct apply_result {
-	size_t done;      /* actions carried out, of plan.action_count */
-	bool interrupted;
+	size_t done;      /* actions that changed something */
+	bool interrupted; /* stop was set */
+	bool again;       /* something that records depend on was left: plan anew, with deeds, and apply that */
+	bool no_memory;   /* deeds are not complete */
+	bool starved;     /* something was left for want of memory, which says nothing of it */
+	struct deeds deeds; /* what became of the actions; after a run that ended early, those it did not come to as well, with a reason */
 	uint64_t written_bytes; /* into snapshots */
 	size_t rebuilt;   /* snapshots */
 	const char *backup; /* where the databases' copies are, relative to the root; NULL if none was changed */
-	bool used_aside;  /* something was set aside */
-	bool *failed;     /* by backend: could not be rebuilt, stays as it is; NULL if there was nothing to do */
+	const char *aside[APPLY_ASIDE_MAX]; /* where something was set aside: directories relative to the root, below which it is in
+					     * containerd-fsck/aside */
+	size_t aside_count;
+	/* of apply.c alone */
+	bool meta_left, overlay_left, keep_intents;
+	bool *left_snapshot; /* by backend */
 };
 
-/* A snapshot that cannot be rebuilt because something cannot be read stays as it is: its findings become FATE_LEFT with the
- * reason, plan.something_left is set, and the rest goes on.
- * RC_IO with ENOSPC: there is no room, and nothing was written. Any other failure: *result says how far it got; everything
- * before it holds, nothing is worse than before, and the same run may be made again. */
+/* Carries out the actions of p that are pending, and sets their outcomes. What one cannot do (it is in use, immutable, on another
+ * mount, cannot be read, there is no room) is left with the reason and the rest is done; if records depend on it, the databases stay as
+ * they are in this round, and result->again says that the plan must be made anew.
+ * A failure is the disk's (EIO, ENOSPC, EROFS, EDQUOT), or no memory at all: it ends the run. result->deeds says how far it got;
+ * everything before it holds, nothing is worse than before, and the same run may be made again. */
 CHECKED enum rc apply_plan(struct plan *p, struct store *st, const struct survey *s, const struct apply_options *o,
 	struct arena *keep, struct apply_result *result, struct err *e);
 

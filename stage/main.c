@@ -92,6 +92,38 @@ static enum rc note_repair(struct run *r, const struct store *st, struct err *e)
 	return journal_append_boot(&j, own, *st->boot_id ? st->boot_id : "-", JOURNAL_CHECKED, 0, scratch, e);
 }
 
+/* What cannot be done changes what is to be done; a run that ended early is judged by what it did. Each turn leaves something more, so
+ * they end. */
+static enum rc touch(struct run *r, struct store *st, const struct survey *s, struct plan *p, const struct plan_options *deciding,
+	const struct apply_options *touching, struct apply_result *applied, struct err *e)
+{
+	struct plan_options again = *deciding;
+	enum rc rc;
+
+	again.deeds = &applied->deeds;
+	do {
+		rc = apply_plan(p, st, s, touching, &r->keep, applied, e);
+		struct err late = {0};
+		struct plan fresh;
+		if (!rc && !applied->interrupted && !applied->again)
+			break;
+		if (plan_make(&fresh, st, s, &again, &r->keep, &late)) {
+			for (size_t i = 0; i < st->image_count; i++) /* nobody knows */
+				if (p->images[i].verdict == IMAGE_IS_HEALED)
+					p->images[i] = (struct image_state){.verdict = IMAGE_IS_UNVERIFIED,
+						.why = "no memory to tell what was put back",
+						.top = STORE_NONE};
+			if (!rc)
+				*e = late;
+			rc = rc ? rc : late.rc;
+			break;
+		}
+		*p = fresh;
+	} while (!rc && applied->again && !applied->interrupted);
+	plan_conclude(p, st, s);
+	return rc;
+}
+
 /* Open, look, decide, touch; what each came to is in *out for the report, whatever happens. */
 static enum rc run_root(struct run *r, struct outcome *out, struct store *st, struct survey *s, struct plan *p,
 	struct apply_result *applied, struct progress_state *progress, struct err *e)
@@ -99,7 +131,6 @@ static enum rc run_root(struct run *r, struct outcome *out, struct store *st, st
 	const struct opts *const o = r->opts;
 	const unsigned threads = o->threads ? o->threads : os_cpu_count();
 	const struct plan_options deciding = {.keep = o->keep, .now_ns = os_calendar_ns()};
-	const struct apply_options touching = {.threads = threads, .stop = &stop, .progress = report_progress, .self = progress};
 	enum rc rc = store_open(st, out->root, &r->keep, r->scratch, &out->refusal, e);
 
 	if (rc || out->refusal != STORE_OPENED)
@@ -132,7 +163,8 @@ static enum rc run_root(struct run *r, struct outcome *out, struct store *st, st
 	if (p->action_count && (rc = note_repair(r, st, e)))
 		return rc;
 	out->applied = applied;
-	return apply_plan(p, st, s, &touching, &r->keep, applied, e);
+	const struct apply_options touching = {.threads = threads, .stop = &stop, .progress = report_progress, .self = progress};
+	return touch(r, st, s, p, &deciding, &touching, applied, e);
 }
 
 static enum rc write_json(struct run *r, const struct outcome *out, struct err *e)
@@ -165,10 +197,8 @@ static void say_failure(const struct run *r, const char *about, const struct err
  * RC_END: this run learnt nothing. */
 static enum rc keep_knowledge(struct run *r, const struct outcome *out, struct err *e)
 {
-	const bool whole = !out->failure && !(out->applied && out->applied->interrupted);
 	const struct seal_check check = {.survey = out->survey,
 		.plan = out->plan,
-		.applied = whole && out->applied && out->applied->failed ? out->applied : NULL,
 		.status = (unsigned)out->status,
 		.only_update = !r->journalled};
 

@@ -150,6 +150,9 @@ CHECKED enum rc os_read_events(int fd, void *buf, size_t cap, size_t *got, struc
 /* flock(LOCK_EX|LOCK_NB). RC_END: somebody else holds it. */
 CHECKED enum rc os_lock(int fd, struct err *e);
 bool os_is_read_only(int dir);
+/* Whether a rename from one of two directories into the other stays on one mount. Where /proc tells nothing, one file system counts
+ * as one mount. */
+bool os_same_mount(int a, int b);
 /* Free bytes for root and free inodes (UINT64_MAX where the file system does not count them). */
 CHECKED enum rc os_free(int dir, uint64_t *bytes, uint64_t *inodes, struct err *e);
 /* Nanoseconds of a clock that never goes back; and of the calendar, for labels only. */

@@ -995,6 +995,15 @@ static long mount_id(int fd)
 	return parse_decimal(span_of((const uint8_t *)found, strspn(found, "0123456789")), &id) == RC_OK ? (long)id : -1;
 }
 
+bool os_same_mount(int a, int b)
+{
+	struct stat one, other;
+	const long left = mount_id(a), right = mount_id(b);
+
+	return fstat(a, &one) == 0 && fstat(b, &other) == 0 && one.st_dev == other.st_dev &&
+	       (left < 0 || right < 0 || left == right);
+}
+
 /* The top directory of the mount that dir is on: the kernel remounts nothing else. -1: errno says why not. */
 static int top_of_mount(int dir)
 {

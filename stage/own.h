@@ -8,6 +8,8 @@
 #include "store.h"
 
 #define OWN_BACKUP_DIR "backup"
+#define OWN_STAGING "staging" /* of a run; where that name is taken, staging-1 and so on */
+#define OWN_ASIDE "aside"
 #define OWN_SYNCED_MAX 32
 
 /* Everything written so far on the file system of fd, unless it was seen here already; -1: nothing. Begins as {0}. */

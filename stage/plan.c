@@ -24,6 +24,9 @@ struct planner {
 	bool *leased;                  /* namespaces that got a lease of ours */
 	const char **left;             /* backends: why they stay */
 	const char **left_snapshot;    /* meta.db records */
+	/* what an earlier round could not do, and why; by blob, ingest, backend, backend */
+	const char **stuck_blob, **stuck_ingest, **stuck_rebuild, **stuck_aside;
+	const char *stuck_records;     /* meta.db cannot be changed: no record goes or comes */
 	bool no_memory;
 };
 
@@ -50,7 +53,15 @@ static void add_action(struct planner *w, enum action_kind kind, size_t index, b
 		p->actions = bigger;
 		p->action_cap = cap;
 	}
-	p->actions[p->action_count++] = (struct action){kind, index, set_aside};
+	p->actions[p->action_count++] = (struct action){.kind = kind, .index = index, .set_aside = set_aside};
+}
+
+/* What goes only after its records did. */
+static void add_recorded(struct planner *w, enum action_kind kind, size_t index, bool set_aside)
+{
+	add_action(w, kind, index, set_aside);
+	if (!w->no_memory)
+		w->p->actions[w->p->action_count - 1].recorded = true;
 }
 
 static void add_edit(struct planner *w, struct edits *edits, struct edit edit)
@@ -232,35 +243,37 @@ static void plan_ingests(struct planner *w)
 		for (size_t k = 0; k < i; k++)
 			first &= !(w->s->ingests[k].verdict == INGEST_IS_COMPLETE && in->expected_known &&
 				   digest_equal(&st->ingests[k].expected, &in->expected));
-		if (v == INGEST_IS_COMPLETE && first) {
+		if (v == INGEST_IS_COMPLETE && first && !w->stuck_ingest[i]) {
 			const size_t blob = store_find_blob(st, &in->expected);
 			const size_t ns = store_find_namespace(st, in->ns_name);
 			add_action(w, ACTION_FINISH_INGEST, i, false);
 			if (blob != STORE_NONE)
 				w->rescued[blob] = true;
 			if (ns != STORE_NONE && store_find_content(st, ns, &in->expected) == STORE_NONE)
-				w->add_content[i] = true;
+				w->add_content[i] = !w->stuck_records;
 		}
 		/* its data was renamed, and the cut came before the record: as if it were still here */
 		if (v == INGEST_IS_DUPLICATE && in->expected_known && !in->has_data) {
 			const size_t ns = store_find_namespace(st, in->ns_name);
 			if (ns != STORE_NONE && store_find_content(st, ns, &in->expected) == STORE_NONE)
-				w->add_content[i] = true;
+				w->add_content[i] = !w->stuck_records;
 		}
 		/* a pull goes on with it; the lease of the pull that began it goes, and with it alone the record would */
 		const bool goes_on = v == INGEST_IS_PARTIAL && w->s->ingests[i].settled_bytes;
-		if (goes_on && w->s->ingests[i].settled_bytes < in->data_size)
+		if (goes_on && w->s->ingests[i].settled_bytes < in->data_size && !w->stuck_ingest[i])
 			add_action(w, ACTION_CUT_INGEST, i, false);
-		if (goes_on && in->record != STORE_NONE)
+		if (goes_on && in->record != STORE_NONE && !w->stuck_records)
 			lease_ingest(w, &st->ingest_records[in->record]);
 		if (v == INGEST_IS_COMPLETE || v == INGEST_IS_POISONED || v == INGEST_IS_DUPLICATE || v == INGEST_HAS_NO_REF ||
 			(v == INGEST_IS_PARTIAL && st->boot_proved_new && !goes_on)) {
+			if (w->stuck_ingest[i] || (in->record != STORE_NONE && w->stuck_records))
+				continue;
 			if (in->record != STORE_NONE)
 				drop_ingest_record(w, in->record);
-			add_action(w, ACTION_REMOVE_INGEST, i, false);
+			(in->record != STORE_NONE ? add_recorded : add_action)(w, ACTION_REMOVE_INGEST, i, false);
 		}
 	}
-	for (size_t i = 0; st->boot_proved_new && i < st->ingest_record_count; i++)
+	for (size_t i = 0; st->boot_proved_new && !w->stuck_records && i < st->ingest_record_count; i++)
 		if (st->ingest_records[i].dir == STORE_NONE)
 			drop_ingest_record(w, i);
 }
@@ -268,7 +281,8 @@ static void plan_ingests(struct planner *w)
 static bool ingest_brings(const struct planner *w, const struct digest *d)
 {
 	for (size_t i = 0; i < w->st->ingest_count; i++)
-		if (w->s->ingests[i].verdict == INGEST_IS_COMPLETE && digest_equal(&w->st->ingests[i].expected, d))
+		if (w->s->ingests[i].verdict == INGEST_IS_COMPLETE && !w->stuck_ingest[i] &&
+			digest_equal(&w->st->ingests[i].expected, d))
 			return true;
 	return false;
 }
@@ -293,14 +307,17 @@ static void plan_blobs(struct planner *w)
 		w->rescued[i] |= ingest_may_bring(w, &st->blob_files[i].digest);
 	for (size_t i = 0; i < st->blob_count; i++)
 		if (w->s->blobs[i].verdict == BLOB_IS_BAD && st->blob_files[i].ingest == STORE_NONE &&
-			!ingest_may_bring(w, &st->blob_files[i].digest))
+			!ingest_may_bring(w, &st->blob_files[i].digest) && !w->stuck_blob[i] &&
+			!(st->blob_files[i].records && w->stuck_records))
 			add_action(w, ACTION_REMOVE_BLOB, i, w->o->keep || !st->blob_files[i].regular);
 	for (size_t i = 0; i < st->content_count; i++) {
 		const struct content *const c = &st->contents[i];
+		/* of a file that stays the record stays: containerd adopts a file without one unseen */
 		const bool bad = c->blob == STORE_NONE ? c->digest_known && !ingest_brings(w, &c->digest) &&
 								 !ingest_may_bring(w, &c->digest)
-						       : w->s->blobs[c->blob].verdict == BLOB_IS_BAD && !w->rescued[c->blob];
-		if (bad) {
+						       : w->s->blobs[c->blob].verdict == BLOB_IS_BAD && !w->rescued[c->blob] &&
+								 !w->stuck_blob[c->blob];
+		if (bad && !w->stuck_records) {
 			w->drop_content[i] = true;
 			meta_remove(w, META_PATH(c->ns, literal("content"), literal("blob"), c->text));
 		}
@@ -309,10 +326,10 @@ static void plan_blobs(struct planner *w)
 	for (size_t i = 0; i < st->ingest_record_count; i++) {
 		const struct ingest_record *const r = &st->ingest_records[i];
 		struct digest d;
-		if (st->boot_proved_new || digest_parse(r->expected, &d))
+		if (st->boot_proved_new || w->stuck_records || digest_parse(r->expected, &d))
 			continue; /* all records without a directory go in a new boot */
 		const size_t blob = store_find_blob(st, &d);
-		if (blob != STORE_NONE && w->s->blobs[blob].verdict == BLOB_IS_BAD && !w->rescued[blob])
+		if (blob != STORE_NONE && w->s->blobs[blob].verdict == BLOB_IS_BAD && !w->rescued[blob] && !w->stuck_blob[blob])
 			drop_ingest_record(w, i);
 	}
 }
@@ -433,15 +450,24 @@ static void plan_drops(struct planner *w)
 		w->no_memory = true;
 		return;
 	}
+	if (w->stuck_records) { /* nothing goes */
+		for (size_t i = 0; i < st->backend_count; i++)
+			w->left[i] = w->stuck_records;
+		for (size_t i = 0; i < st->snapshot_count; i++)
+			w->left_snapshot[i] = w->stuck_records;
+		return;
+	}
 	seed_meta_only(w);
 	for (size_t i = 0; i < st->backend_count; i++)
 		seeds[i] = w->drop[i] = w->drop[i] || is_seed(w, i);
 	spread(w, w->drop);
 	for (size_t i = 0; i < st->backend_count; i++) {
-		if (!w->drop[i] || seeds[i] || !is_users(st, &st->backends[i]))
+		if (!w->drop[i] || (!w->stuck_aside[i] && (seeds[i] || !is_users(st, &st->backends[i]))))
 			continue;
-		const char *const why = arena_printf(w->keep, "snapshot %.*s of a container stands on it",
-			(int)st->backends[i].user_key.left, (const char *)st->backends[i].user_key.at);
+		const struct span key = st->backends[i].user_key;
+		const char *const stuck = w->stuck_aside[i];
+		const char *const why = arena_printf(w->keep, "snapshot %.*s %s%s", (int)min_u64(key.left, 200), (const char *)key.at,
+			stuck ? "cannot be set aside: " : "of a container stands on it", stuck ? stuck : "");
 		for (size_t at = i, steps = 0; at != STORE_NONE && steps <= st->backend_count;
 			at = st->backends[at].parent_index, steps++) {
 			w->pinned[at] = true;
@@ -492,8 +518,10 @@ static void edit_drops(struct planner *w)
 		}
 		const bool containers = b->kind != SNAPSHOT_COMMITTED &&
 					!store_is_extract(st, store_find_namespace(st, b->ns_name), b->user_key);
-		if (b->dir_found)
-			add_action(w, containers ? ACTION_ASIDE_SNAPSHOT : ACTION_REMOVE_SNAPSHOT, i, containers);
+		if (b->dir_found && containers)
+			add_action(w, ACTION_ASIDE_SNAPSHOT, i, true);
+		else if (b->dir_found)
+			add_recorded(w, ACTION_REMOVE_SNAPSHOT, i, false);
 	}
 	for (size_t i = 0; i < st->snapshot_count; i++) {
 		const struct snapshot *const s = &st->snapshots[i];
@@ -530,6 +558,10 @@ static void plan_rebuilds(struct planner *w)
 				w->left[i] = arena_printf(w->keep, "%s: stop them, or repair at the next boot", st->boot_evidence);
 				continue;
 			}
+			if (w->stuck_rebuild[i]) {
+				w->left[i] = w->stuck_rebuild[i];
+				continue;
+			}
 			add_action(w, ACTION_REBUILD, i, false);
 			w->p->write_bytes += w->s->snapshots[i].rewrite_bytes;
 			w->p->write_inodes += w->s->snapshots[i].rewrite_inodes;
@@ -563,9 +595,11 @@ static bool blob_is_here(const struct planner *w, size_t ns, const struct digest
 				return true;
 		return false;
 	}
-	if (w->drop_content[c])
+	/* damaged, and it stays: as good as gone */
+	const bool stuck = blob != STORE_NONE && w->s->blobs[blob].verdict == BLOB_IS_BAD && !w->rescued[blob];
+	if (w->drop_content[c] || stuck)
 		*damaged = true;
-	return !w->drop_content[c];
+	return !w->drop_content[c] && !stuck;
 }
 
 static const struct oci_doc *doc_of(const struct planner *w, const struct digest *d)
@@ -593,7 +627,7 @@ static struct image_eval eval_manifest(struct planner *w, size_t ns, const struc
 	struct image_eval r = {.verdict = IMAGE_IS_WHOLE};
 	struct digest chain, previous;
 	bool unreadable = false, lost_layer = false, healed = false, dropped = false, lost = false, unverified = false,
-	     blocked = false;
+	     blocked = false, stuck = false;
 	size_t layers = 0, here = 0, in_chain = 0;
 	const struct oci_doc *config = NULL;
 
@@ -643,6 +677,7 @@ static struct image_eval eval_manifest(struct planner *w, size_t ns, const struc
 									   : SNAPSHOT_IS_LOST;
 		healed |= v == SNAPSHOT_IS_TORN;
 		blocked |= v == SNAPSHOT_IS_TORN && w->st->mounted; /* plan_rebuilds does not touch it now */
+		stuck |= v == SNAPSHOT_IS_TORN && w->stuck_rebuild[b];
 		unverified |= v == SNAPSHOT_IS_TORN && w->s->snapshots[b].layer.count[DIFF_UNREADABLE];
 		lost |= v == SNAPSHOT_IS_LOST;
 		unverified |= v == SNAPSHOT_IS_UNVERIFIED || v == SNAPSHOT_IS_UNREADABLE || v == SNAPSHOT_NOT_CHECKED;
@@ -660,13 +695,18 @@ static struct image_eval eval_manifest(struct planner *w, size_t ns, const struc
 	if (unreadable && !gone) {
 		r.verdict = IMAGE_IS_UNVERIFIED;
 		r.why = "a part of it could not be read";
+	} else if (lost && w->stuck_records) {
+		r.verdict = IMAGE_IS_UNVERIFIED;
+		r.pinned = true;
+		r.why = "files of it are lost, and the records that say otherwise could not be changed";
 	} else if (lost) {
 		r.verdict = IMAGE_NEEDS_PULL;
 		r.pinned = true;
 		r.why = "files of it are lost, and a container stands on the rest: remove the container, then run repair again";
 	} else if (complete) {
-		r.verdict = blocked || (!healed && unverified) ? IMAGE_IS_UNVERIFIED : healed ? IMAGE_IS_HEALED : IMAGE_IS_WHOLE;
-		r.why = blocked ? "files of it are damaged, and are put back when no container runs on this store"
+		r.verdict = blocked || stuck || (!healed && unverified) ? IMAGE_IS_UNVERIFIED : healed ? IMAGE_IS_HEALED : IMAGE_IS_WHOLE;
+		r.why = stuck	  ? "files of it are damaged and could not be put back"
+			: blocked ? "files of it are damaged, and are put back when no container runs on this store"
 			: healed && unverified ? "its local layers have the damaged files; others are not local to compare with"
 			: healed	     ? "its local layers have the damaged files"
 			: unverified && w->st->overlay_elsewhere ? "its snapshots are not in this directory: they were not compared"
@@ -804,7 +844,7 @@ static void plan_images(struct planner *w, struct finding *extra, size_t *extra_
 			.pinned = r.pinned,
 			.top = r.chained ? r.top : STORE_NONE,
 			.why = r.why ? r.why : r.verdict == IMAGE_NEEDS_PULL ? "parts of it are not local" : NULL};
-		if (r.chained && is_unreferenced(w, image->ns, &r)) {
+		if (r.chained && !w->stuck_records && is_unreferenced(w, image->ns, &r)) {
 			const size_t c = store_find_content(st, image->ns, &r.config);
 			meta_put(w, META_PATH(image->ns, literal("content"), literal("blob"), st->contents[c].text,
 					    literal("labels"), literal(SNAPSHOT_LABEL)),
@@ -820,7 +860,8 @@ static void plan_images(struct planner *w, struct finding *extra, size_t *extra_
 			continue;
 		if (!r.damaged)
 			continue; /* nothing of it was lost in this run: the list of images tells what it lacks */
-		const bool droppable = st->namespaces[image->ns].kubernetes && !is_config_name(image->name) && !r.pinned;
+		const bool droppable = st->namespaces[image->ns].kubernetes && !is_config_name(image->name) && !r.pinned &&
+				       !w->stuck_records;
 		struct finding *const f = &extra[(*extra_count)++];
 		*f = (struct finding){.problem = P_IMAGE_INCOMPLETE,
 			.subject = SUBJECT_IMAGE,
@@ -866,7 +907,7 @@ static void plan_leases(struct planner *w)
 {
 	const struct store *const st = w->st;
 
-	for (size_t i = 0; i < st->lease_count; i++)
+	for (size_t i = 0; !w->stuck_records && i < st->lease_count; i++)
 		if (lease_is_stale(st, &st->leases[i]) && !lease_stays(w, &st->leases[i]))
 			meta_remove(w, META_PATH(st->leases[i].ns, literal("leases"), st->leases[i].id));
 }
@@ -914,10 +955,19 @@ static enum fate fate_of(const struct planner *w, const struct finding *f, const
 	}
 	switch (f->subject) {
 	case SUBJECT_BLOB:
+		if (!w->rescued[f->index] && (w->stuck_blob[f->index] || (st->blob_files[f->index].records && w->stuck_records))) {
+			*left = w->stuck_blob[f->index] ? w->stuck_blob[f->index] : w->stuck_records;
+			return FATE_LEFT;
+		}
 		return w->rescued[f->index] ? FATE_REPAIR : st->blob_files[f->index].records ? FATE_DROP : FATE_REMOVE;
 	case SUBJECT_CONTENT:
-		return FATE_DROP;
+		*left = w->stuck_records;
+		return *left ? FATE_LEFT : FATE_DROP;
 	case SUBJECT_IMAGE:
+		if (w->stuck_records) {
+			*left = w->stuck_records;
+			return FATE_LEFT;
+		}
 		if (w->p->images[f->index].pinned) {
 			*left = "a pull would say done and repair nothing";
 			return FATE_LEFT;
@@ -926,7 +976,7 @@ static enum fate fate_of(const struct planner *w, const struct finding *f, const
 	case SUBJECT_BACKEND:
 		if (w->drop[f->index])
 			return problems[f->problem].harm == HARM_STALE ? FATE_REMOVE : FATE_DROP;
-		if (w->s->snapshots[f->index].verdict == SNAPSHOT_IS_TORN && !st->mounted)
+		if (w->s->snapshots[f->index].verdict == SNAPSHOT_IS_TORN && !st->mounted && !w->stuck_rebuild[f->index])
 			return FATE_REPAIR;
 		*left = w->left[f->index]						    ? w->left[f->index]
 			: w->s->snapshots[f->index].verdict == SNAPSHOT_IS_UNREADABLE ? "its layer, or a part of it, could not be read"
@@ -938,6 +988,11 @@ static enum fate fate_of(const struct planner *w, const struct finding *f, const
 		*left = w->left_snapshot[f->index] ? w->left_snapshot[f->index] : "nothing safe can be done about it";
 		return FATE_LEFT;
 	case SUBJECT_INGEST:
+		*left = w->stuck_ingest[f->index]						      ? w->stuck_ingest[f->index]
+			: st->ingests[f->index].record != STORE_NONE && f->problem != P_INGEST_CUT_BACK ? w->stuck_records
+													    : NULL;
+		if (*left)
+			return FATE_LEFT;
 		return w->s->ingests[f->index].verdict == INGEST_IS_COMPLETE || f->problem == P_INGEST_CUT_BACK ? FATE_REPAIR
 														: FATE_REMOVE;
 	case SUBJECT_STATE_FILE:
@@ -946,11 +1001,14 @@ static enum fate fate_of(const struct planner *w, const struct finding *f, const
 		*left = "containerd may have run since the machine started, and know better";
 		return FATE_LEFT;
 	case SUBJECT_LEASE:
+		*left = w->stuck_records;
 		if (!lease_stays(w, &st->leases[f->index]))
-			return FATE_REMOVE;
+			return *left ? FATE_LEFT : FATE_REMOVE;
 		*left = "it may keep what was unpacked: not all manifests could be read";
 		return FATE_LEFT;
 	case SUBJECT_INGEST_RECORD:
+		*left = w->stuck_records;
+		return *left ? FATE_LEFT : FATE_REMOVE;
 	case SUBJECT_STRAY:
 	case SUBJECT_NONE:
 	case SUBJECT_FAULT:
@@ -977,10 +1035,227 @@ static void sort_actions(struct plan *p)
 	}
 }
 
+/* ---- which action answers a finding ---- */
+
+struct answers {
+	size_t *blob, *rescue, *ingest, *backend, *stray, *state_file; /* by index of the store's arrays; rescue: by blob */
+	size_t meta, overlay, clean;
+};
+
+static size_t *none(struct planner *w, size_t count)
+{
+	size_t *const all = arena_array(w->keep, count + 1, sizeof(*all));
+
+	if (!all)
+		w->no_memory = true;
+	for (size_t i = 0; all && i < count; i++)
+		all[i] = STORE_NONE;
+	return all;
+}
+
+static bool find_answers(struct planner *w, struct answers *a)
+{
+	const struct store *const st = w->st;
+
+	*a = (struct answers){.blob = none(w, st->blob_count),
+		.rescue = none(w, st->blob_count),
+		.ingest = none(w, st->ingest_count),
+		.backend = none(w, st->backend_count),
+		.stray = none(w, st->stray_count),
+		.state_file = none(w, st->state_file_count),
+		.meta = STORE_NONE,
+		.overlay = STORE_NONE,
+		.clean = STORE_NONE};
+	for (size_t i = 0; !w->no_memory && i < w->p->action_count; i++) {
+		const struct action *const action = &w->p->actions[i];
+		const size_t at = action->index;
+		switch (action->kind) {
+		case ACTION_REMOVE_BLOB:
+			a->blob[at] = i;
+			break;
+		case ACTION_FINISH_INGEST:
+			a->ingest[at] = i;
+			const size_t blob = store_find_blob(st, &st->ingests[at].expected);
+			if (blob != STORE_NONE)
+				a->rescue[blob] = i;
+			break;
+		case ACTION_CUT_INGEST:
+			a->ingest[at] = i;
+			break;
+		case ACTION_REMOVE_INGEST:
+			if (a->ingest[at] == STORE_NONE) /* that of a finished one is emptied first */
+				a->ingest[at] = i;
+			break;
+		case ACTION_REBUILD:
+		case ACTION_REMOVE_SNAPSHOT:
+			a->backend[at] = i;
+			break;
+		case ACTION_EDIT_META:
+			a->meta = i;
+			break;
+		case ACTION_EDIT_OVERLAY:
+			a->overlay = i;
+			break;
+		case ACTION_REMOVE_STRAY:
+			a->stray[at] = i;
+			break;
+		case ACTION_STATE_FILE:
+			a->state_file[at] = i;
+			break;
+		case ACTION_CLEAN_STAGING:
+			a->stray[at] = i;
+			break;
+		case ACTION_ASIDE_SNAPSHOT: /* its records answer */
+		default:
+			break;
+		}
+	}
+	return !w->no_memory;
+}
+
+static size_t answer(const struct planner *w, const struct answers *a, const struct finding *f)
+{
+	if (f->fate != FATE_REPAIR && f->fate != FATE_REMOVE && f->fate != FATE_DROP)
+		return STORE_NONE;
+	switch (f->subject) {
+	case SUBJECT_BLOB:
+		return w->rescued[f->index] ? a->rescue[f->index] : a->blob[f->index];
+	case SUBJECT_BACKEND:
+		/* what is lost is answered when containerd knows it no more; of a leftover its directory is what counts */
+		return f->fate == FATE_DROP			  ? a->meta != STORE_NONE ? a->meta : a->overlay
+		       : a->backend[f->index] != STORE_NONE ? a->backend[f->index]
+							      : a->overlay;
+	case SUBJECT_INGEST:
+		return a->ingest[f->index];
+	case SUBJECT_STRAY:
+		return a->stray[f->index];
+	case SUBJECT_STATE_FILE:
+		return a->state_file[f->index];
+	case SUBJECT_CONTENT:
+	case SUBJECT_SNAPSHOT:
+	case SUBJECT_INGEST_RECORD:
+	case SUBJECT_LEASE:
+	case SUBJECT_IMAGE:
+		return a->meta;
+	case SUBJECT_NONE:
+	case SUBJECT_FAULT:
+	default:
+		return STORE_NONE;
+	}
+}
+
+enum action_outcome plan_outcome(const struct plan *p, const struct finding *f)
+{
+	return f->fate == FATE_LEFT	? OUTCOME_LEFT
+	       : f->action == STORE_NONE ? OUTCOME_NOTHING
+					 : p->actions[f->action].outcome;
+}
+
+void plan_conclude(struct plan *p, const struct store *st, const struct survey *s)
+{
+	p->nothing_wrong = true;
+	p->something_left = false;
+	for (size_t i = 0; i < p->finding_count; i++) {
+		const struct finding *const f = &p->findings[i];
+		p->nothing_wrong &= f->fate == FATE_NOTHING;
+		p->something_left |= f->fate == FATE_UNCHECKED || f->fate == FATE_HALTED ||
+				     (problems[f->problem].harm != HARM_STALE && plan_outcome(p, f) == OUTCOME_LEFT);
+	}
+	/* findings past the cap are not listed, their objects still count */
+	for (size_t i = 0; i < p->action_count; i++)
+		p->something_left |= p->actions[i].outcome == OUTCOME_LEFT && plan_depends_on(p->actions[i].kind);
+	for (size_t i = 0; !s->halted && !s->interrupted && i < st->backend_count; i++)
+		p->something_left |= (s->snapshots[i].verdict == SNAPSHOT_IS_LOST && !p->dropped[i]) ||
+				     s->snapshots[i].verdict == SNAPSHOT_IS_UNREADABLE;
+	for (unsigned i = 0; i < P_COUNT; i++)
+		p->nothing_wrong &= problems[i].harm == HARM_NOTE || p->total[i] == 0;
+}
+
+/* ---- earlier rounds ---- */
+
+static int compare_deeds(const void *a, const void *b)
+{
+	const struct deed *const x = a, *const y = b;
+
+	return x->kind != y->kind     ? (x->kind > y->kind) - (x->kind < y->kind)
+	       : x->index != y->index ? (x->index > y->index) - (x->index < y->index)
+				      : (x->outcome > y->outcome) - (x->outcome < y->outcome);
+}
+
+/* What is done stays done: a plan that is made again holds the same actions for it. */
+static void recall(struct planner *w)
+{
+	const struct deeds *const d = w->o->deeds;
+	struct deed *const sorted = d && d->count ? arena_array(w->keep, d->count, sizeof(*sorted)) : NULL;
+
+	if (!d || !d->count)
+		return;
+	if (!sorted) {
+		w->no_memory = true;
+		return;
+	}
+	memcpy(sorted, d->at, d->count * sizeof(*sorted));
+	qsort(sorted, d->count, sizeof(*sorted), compare_deeds);
+	for (size_t i = 0; i < w->p->action_count; i++) {
+		struct action *const a = &w->p->actions[i];
+		const struct deed key = {.kind = a->kind, .index = a->index};
+		size_t low = 0, high = d->count;
+		while (low < high) { /* the first that is not before it */
+			const size_t middle = low + (high - low) / 2;
+			if (compare_deeds(&sorted[middle], &key) < 0)
+				low = middle + 1;
+			else
+				high = middle;
+		}
+		if (low < d->count && sorted[low].kind == a->kind && sorted[low].index == a->index) {
+			a->outcome = sorted[low].outcome;
+			a->why = sorted[low].why;
+			a->earlier = true;
+		}
+	}
+}
+
+/* Of what could not be done nothing is planned that needs it. */
+static void learn(struct planner *w)
+{
+	for (size_t i = 0; w->o->deeds && i < w->o->deeds->count; i++) {
+		const struct deed *const d = &w->o->deeds->at[i];
+		if (d->outcome == OUTCOME_DONE || d->outcome == OUTCOME_NOTHING)
+			continue;
+		switch (d->kind) {
+		case ACTION_REMOVE_BLOB:
+			w->stuck_blob[d->index] = d->why;
+			break;
+		case ACTION_CUT_INGEST:
+		case ACTION_FINISH_INGEST:
+			w->stuck_ingest[d->index] = d->why;
+			break;
+		case ACTION_REBUILD:
+			w->stuck_rebuild[d->index] = d->why;
+			break;
+		case ACTION_ASIDE_SNAPSHOT:
+			w->stuck_aside[d->index] = d->why;
+			break;
+		case ACTION_EDIT_META:
+			w->stuck_records = d->why;
+			break;
+		case ACTION_EDIT_OVERLAY: /* what is left of these the next run finds: nothing depends on it */
+		case ACTION_REMOVE_INGEST:
+		case ACTION_REMOVE_SNAPSHOT:
+		case ACTION_REMOVE_STRAY:
+		case ACTION_STATE_FILE:
+		case ACTION_CLEAN_STAGING:
+		default:
+			break;
+		}
+	}
+}
+
 static enum rc finish(struct planner *w, const struct finding *extra, size_t extra_count, struct err *e)
 {
 	struct plan *const p = w->p;
 	const struct survey *const s = w->s;
+	struct answers answers;
 	size_t at = 0;
 
 	p->findings = arena_array(w->keep, s->finding_count + extra_count + 1, sizeof(*p->findings));
@@ -999,24 +1274,21 @@ static enum rc finish(struct planner *w, const struct finding *extra, size_t ext
 	}
 	for (; at < s->finding_count; at++)
 		p->findings[p->finding_count++] = s->findings[at];
-	p->nothing_wrong = true;
-	for (size_t i = 0; i < p->finding_count; i++) {
-		struct finding *const f = &p->findings[i];
-		f->fate = s->halted ? FATE_HALTED : fate_of(w, f, &f->left);
-		p->nothing_wrong &= f->fate == FATE_NOTHING;
-		p->something_left |= f->fate == FATE_LEFT || f->fate == FATE_UNCHECKED || f->fate == FATE_HALTED;
-	}
-	/* findings past the cap are not listed, their objects still count */
-	for (size_t i = 0; !s->halted && !s->interrupted && i < w->st->backend_count; i++)
-		p->something_left |= (s->snapshots[i].verdict == SNAPSHOT_IS_LOST && !w->drop[i]) ||
-				     s->snapshots[i].verdict == SNAPSHOT_IS_UNREADABLE;
-	for (unsigned i = 0; i < P_COUNT; i++)
-		p->nothing_wrong &= problems[i].harm == HARM_NOTE || p->total[i] == 0;
 	if (p->meta.count)
 		add_action(w, ACTION_EDIT_META, 0, false);
 	if (p->overlay.count)
 		add_action(w, ACTION_EDIT_OVERLAY, 0, false);
 	sort_actions(p);
+	recall(w);
+	if (w->no_memory || !find_answers(w, &answers))
+		return fail(e, RC_NOMEM, "no memory for the plan");
+	for (size_t i = 0; i < p->finding_count; i++) {
+		struct finding *const f = &p->findings[i];
+		f->left = NULL;
+		f->fate = s->halted ? FATE_HALTED : fate_of(w, f, &f->left);
+		f->action = answer(w, &answers, f);
+	}
+	plan_conclude(p, w->st, s);
 	return w->no_memory ? fail(e, RC_NOMEM, "no memory for the plan") : RC_OK;
 }
 
@@ -1040,9 +1312,16 @@ enum rc plan_make(struct plan *p, const struct store *st, const struct survey *s
 	w->leased = arena_array(keep, st->namespace_count + 1, sizeof(bool));
 	w->left = arena_array(keep, st->backend_count + 1, sizeof(*w->left));
 	w->left_snapshot = arena_array(keep, st->snapshot_count + 1, sizeof(*w->left_snapshot));
+	w->stuck_blob = arena_array(keep, st->blob_count + 1, sizeof(*w->stuck_blob));
+	w->stuck_ingest = arena_array(keep, st->ingest_count + 1, sizeof(*w->stuck_ingest));
+	w->stuck_rebuild = arena_array(keep, st->backend_count + 1, sizeof(*w->stuck_rebuild));
+	w->stuck_aside = arena_array(keep, st->backend_count + 1, sizeof(*w->stuck_aside));
+	p->dropped = w->drop;
 	if (!extra || !p->images || !w->drop || !w->pinned || !w->drop_snapshot || !w->drop_content || !w->add_content ||
-		!w->rescued || !w->leased || !w->left || !w->left_snapshot)
+		!w->rescued || !w->leased || !w->left || !w->left_snapshot || !w->stuck_blob || !w->stuck_ingest ||
+		!w->stuck_rebuild || !w->stuck_aside)
 		return fail(e, RC_NOMEM, "no memory for the plan");
+	learn(w);
 	if (!s->halted && !s->interrupted) {
 		plan_leases(w);
 		plan_ingests(w);

@@ -9,6 +9,7 @@
 
 enum action_kind {
 	/* in this order; each may run twice */
+	ACTION_CLEAN_STAGING,   /* of a repair that was cut off; first, because it may be what fills the disk */
 	ACTION_REMOVE_BLOB,     /* blob: the file, before its records */
 	ACTION_CUT_INGEST,      /* ingest: data is cut back to what can be vouched for */
 	ACTION_FINISH_INGEST,   /* ingest: data becomes the blob, before its record, and before a layer in it is needed */
@@ -19,14 +20,39 @@ enum action_kind {
 	ACTION_REMOVE_INGEST,   /* ingest: the directory, after its record */
 	ACTION_REMOVE_SNAPSHOT, /* backend: the directory, after its records */
 	ACTION_REMOVE_STRAY,    /* stray */
-	ACTION_STATE_FILE,      /* state_file */
-	ACTION_CLEAN_STAGING    /* of a repair that was cut off; last, because it may say what was being rebuilt */
+	ACTION_STATE_FILE       /* state_file */
+};
+
+/* What became of an action. Only a disk that refuses (EIO, ENOSPC, EROFS, EDQUOT) ends a run; whatever else stands in the way of one
+ * action leaves that one, and the rest is done. */
+enum action_outcome {
+	OUTCOME_PENDING, /* not tried: nothing was carried out yet, or the run ended before it */
+	OUTCOME_DONE,
+	OUTCOME_NOTHING, /* there was nothing to do any more */
+	OUTCOME_LEFT,    /* could not be done, or waits for one that could not: why says so */
+	OUTCOME_DISK     /* the disk refused, which ended the run */
 };
 
 struct action {
 	enum action_kind kind;
 	size_t index;   /* into the store's array; unused for the edits */
 	bool set_aside; /* moved to aside/ instead of removed */
+	bool recorded;  /* the databases name it: it goes only after its records */
+	bool earlier;   /* its outcome is of an earlier round */
+	enum action_outcome outcome;
+	const char *why; /* OUTCOME_LEFT: a phrase, raw bytes from disk in it; else NULL */
+};
+
+/* What became of the actions of an earlier round: what is done counts as done, and nothing is planned that needs what could not be.
+ * Strings and array belong to the arena they were made in. */
+struct deeds {
+	struct deed {
+		enum action_kind kind;
+		size_t index;
+		enum action_outcome outcome;
+		const char *why;
+	} *at;
+	size_t count;
 };
 
 enum edit_kind { EDIT_REMOVE, EDIT_PUT };
@@ -58,20 +84,34 @@ struct plan {
 	size_t action_count, action_cap;
 	struct edits meta, overlay;
 	struct image_state *images; /* by index of the store's images */
+	const bool *dropped;        /* by backend: its records go */
 	struct finding *findings;   /* survey's, with fates, and those about images; in the order of codes */
 	size_t finding_count;
 	uint64_t total[P_COUNT];
 	uint64_t write_bytes, write_inodes; /* what the actions put on the disk, without the databases */
 	bool nothing_wrong; /* no finding but notes */
-	bool something_left; /* after the plan: a finding that stays, or could not be checked */
+	bool something_left; /* after the plan: damage that stays, or something that could not be checked; see plan_conclude */
 };
 
 struct plan_options {
 	bool keep;        /* --keep: damaged blobs are set aside */
 	uint64_t now_ns;  /* Unix time: labels only */
+	const struct deeds *deeds; /* of earlier rounds; NULL: none */
 };
 
 CHECKED enum rc plan_make(struct plan *p, const struct store *st, const struct survey *s, const struct plan_options *o,
 	struct arena *keep, struct err *e);
+
+/* Whether the action may need another plan if it is left: the databases are edited after it, and say what it came to. */
+static inline bool plan_depends_on(enum action_kind k)
+{
+	return k != ACTION_CLEAN_STAGING && k <= ACTION_EDIT_META;
+}
+
+/* What became of what a finding is about: of its answering action; OUTCOME_LEFT for FATE_LEFT, OUTCOME_NOTHING where there is none. */
+enum action_outcome plan_outcome(const struct plan *p, const struct finding *f);
+
+/* Sets something_left from fates and outcomes as they are now. A leftover that could not be removed is told and is no damage. */
+void plan_conclude(struct plan *p, const struct store *st, const struct survey *s);
 
 #endif

@@ -22,9 +22,9 @@ enum exit_status report_status(const struct outcome *o, bool repair)
 		return EXIT_FAILED;
 	if (o->plan->nothing_wrong && !o->plan->something_left)
 		return EXIT_CLEAN;
-	if (!repair || o->plan->something_left)
+	if (!repair || o->plan->something_left || (o->applied && o->applied->starved))
 		return EXIT_LEFT;
-	return EXIT_REPAIRED;
+	return o->applied && o->applied->done ? EXIT_REPAIRED : EXIT_CLEAN; /* what is left is no damage */
 }
 
 /* ---- where text goes ---- */
@@ -186,17 +186,23 @@ static const char *plural(uint64_t n, const char *one, const char *many)
 	return n == 1 ? one : many;
 }
 
-static const char *fate_word(enum fate f, bool repair)
+/* What happens to it, or, of a repair that was carried out, what did. */
+static const char *fate_word(const struct outcome *o, const struct finding *f)
 {
-	switch (f) {
+	const enum action_outcome happened = o->applied ? plan_outcome(o->plan, f) : OUTCOME_PENDING;
+	const bool done = happened == OUTCOME_DONE || happened == OUTCOME_NOTHING;
+
+	if (o->applied && !done && (f->fate == FATE_REPAIR || f->fate == FATE_REMOVE || f->fate == FATE_DROP))
+		return happened == OUTCOME_LEFT ? "left alone" : "not done";
+	switch (f->fate) {
 	case FATE_NOTHING:
 		return "note";
 	case FATE_REPAIR:
-		return repair ? "repaired" : "repair puts it right";
+		return done ? "repaired" : "repair puts it right";
 	case FATE_REMOVE:
-		return repair ? "removed" : "repair removes it";
+		return done ? "removed" : "repair removes it";
 	case FATE_DROP:
-		return repair ? "dropped, a pull heals it" : "repair drops it, a pull heals it";
+		return done ? "dropped, a pull heals it" : "repair drops it, a pull heals it";
 	case FATE_LEFT:
 		return "left alone";
 	case FATE_UNCHECKED:
@@ -205,6 +211,20 @@ static const char *fate_word(enum fate f, bool repair)
 	default:
 		return "nothing is written";
 	}
+}
+
+/* Why it stays; NULL: it does not, or nobody knows. */
+static const char *why_left(const struct outcome *o, const struct finding *f)
+{
+	if (f->left || f->action == STORE_NONE || !o->applied)
+		return f->left;
+	return o->plan->actions[f->action].why;
+}
+
+static const char *outcome_name(enum action_outcome o)
+{
+	static const char *const names[] = {"pending", "done", "nothing", "left", "disk"};
+	return names[o];
 }
 
 /* The name of an image is dropped only where somebody pulls by itself. */
@@ -221,16 +241,11 @@ static const char *fate_name(enum fate f)
 	return names[f];
 }
 
-static const char *verdict_name(enum image_verdict v)
+/* Nothing is healed before it was. */
+static const char *verdict_name(const struct outcome *o, enum image_verdict v)
 {
 	static const char *const names[] = {"whole", "healed", "pull", "unverified"};
-	return names[v];
-}
-
-/* Every action of the plan was carried out. */
-static bool was_done(const struct outcome *o)
-{
-	return o->applied && !o->failure && !o->applied->interrupted;
+	return v == IMAGE_IS_HEALED && !o->applied ? "damaged" : names[v];
 }
 
 /* Whole digests fill a line twice: on the console twelve digits are enough to tell them apart. */
@@ -333,11 +348,14 @@ static void put_findings(struct sink *s, const struct outcome *o, const struct r
 			putf(s, "  %04x  ", problems[id].code);
 			put_message(s, f, options->verbose);
 			putf(s, " [%s]\n",
-				id == P_IMAGE_INCOMPLETE && f->fate == FATE_DROP
-					? image_word(&p->images[f->index], was_done(o))
-					: fate_word(f->fate, was_done(o)));
-			if (f->left)
-				putf(s, "        because %s\n", f->left);
+				id == P_IMAGE_INCOMPLETE && f->fate == FATE_DROP && (!o->applied || plan_outcome(p, f) == OUTCOME_DONE)
+					? image_word(&p->images[f->index], o->applied)
+					: fate_word(o, f));
+			if (why_left(o, f)) {
+				puts_to(s, "        because ");
+				put_escaped(s, span_of_string(why_left(o, f)));
+				puts_to(s, "\n");
+			}
 			shown++;
 		}
 		if (shown && p->total[id] > shown)
@@ -358,7 +376,7 @@ static void put_images(struct sink *s, const struct outcome *o, const struct rep
 	if (st->image_count == 0)
 		return;
 	putf(s, "images: %zu, %zu whole, %zu %s, %zu must be pulled, %zu not verified\n", st->image_count, counts[0], counts[1],
-		options->repair ? "healed" : "damaged and repairable", counts[2], counts[3]);
+		o->applied ? "healed" : "damaged and repairable", counts[2], counts[3]);
 	for (size_t i = 0; i < st->image_count; i++) {
 		const struct image_state *const state = &o->plan->images[i];
 		const struct image *const image = &st->images[i];
@@ -368,9 +386,11 @@ static void put_images(struct sink *s, const struct outcome *o, const struct rep
 		put_escaped(s, st->namespaces[image->ns].name);
 		puts_to(s, "  ");
 		put_escaped(s, image->name);
-		putf(s, "  %s", options->repair ? after[state->verdict] : now[state->verdict]);
-		if (state->why)
-			putf(s, ": %s", state->why);
+		putf(s, "  %s", o->applied ? after[state->verdict] : now[state->verdict]);
+		if (state->why) {
+			puts_to(s, ": ");
+			put_escaped(s, span_of_string(state->why));
+		}
 		puts_to(s, "\n");
 	}
 }
@@ -416,6 +436,23 @@ static void put_trusted(struct sink *s, const struct survey *survey)
 			(unsigned long long)survey->blobs_trusted, (unsigned long long)survey->snapshots_trusted);
 }
 
+/* A path below the root. */
+static void put_place(struct sink *s, const struct outcome *o, const char *what, const char *dir, const char *name)
+{
+	puts_to(s, what);
+	put_escaped(s, span_of_string(o->root));
+	putf(s, "/%s%s%s\n", *dir && strcmp(dir, ".") != 0 ? dir : "", *dir && strcmp(dir, ".") != 0 ? "/" : "", name);
+}
+
+static size_t count_left(const struct apply_result *applied)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < applied->deeds.count; i++)
+		n += applied->deeds.at[i].outcome != OUTCOME_DONE && applied->deeds.at[i].outcome != OUTCOME_NOTHING;
+	return n;
+}
+
 static void put_summary(struct sink *s, const struct outcome *o, const struct report_options *options)
 {
 	const struct plan *const p = o->plan;
@@ -456,12 +493,14 @@ static void put_summary(struct sink *s, const struct outcome *o, const struct re
 	}
 	if (!o->applied)
 		return;
-	putf(s, "done: %zu of %zu actions, %zu %s rebuilt\n", o->applied->done, p->action_count, o->applied->rebuilt,
+	const size_t left = count_left(o->applied);
+	putf(s, "done: %zu %s, %zu %s rebuilt", o->applied->done, plural(o->applied->done, "action", "actions"), o->applied->rebuilt,
 		plural(o->applied->rebuilt, "snapshot", "snapshots"));
+	putf(s, left ? "; %zu could not be done\n" : "\n", left);
 	if (o->applied->backup)
-		putf(s, "the databases as they were: %s/%s\n", o->root, o->applied->backup);
-	if (o->applied->used_aside)
-		putf(s, "what was set aside: %s/" STORE_OWN_DIR "/aside\n", o->root);
+		put_place(s, o, "the databases as they were: ", "", o->applied->backup);
+	for (size_t i = 0; i < o->applied->aside_count; i++)
+		put_place(s, o, "what was set aside: ", o->applied->aside[i], STORE_OWN_DIR "/aside");
 	if (o->applied->interrupted || o->failure)
 		puts_to(s, "stopped between two actions; run again for the rest\n");
 	else if (p->something_left)
@@ -531,8 +570,9 @@ static void put_json_field(struct sink *s, const char *name, struct span value)
 	put_json_string(s, value);
 }
 
-static void put_json_finding(struct sink *s, const struct finding *f)
+static void put_json_finding(struct sink *s, const struct outcome *o, const struct finding *f)
 {
+	const char *const left = why_left(o, f);
 	char message[2048];
 
 	(void)problem_message(f, message, sizeof(message)); /* a cut message is still a message */
@@ -543,8 +583,10 @@ static void put_json_finding(struct sink *s, const struct finding *f)
 	put_json_field(s, "digest", f->digest);
 	put_json_field(s, "path", f->path);
 	put_json_field(s, "why", f->why);
-	if (f->left)
-		put_json_field(s, "left_because", span_of_string(f->left));
+	if (o->applied && (f->fate == FATE_REPAIR || f->fate == FATE_REMOVE || f->fate == FATE_DROP))
+		put_json_field(s, "outcome", span_of_string(outcome_name(plan_outcome(o->plan, f))));
+	if (left)
+		put_json_field(s, "left_because", span_of_string(left));
 	if (f->got || f->want)
 		putf(s, ",\"got\":%llu,\"want\":%llu", (unsigned long long)f->got, (unsigned long long)f->want);
 	put_json_field(s, "message", span_of_string(message));
@@ -588,7 +630,7 @@ static void put_json_body(struct sink *s, const struct outcome *o)
 		putf(s,
 			",\"repair\":{\"actions\":%zu,\"done\":%zu,\"snapshots_rebuilt\":%zu,\"bytes_written\":%llu,"
 			"\"interrupted\":%s}",
-			o->plan->action_count, o->applied->done, o->applied->rebuilt,
+			o->applied->done + count_left(o->applied), o->applied->done, o->applied->rebuilt,
 			(unsigned long long)o->applied->written_bytes, o->applied->interrupted ? "true" : "false");
 	puts_to(s, ",\"totals\":{");
 	bool first = true;
@@ -600,7 +642,7 @@ static void put_json_body(struct sink *s, const struct outcome *o)
 	puts_to(s, "},\"findings\":[");
 	for (size_t i = 0; o->plan && i < o->plan->finding_count; i++) {
 		puts_to(s, i ? ",\n" : "\n");
-		put_json_finding(s, &o->plan->findings[i]);
+		put_json_finding(s, o, &o->plan->findings[i]);
 	}
 	puts_to(s, "],\"images\":[");
 	for (size_t i = 0; o->plan && !o->survey->halted && i < o->store->image_count; i++) {
@@ -608,7 +650,7 @@ static void put_json_body(struct sink *s, const struct outcome *o)
 		puts_to(s, i ? ",\n{\"namespace\":" : "\n{\"namespace\":");
 		put_json_string(s, o->store->namespaces[o->store->images[i].ns].name);
 		put_json_field(s, "name", o->store->images[i].name);
-		putf(s, ",\"verdict\":\"%s\",\"damaged\":%s,\"name_dropped\":%s", verdict_name(state->verdict),
+		putf(s, ",\"verdict\":\"%s\",\"damaged\":%s,\"name_dropped\":%s", verdict_name(o, state->verdict),
 			state->damaged ? "true" : "false", state->name_dropped ? "true" : "false");
 		if (state->why)
 			put_json_field(s, "why", span_of_string(state->why));

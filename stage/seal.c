@@ -127,7 +127,7 @@ static bool is_doubtful(const struct sealer *w, size_t i, bool *unverified)
 
 	if (!state)
 		return journal_doubts_snapshot(w->journal, w->st->backends[i].id);
-	const bool rebuilt = w->rebuilt[i] && !w->check->applied->failed[i];
+	const bool rebuilt = w->rebuilt[i];
 	*unverified = state->verdict == SNAPSHOT_IS_UNVERIFIED;
 	if (state->layer.count[DIFF_UNREADABLE] || (w->st->backends[i].interrupted && !rebuilt))
 		return true;
@@ -320,8 +320,8 @@ enum rc seal_checked(const struct store *st, const struct seal_check *c, struct 
 	bool *const rebuilt = arena_array(&scratch, st->backend_count + 1, sizeof(*rebuilt));
 	if (!rebuilt)
 		return fail(e, RC_NOMEM, "no memory for the journal");
-	for (size_t i = 0; c->applied && i < c->plan->action_count; i++)
-		if (c->plan->actions[i].kind == ACTION_REBUILD)
+	for (size_t i = 0; i < c->plan->action_count; i++)
+		if (c->plan->actions[i].kind == ACTION_REBUILD && c->plan->actions[i].outcome == OUTCOME_DONE)
 			rebuilt[c->plan->actions[i].index] = true;
 	if ((rc = own_open_dir(st->dir, STORE_OWN_DIR, &own, e)) || (rc = sync_all(st, scratch, e)) ||
 		(rc = identity_read(&identity, st->dir, scratch, e)))

@@ -19,13 +19,12 @@ struct seal_result {
  * Cuts: all of the old journal, whose marker boot has used up, or all of the new. */
 CHECKED enum rc seal_stop(const struct store *st, struct seal_result *result, struct arena scratch, struct err *e);
 
-/* After a check, or a repair that was carried out to its end: p and applied as in the outcome, applied NULL if nothing was to be
- * changed. The boot that began ends with this status. only_update: nothing is written if there is no journal yet.
+/* After a check or a repair: what the plan's outcomes say was put right counts, of a run that ended early too. The boot that began
+ * ends with this status. only_update: nothing is written if there is no journal yet.
  * Cuts: the old journal, in which this boot did not end, or the new. */
 struct seal_check {
 	const struct survey *survey;
 	const struct plan *plan;
-	const struct apply_result *applied;
 	unsigned status;
 	bool only_update;
 };

@@ -947,16 +947,14 @@ static enum rc add_downloads(struct store *st, struct err *e)
 	return RC_OK;
 }
 
-/* Rebuilds of ours that were cut off. */
-static enum rc read_intents(struct store *st, struct backend **by_id, struct arena scratch, struct err *e)
+static enum rc read_intents_of(struct store *st, struct backend **by_id, int own, const char *name, struct arena scratch,
+	struct err *e)
 {
-	auto_fd own = -1, staging = -1;
+	auto_fd staging = -1;
 	struct os_name *names = NULL;
 	size_t count = 0;
-	enum rc rc = os_open_dir(st->dir, STORE_OWN_DIR, &own, e);
+	enum rc rc = os_open_dir(own, name, &staging, e);
 
-	if (rc == RC_OK)
-		rc = os_open_dir(own, "staging", &staging, e);
 	if (rc)
 		return rc == RC_END || rc == RC_CORRUPT ? RC_OK : rc;
 	rc = os_list(staging, &scratch, &names, &count, e);
@@ -972,6 +970,23 @@ static enum rc read_intents(struct store *st, struct backend **by_id, struct are
 	return rc;
 }
 
+/* Rebuilds of ours that were cut off. */
+static enum rc read_intents(struct store *st, struct backend **by_id, struct arena scratch, struct err *e)
+{
+	auto_fd own = -1;
+	struct os_name *names = NULL;
+	size_t count = 0;
+	enum rc rc = os_open_dir(st->dir, STORE_OWN_DIR, &own, e);
+
+	if (rc)
+		return rc == RC_END || rc == RC_CORRUPT ? RC_OK : rc;
+	rc = os_list(own, &scratch, &names, &count, e);
+	for (size_t i = 0; rc == RC_OK && i < count; i++)
+		if (strncmp(names[i].name, "staging", 7) == 0)
+			rc = read_intents_of(st, by_id, own, names[i].name, scratch, e);
+	return rc;
+}
+
 static enum rc read_snapshot_dirs(struct store *st, struct backend **by_id, struct arena scratch, struct err *e)
 {
 	static const char path[] = STORE_OVERLAY_DIR "/snapshots";
@@ -984,6 +999,8 @@ static enum rc read_snapshot_dirs(struct store *st, struct backend **by_id, stru
 		struct stat found = {0};
 		uint64_t id = 0;
 		struct err why = {0};
+		if (strcmp(name, STORE_OWN_DIR) == 0)
+			continue; /* ours, where snapshots/ is a mount of its own */
 		rc = os_stat(st->snapshots_dir, name, &found, &why);
 		if (rc == RC_IO) /* it is there, and whoever opens it will be told what is wrong with it */
 			found.st_mode = S_IFDIR;
@@ -1502,6 +1519,9 @@ static enum rc load(struct store *st, const char *sysroot, struct arena scratch,
 		(rc = find_prefixed(st, STORE_OVERLAY_DIR, "multiple-lowerdir-check", STRAY_PROBE, scratch, e)) ||
 		(rc = find_prefixed(st, "tmpmounts", "containerd-mount", STRAY_TMPMOUNT, scratch, e)) ||
 		(rc = find_prefixed(st, STORE_OWN_DIR, "staging", STRAY_OWN, scratch, e)) ||
+		(rc = find_prefixed(st, STORE_CONTENT_DIR "/" STORE_OWN_DIR, "staging", STRAY_OWN, scratch, e)) ||
+		(rc = find_prefixed(st, STORE_OVERLAY_DIR "/" STORE_OWN_DIR, "staging", STRAY_OWN, scratch, e)) ||
+		(rc = find_prefixed(st, STORE_OVERLAY_DIR "/snapshots/" STORE_OWN_DIR, "staging", STRAY_OWN, scratch, e)) ||
 		(rc = read_state_files(st, scratch, e)))
 		return rc;
 	return judge_boot(st, sysroot, scratch, e);

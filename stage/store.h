@@ -160,7 +160,7 @@ struct stray {
 		STRAY_SNAPSHOT_OTHER, /* in snapshots/: containerd removes it, we do not know it */
 		STRAY_PROBE,          /* left by a feature probe */
 		STRAY_TMPMOUNT,       /* tmpmounts/containerd-mount* */
-		STRAY_OWN             /* containerd-fsck/staging: a repair of ours was cut off */
+		STRAY_OWN             /* containerd-fsck/staging*: a repair of ours was cut off */
 	} kind;
 	bool is_directory, empty;
 	uint64_t id; /* STRAY_SNAPSHOT_DIR */
@@ -277,7 +277,7 @@ bool store_may_be_document(struct span head);
 const char *store_blob_path(const struct digest *d, struct arena *a);
 /* Opens a blob's bytes, wherever they are now. RC_END: not there; RC_CORRUPT: no regular file. */
 CHECKED enum rc store_open_blob(const struct store *st, size_t blob, int *fd, struct err *e);
-/* In containerd-fsck/staging/ as long as a snapshot is being rebuilt; its directory's name follows. */
+/* In containerd-fsck/staging* as long as a snapshot is being rebuilt; its directory's name follows. */
 #define STORE_INTENT "intent-"
 
 /* Opens blobs/<algorithm>; RC_END: not there. */
