@@ -149,7 +149,10 @@ WRAPPED := -Wl,--wrap=os_write_failed,--wrap=os_clock_ns,--wrap=mmap,--wrap=mpro
 $(BUILD)/musl/wrap.o: tests/fault/wrap.c stage/os_write.h stage/base.h Makefile
 	@mkdir -p $(@D)
 	$(Q)$(MUSL_CC) $(OUR_FLAGS) $(WARNINGS) $(MUSL_CFLAGS) -c -o $@ $<
-$(BUILD)/containerd-fsck-fault: $(MUSL_OBJECTS) $(BUILD)/musl/wrap.o
+$(BUILD)/musl/descriptors.o: tests/fault/descriptors.c Makefile
+	@mkdir -p $(@D)
+	$(Q)$(MUSL_CC) $(OUR_FLAGS) $(WARNINGS) $(MUSL_CFLAGS) -c -o $@ $<
+$(BUILD)/containerd-fsck-fault: $(MUSL_OBJECTS) $(BUILD)/musl/wrap.o $(BUILD)/musl/descriptors.o
 	$(Q)$(MUSL_CC) $(MUSL_LDFLAGS) -fno-lto $(WRAPPED) -o $@ $(MUSL_BEGIN) $^ -lgcc -lc $(MUSL_END)
 
 # What tests/vectors/verify.c is, of the objects that the binary is made of: a call takes a tenth of what it takes with the sanitizers.

@@ -395,6 +395,24 @@ bool bytes_are_zero(const void *a, size_t n)
 	return n == 0 || (x[0] == 0 && bytes_equal(x, x + 1, n - 1));
 }
 
+/* Would let a name from disk rearrange a console line, or pass for another name: what ends lines, turns the direction of text, or
+ * takes no room. Unicode 15: general categories Cf, Zl and Zp, and the fillers and selectors that show nothing. */
+static bool is_unseen(uint32_t point)
+{
+	static const struct {
+		uint32_t first, last;
+	} ranges[] = {{0xad, 0xad}, {0x34f, 0x34f}, {0x600, 0x605}, {0x61c, 0x61c}, {0x6dd, 0x6dd}, {0x70f, 0x70f}, {0x890, 0x891},
+		{0x8e2, 0x8e2}, {0x115f, 0x1160}, {0x17b4, 0x17b5}, {0x180b, 0x180f}, {0x200b, 0x200f}, {0x2028, 0x202e},
+		{0x2060, 0x206f}, {0x3164, 0x3164}, {0xfe00, 0xfe0f}, {0xfeff, 0xfeff}, {0xffa0, 0xffa0}, {0xfff0, 0xfffb},
+		{0xfffe, 0xffff}, {0x110bd, 0x110bd}, {0x110cd, 0x110cd}, {0x13430, 0x1343f}, {0x1bca0, 0x1bca3},
+		{0x1d173, 0x1d17a}, {0xe0000, 0xe0fff}};
+
+	for (size_t i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++)
+		if (point >= ranges[i].first && point <= ranges[i].last)
+			return true;
+	return false;
+}
+
 /* Length of a valid UTF-8 sequence at s[0] that prints (from U+00A0, no surrogate, shortest form), else 0. */
 static size_t utf8_printable(const uint8_t *s, size_t left)
 {
@@ -409,13 +427,12 @@ static size_t utf8_printable(const uint8_t *s, size_t left)
 			return 0;
 		point = point << 6 | (s[i] & 0x3fu);
 	}
-	/* U+2028/2029 and the direction overrides would let a name from disk rearrange a console line */
-	if ((point >= 0x2028 && point <= 0x202e) || (point >= 0x2066 && point <= 0x2069))
+	if (is_unseen(point))
 		return 0;
 	return point >= least[n] && point <= 0x10ffff && !(point >= 0xd800 && point < 0xe000) ? n : 0;
 }
 
-size_t escape(char *out, size_t cap, struct span raw)
+static size_t make_printable(char *out, size_t cap, struct span raw, bool name)
 {
 	static const char digits[] = "0123456789abcdef";
 	size_t used = 0;
@@ -426,7 +443,7 @@ size_t escape(char *out, size_t cap, struct span raw)
 		size_t n = 1;
 		size_t step = 1;
 
-		if (c >= 0x20 && c < 0x7f && c != '\\' && c != '"') {
+		if (c >= 0x20 && c < 0x7f && !(name && (c == '\\' || c == '"'))) {
 			piece[0] = (char)c;
 		} else if ((step = utf8_printable(raw.at + i, raw.left - i)) != 0) {
 			memcpy(piece, raw.at + i, step);
@@ -449,6 +466,16 @@ size_t escape(char *out, size_t cap, struct span raw)
 	if (cap)
 		out[used < cap ? used : cap - 1] = 0;
 	return used;
+}
+
+size_t escape(char *out, size_t cap, struct span raw)
+{
+	return make_printable(out, cap, raw, true);
+}
+
+size_t escape_sentence(char *out, size_t cap, struct span raw)
+{
+	return make_printable(out, cap, raw, false);
 }
 
 uint64_t fnv1a(const void *at, size_t n)

@@ -143,8 +143,10 @@ CHECKED enum rc parse_decimal(struct span text, uint64_t *value);
 bool bytes_equal(const void *a, const void *b, size_t n);
 bool bytes_are_zero(const void *a, size_t n);
 /* Writes at most cap - 1 bytes and a NUL; control characters, quotes, backslashes and bytes outside ASCII become \xNN
- * unless they form valid UTF-8 above U+009F. Returns the length the whole would have. */
+ * unless they form valid UTF-8 above U+009F that can be seen. Returns the length the whole would have. */
 size_t escape(char *out, size_t cap, struct span raw);
+/* The same for a sentence of ours that has names from disk in it, escaped or not: quotes and backslashes stay. */
+size_t escape_sentence(char *out, size_t cap, struct span raw);
 
 /* FNV-1a, 64 bit: hash tables, and the checksum of bolt's meta page. */
 uint64_t fnv1a(const void *at, size_t n);

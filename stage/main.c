@@ -54,7 +54,7 @@ struct run {
 	const struct journal *read;  /* what boot has read of it, trusted or not; NULL: nothing */
 	uint64_t deadline_ns;    /* 0: none */
 	const char *recorded;    /* the root that is recorded */
-	bool json_begun;         /* the file has the report of another root already */
+	struct report_file json; /* of --json, but for standard output */
 };
 
 /* A root as the person named it, and where that is. */
@@ -169,19 +169,9 @@ static enum rc run_root(struct run *r, struct outcome *out, struct store *st, st
 
 static enum rc write_json(struct run *r, const struct outcome *out, struct err *e)
 {
-	const struct opts *const o = r->opts;
-	FILE *file = stdout;
-	enum rc rc;
-
-	if (!o->json)
+	if (!r->opts->json)
 		return RC_OK;
-	if (strcmp(o->json, "-") != 0 && !(file = fopen(o->json, r->json_begun ? "ae" : "we")))
-		return fail(e, RC_IO, "open %s", o->json);
-	r->json_begun = true;
-	rc = report_json(out, file, e);
-	if (file != stdout && fclose(file) && rc == RC_OK)
-		rc = fail(e, RC_IO, "write %s", o->json);
-	return rc;
+	return r->json.file ? report_file_add(&r->json, out, e) : report_json(out, stdout, e);
 }
 
 static void say_failure(const struct run *r, const char *about, const struct err *e)
@@ -230,6 +220,7 @@ static enum rc one_root(struct run *r, const struct place *root, enum exit_statu
 		inside ? "' " : "", root->named); /* only told */
 	r->report.command = command;
 	r->report.repair = r->repair;
+	os_write_begin();
 	const enum rc rc = run_root(r, &out, &st, &s, &p, &applied, &progress, &e);
 	report_progress_end(&progress);
 	out.elapsed_ns = os_clock_ns() - began;
@@ -576,7 +567,18 @@ int main(int argc, char **argv)
 		(void)fprintf(stderr, "containerd-fsck: %s\n", e.text);
 		return EXIT_FAILED;
 	}
-	const enum exit_status status = all_roots(&r);
+	const bool looks = o.verb != VERB_SEAL && o.verb != VERB_RECORD;
+	enum exit_status status = EXIT_FAILED;
+	bool told = !looks || !o.json || strcmp(o.json, "-") == 0 || report_file_open(&r.json, o.json, &e) == RC_OK;
+	if (told) {
+		status = all_roots(&r);
+		told = report_file_close(&r.json, &e) == RC_OK;
+	}
+	if (!told) {
+		r.report.priority = 3;
+		say_failure(&r, o.json, &e);
+		status = status > EXIT_FAILED ? status : EXIT_FAILED;
+	}
 	arena_close(&r.scratch);
 	arena_close(&r.keep);
 	return (int)status;

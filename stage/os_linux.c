@@ -885,6 +885,11 @@ enum rc os_boot_id(char id[37], struct err *e)
 
 static atomic_bool forbidden, any_failed;
 
+void os_write_begin(void)
+{
+	any_failed = false;
+}
+
 bool os_write_failed(void)
 {
 	return any_failed;

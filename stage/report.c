@@ -2,8 +2,10 @@
 #include "report.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "journal.h"
@@ -140,13 +142,34 @@ static void put_escaped(struct sink *s, struct span raw)
 	puts_to(s, text);
 }
 
-/* JSON wants other escapes than a console: \u00XX, and a byte that is no UTF-8 has no JSON form but U+FFFD; the console's
- * \xNN inside the string keeps it readable and unambiguous, because a backslash is escaped as well. */
-static void put_json_string(struct sink *s, struct span raw)
+/* A sentence of ours, in which there may be such names. */
+static void put_sentence(struct sink *s, const char *sentence)
 {
 	char text[4096];
 
+	(void)escape_sentence(text, sizeof(text), span_of_string(sentence)); /* a cut sentence is still one */
+	puts_to(s, text);
+}
+
+/* A name as a word to be typed. */
+static void put_word(struct sink *s, struct span raw)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:@+,=";
+	char text[1024];
+
 	(void)escape(text, sizeof(text), raw); /* a cut name is still a name */
+	if (*text && *text != '-' && text[strspn(text, plain)] == 0) {
+		puts_to(s, text);
+		return;
+	}
+	put(s, "'", 1);
+	for (const char *c = text; *c; c++)
+		put(s, *c == '\'' ? "'\\''" : c, *c == '\'' ? 4 : 1);
+	put(s, "'", 1);
+}
+
+static void put_json_text(struct sink *s, const char *text)
+{
 	put(s, "\"", 1);
 	for (const char *c = text; *c; c++) {
 		if (*c == '\\' || *c == '"')
@@ -154,6 +177,24 @@ static void put_json_string(struct sink *s, struct span raw)
 		put(s, c, 1);
 	}
 	put(s, "\"", 1);
+}
+
+/* JSON wants other escapes than a console: \u00XX, and a byte that is no UTF-8 has no JSON form but U+FFFD; the console's
+ * \xNN inside the string keeps it readable and unambiguous, because a backslash is escaped as well. */
+static void put_json_string(struct sink *s, struct span raw)
+{
+	char text[4096];
+
+	(void)escape(text, sizeof(text), raw); /* a cut name is still a name */
+	put_json_text(s, text);
+}
+
+static void put_json_sentence(struct sink *s, const char *sentence)
+{
+	char text[4096];
+
+	(void)escape_sentence(text, sizeof(text), span_of_string(sentence)); /* a cut sentence is still one */
+	put_json_text(s, text);
 }
 
 /* ---- words ---- */
@@ -353,7 +394,7 @@ static void put_findings(struct sink *s, const struct outcome *o, const struct r
 					: fate_word(o, f));
 			if (why_left(o, f)) {
 				puts_to(s, "        because ");
-				put_escaped(s, span_of_string(why_left(o, f)));
+				put_sentence(s, why_left(o, f));
 				puts_to(s, "\n");
 			}
 			shown++;
@@ -389,7 +430,7 @@ static void put_images(struct sink *s, const struct outcome *o, const struct rep
 		putf(s, "  %s", o->applied ? after[state->verdict] : now[state->verdict]);
 		if (state->why) {
 			puts_to(s, ": ");
-			put_escaped(s, span_of_string(state->why));
+			put_sentence(s, state->why);
 		}
 		puts_to(s, "\n");
 	}
@@ -411,9 +452,9 @@ static void put_pulls(struct sink *s, const struct outcome *o, const struct repo
 		if (!options->repair)
 			continue;
 		puts_to(s, "next, once containerd runs: ctr -n ");
-		put_escaped(s, st->namespaces[image->ns].name);
+		put_word(s, st->namespaces[image->ns].name);
 		puts_to(s, " images pull ");
-		put_escaped(s, image->name);
+		put_word(s, image->name);
 		puts_to(s, "\n");
 	}
 	if (kubelet && options->repair)
@@ -488,7 +529,9 @@ static void put_summary(struct sink *s, const struct outcome *o, const struct re
 	if (o->survey->out_of_time)
 		puts_to(s, "the time allowed was over before everything was looked at; the next run begins with the rest\n");
 	if (!options->repair) {
-		putf(s, "next: %s\n", options->command);
+		puts_to(s, "next: ");
+		put_sentence(s, options->command);
+		puts_to(s, "\n");
 		return;
 	}
 	if (!o->applied)
@@ -510,7 +553,7 @@ static void put_summary(struct sink *s, const struct outcome *o, const struct re
 static void put_failure(struct sink *s, const struct err *e)
 {
 	puts_to(s, "could not go on: ");
-	put_escaped(s, span_of_string(e->text));
+	put_sentence(s, e->text);
 	if (e->sys_errno)
 		putf(s, ": %s", strerror(e->sys_errno));
 	puts_to(s, e->sys_errno == EACCES || e->sys_errno == EPERM ? " (run as root)\n" : "\n");
@@ -521,7 +564,9 @@ void report_message(const struct report_options *options, const char *root, cons
 	struct sink s = {.file = options->out ? options->out : stderr, .log = options->log, .priority = options->priority};
 
 	put_escaped(&s, span_of_string(root));
-	putf(&s, ": %s\n", text);
+	puts_to(&s, ": ");
+	put_sentence(&s, text);
+	puts_to(&s, "\n");
 	sink_flush(&s);
 	(void)fflush(s.file); /* a console that is gone cannot be told so */
 }
@@ -548,8 +593,11 @@ void report_console(const struct outcome *o, const struct report_options *option
 		put_findings(&s, o, options);
 		if (!o->survey->halted && !o->survey->interrupted && (!options->quiet || o->status != EXIT_CLEAN))
 			put_images(&s, o, options);
-		if (o->store->lease_count && !o->survey->halted && options->verbose)
-			putf(&s, "leases: %s\n", o->store->boot_evidence);
+		if (o->store->lease_count && !o->survey->halted && options->verbose) {
+			puts_to(&s, "leases: ");
+			put_sentence(&s, o->store->boot_evidence);
+			puts_to(&s, "\n");
+		}
 		put_summary(&s, o, options);
 		if (!o->failure && !o->survey->halted)
 			put_pulls(&s, o, options);
@@ -570,6 +618,12 @@ static void put_json_field(struct sink *s, const char *name, struct span value)
 	put_json_string(s, value);
 }
 
+static void put_json_reason(struct sink *s, const char *name, const char *sentence)
+{
+	putf(s, ",\"%s\":", name);
+	put_json_sentence(s, sentence);
+}
+
 static void put_json_finding(struct sink *s, const struct outcome *o, const struct finding *f)
 {
 	const char *const left = why_left(o, f);
@@ -586,10 +640,11 @@ static void put_json_finding(struct sink *s, const struct outcome *o, const stru
 	if (o->applied && (f->fate == FATE_REPAIR || f->fate == FATE_REMOVE || f->fate == FATE_DROP))
 		put_json_field(s, "outcome", span_of_string(outcome_name(plan_outcome(o->plan, f))));
 	if (left)
-		put_json_field(s, "left_because", span_of_string(left));
+		put_json_reason(s, "left_because", left);
 	if (f->got || f->want)
 		putf(s, ",\"got\":%llu,\"want\":%llu", (unsigned long long)f->got, (unsigned long long)f->want);
-	put_json_field(s, "message", span_of_string(message));
+	puts_to(s, ",\"message\":");
+	put_json_text(s, message); /* its names are escaped */
 	puts_to(s, "}");
 }
 
@@ -606,7 +661,7 @@ static void put_json_body(struct sink *s, const struct outcome *o)
 			: o->refusal == STORE_NOT_A_ROOT ? "not a containerd root"
 							   : "no such directory");
 	if (o->failure) {
-		put_json_field(s, "failure", span_of_string(o->failure->text));
+		put_json_reason(s, "failure", o->failure->text);
 		if (o->failure->sys_errno)
 			put_json_field(s, "errno", span_of_string(strerror(o->failure->sys_errno)));
 	}
@@ -653,7 +708,7 @@ static void put_json_body(struct sink *s, const struct outcome *o)
 		putf(s, ",\"verdict\":\"%s\",\"damaged\":%s,\"name_dropped\":%s", verdict_name(o, state->verdict),
 			state->damaged ? "true" : "false", state->name_dropped ? "true" : "false");
 		if (state->why)
-			put_json_field(s, "why", span_of_string(state->why));
+			put_json_reason(s, "why", state->why);
 		puts_to(s, "}");
 	}
 	puts_to(s, "]}\n");
@@ -668,6 +723,67 @@ enum rc report_json(const struct outcome *o, FILE *out, struct err *e)
 	if (s.rc == RC_OK && fflush(out))
 		return fail(e, RC_IO, "write the report");
 	return s.rc;
+}
+
+enum rc report_file_open(struct report_file *f, const char *path, struct err *e)
+{
+	struct stat st;
+	int fd;
+
+	*f = (struct report_file){.path = path};
+	const int there = lstat(path, &st);
+	f->beside = there ? errno == ENOENT : S_ISREG(st.st_mode);
+	const int n = snprintf(f->temporary, sizeof(f->temporary), "%s.tmp-%ld", path, (long)getpid());
+	if (n < 0 || (size_t)n >= sizeof(f->temporary))
+		return fail(e, RC_LIMIT, "the name is too long");
+	if (f->beside && unlink(f->temporary) && errno != ENOENT) /* of a run that was cut off, in a boot before */
+		return fail(e, RC_IO, "the report cannot be written there");
+	if (f->beside)
+		fd = open(f->temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+	else /* its old bytes stay until there are new ones */
+		fd = open(path, O_WRONLY | O_CREAT | O_NOCTTY | O_CLOEXEC, 0644);
+	if (fd < 0)
+		return fail(e, RC_IO, "the report cannot be written there");
+	f->file = fdopen(fd, "w");
+	if (f->file)
+		return RC_OK;
+	(void)fail(e, RC_NOMEM, "no memory for the report"); /* returned below, after the close */
+	(void)close(fd);                                     /* nothing was written */
+	if (f->beside)
+		(void)unlink(f->temporary); /* empty, and nobody's */
+	return RC_NOMEM;
+}
+
+enum rc report_file_add(struct report_file *f, const struct outcome *o, struct err *e)
+{
+	struct stat st;
+
+	if (!f->written && !f->beside && fstat(fileno(f->file), &st) == 0 && S_ISREG(st.st_mode) && ftruncate(fileno(f->file), 0))
+		return fail(e, RC_IO, "the report cannot be written there");
+	f->written = true;
+	return report_json(o, f->file, e);
+}
+
+enum rc report_file_close(struct report_file *f, struct err *e)
+{
+	enum rc rc = RC_OK;
+
+	if (!f->file)
+		return RC_OK;
+	const bool failed = ferror(f->file);
+	/* EINVAL: a file system that has no such thing */
+	if (f->written && !failed && (fflush(f->file) || (f->beside && fsync(fileno(f->file)) && errno != EINVAL)))
+		rc = fail(e, RC_IO, "write the report");
+	if (fclose(f->file) && f->written && rc == RC_OK)
+		rc = fail(e, RC_IO, "write the report");
+	f->file = NULL;
+	if (!f->beside)
+		return rc;
+	if (f->written && !failed && rc == RC_OK && rename(f->temporary, f->path))
+		rc = fail(e, RC_IO, "write the report");
+	if (!f->written || failed || rc)
+		(void)unlink(f->temporary); /* half of a report is none */
+	return rc;
 }
 
 static enum rc keep_in(const struct outcome *o, int dir, const char *name, const char *temporary, struct err *e)
@@ -885,7 +1001,9 @@ static void show_journal(struct sink *s, const struct outcome *o)
 	if (os_open_dir(o->store->dir, STORE_OWN_DIR, &own, &ignored) || journal_read(&j, own, &scratch, &ignored))
 		return;
 	if (!j.present) {
-		putf(s, "journal: %s\n", j.absent);
+		puts_to(s, "journal: ");
+		put_sentence(s, j.absent);
+		puts_to(s, "\n");
 		return;
 	}
 	putf(s, "journal: vouches for %zu blobs and %zu snapshots, doubts %zu; %s\n", j.blob_count, j.snapshot_count,

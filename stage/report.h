@@ -66,6 +66,22 @@ void report_console(const struct outcome *o, const struct report_options *option
 void report_show(const struct outcome *o, const struct report_options *options);
 /* containerd-fsck(8), JSON REPORT. One object and a newline. */
 CHECKED enum rc report_json(const struct outcome *o, FILE *out, struct err *e);
+
+/* The file that a person named for it. After a power cut at any point it holds all of the old bytes or all of the new: it is made
+ * beside, with mode 0644, and renamed by report_file_close. What is there and is no regular file (a terminal, a pipe, a link) is
+ * written as it is. Nothing of it is the store's: a check may. */
+struct report_file {
+	FILE *file;
+	const char *path; /* borrowed */
+	bool beside, written;
+	char temporary[4096 + 32];
+};
+/* Before anything is looked at: whether it can be written there. On failure *f is closed. */
+CHECKED enum rc report_file_open(struct report_file *f, const char *path, struct err *e);
+/* One object, behind those that are in it. */
+CHECKED enum rc report_file_add(struct report_file *f, const struct outcome *o, struct err *e);
+/* Without an object in it the old file stays, or none. Of one that is closed, or zeroed: nothing. */
+CHECKED enum rc report_file_close(struct report_file *f, struct err *e);
 /* The same into <root>/containerd-fsck/report.json: all of the old file or all of the new. */
 CHECKED enum rc report_keep(const struct outcome *o, struct err *e);
 /* The same into /run/containerd-fsck/, named after the root; where that cannot be written it is not. */

@@ -45,6 +45,27 @@ static enum rc sync_all(const struct store *st, struct arena scratch, struct err
 	return RC_OK;
 }
 
+/* What a failed sync leaves: no marker, neither of now nor of an earlier stop. */
+static enum rc sync_or_distrust(const struct store *st, struct journal *j, int own, struct arena scratch, struct err *e)
+{
+	const enum rc rc = sync_all(st, scratch, e);
+	struct err late = {0};
+
+	if (rc && j->present && journal_distrust(j, own, scratch, &late))
+		*e = late;
+	return rc;
+}
+
+/* A journal that was not committed to its end may be there all the same. */
+static void take_marker_back(int own, struct arena scratch, struct err *e)
+{
+	struct journal j = {0};
+	struct err late = {0};
+
+	if (journal_read(&j, own, &scratch, &late) || (j.present && j.clean && journal_distrust(&j, own, scratch, &late)))
+		*e = late;
+}
+
 /* ---- the inventory ---- */
 
 struct sealer {
@@ -235,7 +256,7 @@ static enum rc copy_databases(const struct store *st, int own, struct arena scra
 		const struct database *const d = databases[i];
 		if (!d->sound || is_copied(own, d, names[i], scratch))
 			continue;
-		if ((rc = os_free(st->dir, &bytes, &inodes, e)))
+		if ((rc = os_free(own, &bytes, &inodes, e)))
 			return rc;
 		if (bytes < d->src.size + COPY_MARGIN_BYTES || inodes < 16)
 			continue;
@@ -268,8 +289,10 @@ enum rc seal_stop(const struct store *st, struct seal_result *result, struct are
 		return rc;
 	const bool same = j.present && journal_same_store(&j.identity, &identity);
 	if (same && j.clean && journal_same_databases(&j.identity, &identity)) {
+		if ((rc = sync_or_distrust(st, &j, own, scratch, e)))
+			return rc;
 		*result = (struct seal_result){.blobs = j.blob_count, .snapshots = j.snapshot_count, .clean = true};
-		return sync_all(st, scratch, e); /* sealed already, and nobody has written since */
+		return RC_OK; /* sealed already, and nobody has written since */
 	}
 	/* status 4 leaves doubts, which are listed; anything worse left no list */
 	if (!same || strcmp(j.boot_id, st->boot_id) != 0 || !*st->boot_id || !j.done || j.mode == JOURNAL_SKIPPED || j.status > 4) {
@@ -277,12 +300,8 @@ enum rc seal_stop(const struct store *st, struct seal_result *result, struct are
 				    : "the check of this boot was skipped, or did not end: the next boot makes it";
 		return RC_OK;
 	}
-	if ((rc = sync_all(st, scratch, e))) {
-		struct err late = {0};
-		if (journal_distrust(&j, own, scratch, &late))
-			*e = late;
+	if ((rc = sync_or_distrust(st, &j, own, scratch, e)))
 		return rc;
-	}
 	journal_begin(&out, &identity, &scratch);
 	struct sealer w = {.st = st, .journal = &j, .out = &out, .result = result, .e = e};
 	if ((rc = put_inventory(&w)))
@@ -293,8 +312,10 @@ enum rc seal_stop(const struct store *st, struct seal_result *result, struct are
 		journal_put_clean(&out, st->boot_id);
 	else
 		result->why = "some objects are damaged or could not be checked: the next boot looks at them again";
-	if ((rc = journal_commit(&out, own, e)))
+	if ((rc = journal_commit(&out, own, e))) {
+		take_marker_back(own, scratch, e);
 		return rc;
+	}
 	struct err ignored = {0}; /* the marker is worth more than the copies */
 	const enum rc copied = copy_databases(st, own, scratch, &ignored);
 	(void)copied;
@@ -323,7 +344,7 @@ enum rc seal_checked(const struct store *st, const struct seal_check *c, struct 
 	for (size_t i = 0; i < c->plan->action_count; i++)
 		if (c->plan->actions[i].kind == ACTION_REBUILD && c->plan->actions[i].outcome == OUTCOME_DONE)
 			rebuilt[c->plan->actions[i].index] = true;
-	if ((rc = own_open_dir(st->dir, STORE_OWN_DIR, &own, e)) || (rc = sync_all(st, scratch, e)) ||
+	if ((rc = own_open_dir(st->dir, STORE_OWN_DIR, &own, e)) || (rc = sync_or_distrust(st, &j, own, scratch, e)) ||
 		(rc = identity_read(&identity, st->dir, scratch, e)))
 		return rc;
 	journal_begin(&out, &identity, &scratch);

@@ -257,6 +257,10 @@ static void what_is_printed_is_escaped(void)
 		SPAN_LITERAL("gr\xc3\xbc\xc3\x9f \xe4\xb8\xad \xf0\x9f\x90\x8b"), "gr\xc3\xbc\xc3\x9f \xe4\xb8\xad \xf0\x9f\x90\x8b"));
 	CHECK(escapes_to(SPAN_LITERAL("\xc2\x9b"), "\\xc2\\x9b"));             /* a control of Latin-1 */
 	CHECK(escapes_to(SPAN_LITERAL("\xe2\x80\xae"), "\\xe2\\x80\\xae"));     /* turns the line round */
+	CHECK(escapes_to(SPAN_LITERAL("\xe2\x80\x8b\xef\xbb\xbf"), "\\xe2\\x80\\x8b\\xef\\xbb\\xbf")); /* take no room */
+	CHECK(escapes_to(SPAN_LITERAL("\xd8\x9c\xe2\x81\xa6"), "\\xd8\\x9c\\xe2\\x81\\xa6"));       /* turn it as well */
+	CHECK(escapes_to(SPAN_LITERAL("a\xc2\xad\xf3\xa0\x81\x81"), "a\\xc2\\xad\\xf3\\xa0\\x81\\x81")); /* a soft hyphen, a tag */
+	CHECK(escapes_to(SPAN_LITERAL("\xe2\x80\x8a\xe2\x80\xa7\xe2\x80\xaf"), "\xe2\x80\x8a\xe2\x80\xa7\xe2\x80\xaf"));
 	CHECK(escapes_to(SPAN_LITERAL("\xed\xa0\x80"), "\\xed\\xa0\\x80"));     /* a surrogate */
 	CHECK(escapes_to(SPAN_LITERAL("\xc0\xaf\xe0\x80\xaf"), "\\xc0\\xaf\\xe0\\x80\\xaf")); /* too long a form */
 	CHECK(escapes_to(SPAN_LITERAL("\xf4\x90\x80\x80"), "\\xf4\\x90\\x80\\x80"));          /* above U+10FFFF */
@@ -271,6 +275,14 @@ static void what_is_printed_is_escaped(void)
 		(void)escape(piece, sizeof(piece), span_of(&byte, 1));
 		CHECK(strlen(piece) == (c >= 0x20 && c < 0x7f && c != '"' && c != '\\' ? 1 : 4));
 	}
+}
+
+static void a_sentence_keeps_its_quotes(void)
+{
+	char out[100];
+
+	CHECK(escape_sentence(out, sizeof(out), SPAN_LITERAL("\"a\" \\x1b \x1b[0m\n\xc3\xbc")) == 22);
+	CHECK(strcmp(out, "\"a\" \\x1b \\x1b[0m\\x0a\xc3\xbc") == 0);
 }
 
 static void runs_are_equal_byte_by_byte(void)
@@ -310,6 +322,7 @@ int main(void)
 	RUN(a_name_is_one_component);
 	RUN(decimals_are_strict);
 	RUN(what_is_printed_is_escaped);
+	RUN(a_sentence_keeps_its_quotes);
 	RUN(runs_are_equal_byte_by_byte);
 	RUN(fnv_is_fnv);
 	return test_failed != 0;

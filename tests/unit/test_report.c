@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: MIT */
+/* What is printed of a store whose every name is hostile: no byte of it does anything to a terminal, forges a line, or breaks
+ * JSON; and the file of --json, whole or not there. */
+#include "report.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "os_write.h"
+#include "test.h"
+
+/* clears the screen, ends the line, forges the next one, is a control of Latin-1, turns the line round, is no UTF-8 at all */
+#define HOSTILE "\x1b[2J\x1b]0;owned\x07\nclean: nothing is wrong\r\xc2\x9b" "31m\xe2\x80\xae\xff\"\\\x7f\t'; rm -rf / #"
+#define TAME "tame"
+
+static char top[] = "/tmp/test-report-XXXXXX";
+
+/* All that has a name from disk in it says `name`, and so do the sentences. */
+struct scene {
+	struct namespace namespaces[1];
+	struct image images[2];
+	struct lease leases[1];
+	struct finding findings[P_COUNT];
+	struct image_state states[2];
+	struct store store;
+	struct survey survey;
+	struct plan plan;
+	struct apply_result applied;
+	struct err failure;
+	struct outcome outcome;
+	char left[400], root[400];
+};
+
+static void set(struct scene *s, const char *name)
+{
+	const struct span span = span_of_string(name);
+
+	*s = (struct scene){0};
+	(void)snprintf(s->left, sizeof(s->left), "it stands on snapshot %s, which is lost", name);
+	(void)snprintf(s->root, sizeof(s->root), "/%s", name);
+	s->namespaces[0].name = span;
+	for (size_t i = 0; i < 2; i++)
+		s->images[i].name = span;
+	for (unsigned i = 0; i < P_COUNT; i++) {
+		s->findings[i] = (struct finding){.problem = (enum problem_id)i,
+			.fate = FATE_LEFT,
+			.left = s->left,
+			.action = STORE_NONE,
+			.path = span,
+			.ns = span,
+			.name = span,
+			.digest = span,
+			.why = span};
+		s->plan.total[i] = 1;
+	}
+	s->states[0] = (struct image_state){.verdict = IMAGE_NEEDS_PULL, .damaged = true, .why = s->left, .top = STORE_NONE};
+	s->states[1] = (struct image_state){.verdict = IMAGE_IS_UNVERIFIED, .why = s->left, .top = STORE_NONE};
+	s->store = (struct store){.path = s->root,
+		.boot_evidence = s->left,
+		.namespaces = s->namespaces,
+		.images = s->images,
+		.leases = s->leases,
+		.namespace_count = 1,
+		.image_count = 2,
+		.lease_count = 1,
+		.dir = -1};
+	s->plan.findings = s->findings;
+	s->plan.finding_count = P_COUNT;
+	s->plan.images = s->states;
+	s->plan.something_left = true;
+	s->applied = (struct apply_result){.backup = "containerd-fsck/backup", .aside = {"io"}, .aside_count = 1, .done = 1};
+	(void)fail(&s->failure, RC_IO, "open %s", name);
+	s->outcome = (struct outcome){.root = s->root,
+		.store = &s->store,
+		.survey = &s->survey,
+		.plan = &s->plan,
+		.applied = &s->applied,
+		.repair = true,
+		.status = EXIT_LEFT};
+}
+
+/* Everything on the console and everything as JSON, in every mood: the lines, with a NUL behind. */
+static char *all_that_is_told(const char *name)
+{
+	static struct scene s;
+	char *text = NULL;
+	size_t n = 0;
+	FILE *const out = open_memstream(&text, &n);
+	struct report_options options = {.verbose = true, .out = out, .command = "containerd-fsck repair '/'"};
+	struct err e = {0};
+
+	if (!out)
+		abort();
+	for (unsigned mood = 0; mood < 8; mood++) {
+		set(&s, name);
+		options.repair = mood & 1;
+		options.log = mood & 2 ? REPORT_JOURNAL : REPORT_NO_LOG;
+		options.command = s.left;
+		s.outcome.applied = mood & 1 ? &s.applied : NULL;
+		s.outcome.failure = mood & 4 ? &s.failure : NULL;
+		report_console(&s.outcome, &options);
+		report_message(&options, s.root, s.left);
+		CHECK(report_json(&s.outcome, out, &e) == RC_OK);
+	}
+	fclose(out);
+	return text;
+}
+
+static size_t lines_of(const char *text)
+{
+	size_t n = 0;
+
+	for (; *text; text++)
+		n += *text == '\n';
+	return n;
+}
+
+static void nothing_does_anything(void)
+{
+	char *const hostile = all_that_is_told(HOSTILE), *const tame = all_that_is_told(TAME);
+
+	for (const char *c = hostile; *c; c++)
+		CHECK(*c == '\n' || (*c >= 0x20 && *c < 0x7f)); /* of what is more than ASCII in it, nothing may be printed */
+	CHECK(lines_of(hostile) == lines_of(tame) && lines_of(tame) > 8 * P_COUNT);
+	CHECK(!strstr(hostile, "\nclean: nothing is wrong") && strstr(hostile, "\\x0aclean: nothing is wrong"));
+	CHECK(strstr(hostile, "because it stands on snapshot \\x1b[2J"));
+	free(hostile);
+	free(tame);
+}
+
+/* Strings that end where they should, and a bracket for each bracket: enough of JSON to see whether a name gets out of its own. */
+static bool is_json(const char *text, const char **end)
+{
+	size_t depth = 0;
+
+	do {
+		if (*text == '"') {
+			for (text++; *text && *text != '"'; text++) {
+				if ((unsigned char)*text < 0x20)
+					return false;
+				if (*text == '\\' && !strchr("\"\\", *++text))
+					return false;
+			}
+		}
+		depth += *text == '{' || *text == '[';
+		depth -= *text == '}' || *text == ']';
+		if (!*text++)
+			return false;
+	} while (depth);
+	*end = text;
+	return true;
+}
+
+static void json_stays_json(void)
+{
+	static const char *const names[] = {HOSTILE, TAME, "\\", "\"", "\\\"", "a\\", "\"}],\"x\":[{\""};
+	static struct scene s;
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		char *text = NULL;
+		const char *end = NULL;
+		size_t n = 0;
+		FILE *const out = open_memstream(&text, &n);
+		struct err e = {0};
+		set(&s, names[i]);
+		s.outcome.failure = &s.failure;
+		CHECK(out && report_json(&s.outcome, out, &e) == RC_OK);
+		if (out)
+			fclose(out);
+		CHECK(is_json(text, &end) && strcmp(end, "\n") == 0);
+		free(text);
+	}
+}
+
+/* What a person is told to type must be what it seems to be. */
+static void a_name_is_one_word(void)
+{
+	static struct scene s;
+	char *text = NULL;
+	size_t n = 0;
+	FILE *const out = open_memstream(&text, &n);
+	const struct report_options options = {.repair = true, .out = out, .command = ""};
+
+	set(&s, "x'; reboot #");
+	if (out)
+		report_console(&s.outcome, &options);
+	if (out)
+		fclose(out);
+	CHECK(text && strstr(text, "ctr -n 'x'\\''; reboot #' images pull 'x'\\''; reboot #'\n"));
+	free(text);
+}
+
+/* ---- the file of --json ---- */
+
+static const char *in_top(char path[300], const char *name)
+{
+	(void)snprintf(path, 300, "%s/%s", top, name);
+	return path;
+}
+
+static bool holds(const char *path, const char *want, unsigned mode)
+{
+	char got[200] = "";
+	struct stat st;
+	const int fd = open(path, O_RDONLY | O_CLOEXEC);
+	const ssize_t n = fd < 0 ? -1 : read(fd, got, sizeof(got) - 1);
+	const bool same = n >= 0 && strncmp(got, want, strlen(want)) == 0 && fstat(fd, &st) == 0 && (st.st_mode & 07777) == mode;
+
+	if (fd >= 0)
+		close(fd);
+	return same;
+}
+
+static void put_file(const char *path, const char *text, mode_t mode)
+{
+	const int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+
+	if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text) || fchmod(fd, mode))
+		abort();
+	close(fd);
+}
+
+static unsigned entries_of_top(void)
+{
+	char command[400];
+
+	(void)snprintf(command, sizeof(command), "exit $(ls -A %s | wc -l)", top);
+	const int status = system(command);
+	return WIFEXITED(status) ? (unsigned)WEXITSTATUS(status) : 99;
+}
+
+static const struct outcome nothing = {.root = "/r", .refusal = STORE_NOT_THERE, .status = EXIT_FAILED};
+
+static void a_report_is_whole_or_the_old_one(void)
+{
+	struct report_file f;
+	struct err e = {0};
+	char path[300];
+
+	umask(0);
+	put_file(in_top(path, "whole"), "old\n", 0600);
+	CHECK(report_file_open(&f, path, &e) == RC_OK && report_file_add(&f, &nothing, &e) == RC_OK);
+	CHECK(holds(path, "old\n", 0600) && entries_of_top() == 2);
+	CHECK(report_file_add(&f, &nothing, &e) == RC_OK && report_file_close(&f, &e) == RC_OK);
+	CHECK(holds(path, "{\"version\":1", 0644) && entries_of_top() == 1);
+	struct stat one;
+	CHECK(stat(path, &one) == 0);
+	CHECK(report_file_open(&f, path, &e) == RC_OK && report_file_add(&f, &nothing, &e) == RC_OK && report_file_close(&f, &e) == RC_OK);
+	struct stat two;
+	CHECK(stat(path, &two) == 0 && two.st_size * 2 == one.st_size); /* nothing of the one before */
+	CHECK(report_file_close(&f, &e) == RC_OK);
+	CHECK(unlink(path) == 0);
+}
+
+static void without_a_report_nothing_changes(void)
+{
+	struct report_file f;
+	struct err e = {0};
+	char path[300];
+
+	CHECK(report_file_open(&f, in_top(path, "none"), &e) == RC_OK && report_file_close(&f, &e) == RC_OK && entries_of_top() == 0);
+	put_file(path, "old\n", 0640);
+	CHECK(report_file_open(&f, path, &e) == RC_OK && report_file_close(&f, &e) == RC_OK && holds(path, "old\n", 0640));
+	CHECK(unlink(path) == 0 && entries_of_top() == 0);
+}
+
+static void what_lies_in_its_place(void)
+{
+	char path[300], other[300], temporary[340];
+	struct report_file f;
+	struct err e = {0};
+
+	/* a link where the temporary comes, as somebody else could have made it */
+	put_file(in_top(other, "other"), "other\n", 0600);
+	(void)snprintf(temporary, sizeof(temporary), "%s.tmp-%ld", in_top(path, "place"), (long)getpid());
+	CHECK(symlink(other, temporary) == 0);
+	CHECK(report_file_open(&f, path, &e) == RC_OK && report_file_add(&f, &nothing, &e) == RC_OK && report_file_close(&f, &e) == RC_OK);
+	CHECK(holds(other, "other\n", 0600) && holds(path, "{", 0644) && entries_of_top() == 2);
+	CHECK(unlink(path) == 0);
+	/* links are a person's own, and so are pipes */
+	CHECK(symlink(other, path) == 0);
+	CHECK(report_file_open(&f, path, &e) == RC_OK && holds(other, "other\n", 0600));
+	CHECK(report_file_add(&f, &nothing, &e) == RC_OK && report_file_close(&f, &e) == RC_OK);
+	CHECK(holds(other, "{", 0600) && entries_of_top() == 2);
+	CHECK(unlink(path) == 0 && unlink(other) == 0);
+	CHECK(mkfifo(path, 0600) == 0);
+	const int reader = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	char text[16] = "";
+	CHECK(report_file_open(&f, path, &e) == RC_OK && report_file_add(&f, &nothing, &e) == RC_OK && report_file_close(&f, &e) == RC_OK);
+	CHECK(reader >= 0 && read(reader, text, sizeof(text) - 1) > 0 && strncmp(text, "{\"version\"", 10) == 0);
+	close(reader);
+	CHECK(unlink(path) == 0 && entries_of_top() == 0);
+}
+
+static void a_path_that_cannot_be_is_told_at_once(void)
+{
+	struct report_file f;
+	struct err e = {0};
+	char path[300];
+
+	CHECK(report_file_open(&f, in_top(path, "not/there"), &e) == RC_IO && e.sys_errno && !f.file);
+	e = (struct err){0};
+	CHECK(report_file_open(&f, top, &e) == RC_IO && e.sys_errno && !f.file);
+	CHECK(report_file_close(&f, &e) == RC_OK && entries_of_top() == 0);
+}
+
+static void a_full_disk_leaves_the_old_one(void)
+{
+	struct report_file f;
+	struct err e = {0};
+
+	CHECK(report_file_open(&f, "/dev/full", &e) == RC_OK && !f.beside);
+	CHECK((report_file_add(&f, &nothing, &e) || report_file_close(&f, &e)) && e.sys_errno);
+	struct err ignored = {0};
+	const enum rc rc = report_file_close(&f, &ignored);
+	CHECK(rc == RC_OK || ignored.rc == rc);
+}
+
+/* ---- what failed on one root is not the next one's ---- */
+
+static void a_failed_write_is_of_its_run(void)
+{
+	struct err e = {0};
+	const int full = open("/dev/full", O_WRONLY | O_CLOEXEC);
+
+	os_write_begin();
+	CHECK(full >= 0 && !os_write_failed());
+	CHECK(os_write(full, 0, "x", 1, &e) == RC_IO && os_write_failed());
+	CHECK(os_write_failed());
+	os_write_begin();
+	CHECK(!os_write_failed());
+	CHECK(os_rmdir(full, "x", &e) == RC_IO && !os_write_failed()); /* no directory: nothing is wrong with a disk */
+	close(full);
+}
+
+int main(void)
+{
+	if (!mkdtemp(top))
+		return 1;
+	RUN(nothing_does_anything);
+	RUN(json_stays_json);
+	RUN(a_name_is_one_word);
+	RUN(a_report_is_whole_or_the_old_one);
+	RUN(without_a_report_nothing_changes);
+	RUN(what_lies_in_its_place);
+	RUN(a_path_that_cannot_be_is_told_at_once);
+	RUN(a_full_disk_leaves_the_old_one);
+	RUN(a_failed_write_is_of_its_run);
+	rmdir(top);
+	return test_failed != 0;
+}
