@@ -280,8 +280,9 @@ static void decide(struct boot *b, const struct boot_options *o, const char *boo
 				     : "a database is older than the journal: checking everything";
 	} else {
 		b->verdict = BOOT_CHECK_CHANGED;
-		b->why = j->clean ? "the databases changed after the last stop: checking what changed"
-				  : "the last stop was not clean: checking what changed since the last one that was";
+		b->why = j->clean      ? "the databases changed after the last stop: checking what changed"
+			 : !*j->boot_id ? "the last stop left something to look at: checking what changed, and that"
+					: "the last stop was not clean: checking what changed since the last one that was";
 	}
 }
 

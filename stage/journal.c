@@ -146,6 +146,7 @@ static enum rc take_blob(struct journal *j, const struct line *l, bool doubt, st
 	if (!b)
 		return RC_NOMEM;
 	b->document = l->count > 5 && !span_is(l->fields[5], "data");
+	b->recorded = j->inventory_read;
 	return l->count == 6 && digest_parse(l->fields[1], &b->digest) == RC_OK && take_stamp(l->fields + 2, &b->stamp)
 		       ? RC_OK
 		       : RC_CORRUPT;
@@ -538,23 +539,47 @@ static bool same_stamp(const struct journal_stamp *a, const struct journal_stamp
 	return a->inode == b->inode && a->size == b->size && a->ctime_ns == b->ctime_ns;
 }
 
-const struct journal_blob *journal_find_blob(const struct journal *j, const struct digest *d, const struct journal_stamp *s)
+/* The first of those with this digest, or NULL; the others follow. */
+static const struct journal_blob *first_blob(const struct journal *j, const struct digest *d)
 {
 	const struct journal_blob key = {.digest = *d};
 	const struct journal_blob *b =
 		j->blob_count ? bsearch(&key, j->blobs, j->blob_count, sizeof(key), compare_blob) : NULL;
 
-	/* recorded again, it stands there more than once: any with the very stamp will do */
 	while (b && b > j->blobs && compare_blob(b - 1, &key) == 0)
 		b--;
-	for (; b && b < j->blobs + j->blob_count && compare_blob(b, &key) == 0; b++)
-		if (same_stamp(&b->stamp, s))
-			return b;
-	return NULL;
+	return b;
 }
 
-const struct journal_snapshot *journal_find_snapshot(
-	const struct journal *j, uint64_t id, struct span key, const struct journal_stamp *s)
+static bool is_next_blob(const struct journal *j, const struct journal_blob *b, const struct digest *d)
+{
+	return b && b < j->blobs + j->blob_count && digest_equal(&b->digest, d);
+}
+
+const struct journal_blob *journal_find_blob(const struct journal *j, const struct digest *d, const struct journal_stamp *s)
+{
+	const struct journal_blob *found = NULL;
+
+	/* recorded again, it stands there more than once: any with the very stamp will do */
+	for (const struct journal_blob *b = first_blob(j, d); is_next_blob(j, b, d); b++)
+		if (same_stamp(&b->stamp, s) && (!found || found->recorded))
+			found = b;
+	return found;
+}
+
+bool journal_saw_other_blob(const struct journal *j, const struct digest *d, const struct journal_stamp *s)
+{
+	bool other = false;
+
+	for (const struct journal_blob *b = first_blob(j, d); is_next_blob(j, b, d); b++) {
+		if (same_stamp(&b->stamp, s))
+			return false;
+		other |= b->stamp.inode == s->inode;
+	}
+	return other;
+}
+
+static const struct journal_snapshot *first_snapshot(const struct journal *j, uint64_t id)
 {
 	const struct journal_snapshot wanted = {.id = id};
 	const struct journal_snapshot *found =
@@ -562,10 +587,38 @@ const struct journal_snapshot *journal_find_snapshot(
 
 	while (found && found > j->snapshots && found[-1].id == id)
 		found--;
-	for (; found && found < j->snapshots + j->snapshot_count && found->id == id; found++)
-		if (same_stamp(&found->stamp, s) && span_equal(found->key, key))
-			return found;
+	return found;
+}
+
+static bool is_next_snapshot(const struct journal *j, const struct journal_snapshot *s, uint64_t id)
+{
+	return s && s < j->snapshots + j->snapshot_count && s->id == id;
+}
+
+const struct journal_snapshot *journal_find_snapshot(
+	const struct journal *j, uint64_t id, struct span key, const struct journal_stamp *s)
+{
+	for (const struct journal_snapshot *one = first_snapshot(j, id); is_next_snapshot(j, one, id); one++)
+		if (same_stamp(&one->stamp, s) && span_equal(one->key, key))
+			return one;
 	return NULL;
+}
+
+bool journal_leaves_open(const struct journal *j, uint64_t id)
+{
+	for (const struct journal_snapshot *one = first_snapshot(j, id); is_next_snapshot(j, one, id); one++)
+		if (one->unverified)
+			return true;
+	return false;
+}
+
+bool journal_saw_other(const struct journal *j, uint64_t id, struct span key, const struct journal_stamp *s)
+{
+	bool other = false;
+
+	for (const struct journal_snapshot *one = first_snapshot(j, id); is_next_snapshot(j, one, id); one++)
+		other |= span_equal(one->key, key) && !same_stamp(&one->stamp, s);
+	return other && !journal_find_snapshot(j, id, key, s);
 }
 
 bool journal_doubts_blob(const struct journal *j, const struct digest *d, uint64_t inode)

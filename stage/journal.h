@@ -47,12 +47,15 @@ struct journal_blob {
 	struct digest digest;
 	struct journal_stamp stamp;
 	bool document; /* it is an index, manifest or config, or may be one */
+	bool recorded; /* behind the last inventory: it has come since */
 };
 struct journal_snapshot {
 	uint64_t id;
 	struct span key; /* in metadata.db */
 	struct journal_stamp stamp; /* of snapshots/<id> */
-	bool unverified; /* durable, but there was nothing to compare it with */
+	/* Durable, but there was nothing to compare it with; or, if it was no committed one, nothing is promised of it. Stays so, whatever
+	 * becomes of it, until a check has compared it. */
+	bool unverified;
 };
 /* The first size bytes of a download were durable, and this is their wide_sum: containerd starts some over in the same file, so
  * that neither its inode nor its size would tell whether they still are. */
@@ -107,10 +110,17 @@ CHECKED enum rc journal_read_marker(struct journal *j, int own, struct arena scr
 /* RC_NOMEM, or RC_OK: see absent. own: containerd-fsck/ below the root. */
 CHECKED enum rc journal_read(struct journal *j, int own, struct arena *a, struct err *e);
 
-/* Looks the object up; NULL if the journal does not vouch for one with this very stamp. */
+/* Looks the object up; NULL if the journal does not vouch for one with this very stamp. Of a blob that stands there twice the one
+ * that is not recorded. */
 const struct journal_blob *journal_find_blob(const struct journal *j, const struct digest *d, const struct journal_stamp *s);
 const struct journal_snapshot *journal_find_snapshot(
 	const struct journal *j, uint64_t id, struct span key, const struct journal_stamp *s);
+/* Whether one with this id stands there as unverified, whatever its directory is now. */
+bool journal_leaves_open(const struct journal *j, uint64_t id);
+/* Whether one with this id and key stands there, but its directory is not as it was: somebody else than containerd touched it. */
+bool journal_saw_other(const struct journal *j, uint64_t id, struct span key, const struct journal_stamp *s);
+/* The same of a blob: it is the file that was meant, and was written to or touched. */
+bool journal_saw_other_blob(const struct journal *j, const struct digest *d, const struct journal_stamp *s);
 /* A doubt is about whatever has the inode (a blob) or the id (a snapshot): rather one too many. */
 bool journal_doubts_blob(const struct journal *j, const struct digest *d, uint64_t inode);
 bool journal_doubts_snapshot(const struct journal *j, uint64_t id);

@@ -369,9 +369,10 @@ static enum exit_status seal_root(struct run *r, const struct place *root)
 		say_span(r, root, text, began);
 		status = EXIT_CLEAN;
 	} else {
-		(void)snprintf(text, sizeof(text), "not sealed: %s", result.why); /* fits */
+		(void)snprintf(text, sizeof(text), "%s: %s", result.later ? "sealed without a marker" : "not sealed",
+			result.why); /* fits */
 		report_message(&r->report, root->path, text);
-		status = EXIT_LEFT;
+		status = result.later ? EXIT_CLEAN : EXIT_LEFT;
 	}
 	if (opened)
 		store_close(&st);

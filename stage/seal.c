@@ -76,6 +76,8 @@ struct sealer {
 	struct journal_writer *out;
 	struct seal_result *result;
 	struct err *e;
+	bool unproved;  /* a committed snapshot is listed that nothing was there to compare with, */
+	bool new_layer; /* and a blob that may be its layer has come since that was tried */
 };
 
 /* A document is read at every check; anything else only if it is a suspect. */
@@ -115,8 +117,10 @@ static enum rc put_blob(struct sealer *w, size_t i, int dir)
 		record.document = state->document;
 	} else {
 		const struct journal_blob *const known = journal_find_blob(w->journal, &b->digest, &record.stamp);
-		doubt |= journal_doubts_blob(w->journal, &b->digest, record.stamp.inode);
+		doubt |= journal_doubts_blob(w->journal, &b->digest, record.stamp.inode) ||
+			 journal_saw_other_blob(w->journal, &b->digest, &record.stamp);
 		record.document = known ? known->document : !doubt && begins_as_document(w->st, i);
+		w->new_layer |= (!known || known->recorded) && !record.document;
 	}
 	journal_put_blob(w->out, &record, doubt);
 	w->result->blobs += !doubt;
@@ -142,12 +146,10 @@ static enum rc put_blobs(struct sealer *w)
 	return rc;
 }
 
+/* After a check. */
 static bool is_doubtful(const struct sealer *w, size_t i, bool *unverified)
 {
-	const struct snapshot_state *const state = w->check ? &w->check->survey->snapshots[i] : NULL;
-
-	if (!state)
-		return journal_doubts_snapshot(w->journal, w->st->backends[i].id);
+	const struct snapshot_state *const state = &w->check->survey->snapshots[i];
 	const bool rebuilt = w->rebuilt[i];
 	*unverified = state->verdict == SNAPSHOT_IS_UNVERIFIED;
 	if (state->layer.count[DIFF_UNREADABLE] || (w->st->backends[i].interrupted && !rebuilt))
@@ -155,27 +157,46 @@ static bool is_doubtful(const struct sealer *w, size_t i, bool *unverified)
 	return !(state->verdict == SNAPSHOT_IS_WHOLE || *unverified || (state->verdict == SNAPSHOT_IS_TORN && rebuilt));
 }
 
+/* Of a snapshot that is there at shutdown: what containerd made since the last check is as good as it says, what was there then is what
+ * the check found. */
+static bool is_doubted(const struct sealer *w, size_t i, struct journal_snapshot *record)
+{
+	const struct journal *const j = w->journal;
+
+	record->unverified = journal_leaves_open(j, record->id);
+	return journal_doubts_snapshot(j, w->st->backends[i].id) || journal_saw_other(j, record->id, record->key, &record->stamp);
+}
+
 static enum rc put_snapshot(struct sealer *w, size_t i)
 {
 	const struct backend *const b = &w->st->backends[i];
 	struct journal_snapshot record = {.id = b->id, .key = b->key};
 	struct stat st = {0};
+	bool doubt;
 
-	if (b->kind != SNAPSHOT_COMMITTED || b->snapshot == STORE_NONE)
-		return RC_OK; /* a container's own, or nobody's */
+	if (b->kind == SNAPSHOT_VIEW || b->snapshot == STORE_NONE)
+		return RC_OK; /* nobody's, or nothing of its own */
+	if (b->kind == SNAPSHOT_ACTIVE && !w->check && !journal_leaves_open(w->journal, b->id))
+		return RC_OK; /* a container's own, of this session */
 	const enum rc rc = w->st->snapshots_dir < 0 ? RC_END : os_stat(w->st->snapshots_dir, b->dir, &st, w->e);
-	if (rc == RC_END && w->check)
+	if (rc == RC_END && (w->check || b->kind == SNAPSHOT_ACTIVE))
 		return RC_OK; /* dropped, or found missing again by the next check */
 	if (rc && rc != RC_END)
 		return rc;
 	record.stamp = (struct journal_stamp){.inode = st.st_ino, .ctime_ns = os_ctime_ns(&st)};
-	const bool same = record.stamp.inode == b->dir_inode && record.stamp.ctime_ns == b->dir_ctime_ns;
-	const bool doubt = is_doubtful(w, i, &record.unverified) || rc == RC_END || !S_ISDIR(st.st_mode) ||
-			   (w->check && !w->rebuilt[i] && !same);
-	if (!w->check && !doubt) {
-		const struct journal_snapshot *const known = journal_find_snapshot(w->journal, b->id, b->key, &record.stamp);
-		record.unverified = known && known->unverified;
+	if (b->kind == SNAPSHOT_ACTIVE) { /* listed, so that it passes for nothing that was made since should it be committed */
+		record.unverified = true;
+		journal_put_snapshot(w->out, &record, false);
+		return RC_OK;
 	}
+	if (w->check) {
+		const bool same = record.stamp.inode == b->dir_inode && record.stamp.ctime_ns == b->dir_ctime_ns;
+		doubt = is_doubtful(w, i, &record.unverified) || (!w->rebuilt[i] && !same);
+	} else {
+		doubt = is_doubted(w, i, &record);
+	}
+	doubt |= rc == RC_END || !S_ISDIR(st.st_mode);
+	w->unproved |= record.unverified;
 	journal_put_snapshot(w->out, &record, doubt);
 	w->result->snapshots += !doubt;
 	w->result->doubts += doubt;
@@ -307,9 +328,12 @@ enum rc seal_stop(const struct store *st, struct seal_result *result, struct are
 	if ((rc = put_inventory(&w)))
 		return rc;
 	/* what a check left and no record of an object can say (a lost file, a download) is known by its status */
-	result->clean = result->doubts == 0 && j.status <= 1;
+	result->later = result->doubts == 0 && j.status <= 1 && w.unproved && w.new_layer;
+	result->clean = result->doubts == 0 && j.status <= 1 && !result->later;
 	if (result->clean)
 		journal_put_clean(&out, st->boot_id);
+	else if (result->later)
+		result->why = "layers have come, and some files were never compared with theirs: the next boot sees whether it can";
 	else
 		result->why = "some objects are damaged or could not be checked: the next boot looks at them again";
 	if ((rc = journal_commit(&out, own, e))) {

@@ -11,11 +11,14 @@
 struct seal_result {
 	uint64_t blobs, snapshots, doubts;
 	bool clean;      /* the marker was written */
+	bool later;      /* all there is was noted and nothing is wrong: the next boot has something to compare, see why */
 	const char *why; /* else: a phrase */
 };
 
-/* At shutdown. Vouches for all but what the last check of this boot doubted; without one nothing can be said of objects that no
- * journal lists, and the journal stays as it is. Keeps a copy of the databases in containerd-fsck/backup/.
+/* At shutdown. Vouches for what the last check found right, unless it was touched since, and for what has come since, which
+ * containerd made; not for what that check doubted or had nothing to compare with. Should a layer have come that a snapshot of the
+ * latter could be of, no marker is written, so that the next boot compares it. Without a check in this boot nothing can be said of
+ * objects that no journal lists, and the journal stays as it is. Keeps a copy of the databases in containerd-fsck/backup/.
  * Cuts: all of the old journal, whose marker boot has used up, or all of the new. */
 CHECKED enum rc seal_stop(const struct store *st, struct seal_result *result, struct arena scratch, struct err *e);
 

@@ -202,6 +202,14 @@ static void what_was_written_is_read(void)
 	const struct journal_stamp there = {.inode = 30, .ctime_ns = 31};
 	CHECK(journal_find_snapshot(&j, 3, key, &there) && journal_find_snapshot(&j, 3, key, &there)->unverified);
 	CHECK(!journal_find_snapshot(&j, 3, SPAN_LITERAL("k8s.io/8/x"), &there) && !journal_find_snapshot(&j, 2, key, &there));
+	CHECK(journal_leaves_open(&j, 3) && !journal_leaves_open(&j, 2) && !journal_leaves_open(&j, 4) && !journal_leaves_open(&j, 5));
+	const struct journal_stamp touched = {.inode = 30, .ctime_ns = 32};
+	CHECK(journal_saw_other(&j, 3, key, &touched) && !journal_saw_other(&j, 3, key, &there));
+	CHECK(!journal_saw_other(&j, 3, SPAN_LITERAL("k8s.io/8/x"), &touched) && !journal_saw_other(&j, 5, key, &touched));
+	CHECK(journal_saw_other_blob(&j, &first, &(struct journal_stamp){.inode = 10, .ctime_ns = 1001}));
+	CHECK(!journal_saw_other_blob(&j, &first, &stamp) && !journal_saw_other_blob(&j, &doubted, &stamp));
+	CHECK(!journal_saw_other_blob(&j, &first, &(struct journal_stamp){.inode = 11, .ctime_ns = 1000})); /* pulled anew */
+	CHECK(!journal_find_blob(&j, &first, &stamp)->recorded);
 	CHECK(j.ingests[0].size == 55 && j.ingests[0].sum == 3 && span_is(j.ingests[0].name, "abc"));
 	CHECK(span_is(j.ingests[0].ref, "a/1/b c-%") && !j.ingests[0].held);
 	CHECK(journal_find_ingest(&j, SPAN_LITERAL("abc")) == &j.ingests[0] && !journal_find_ingest(&j, SPAN_LITERAL("ab")));
