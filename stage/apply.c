@@ -907,8 +907,7 @@ static enum rc clean_staging(struct applier *w, size_t index)
 {
 	const struct stray *const s = &w->st->strays[index];
 	struct place *p = NULL;
-	struct arena scratch = *w->keep;
-	struct os_name *names = NULL;
+	struct os_name *names = NULL; /* in keep: they outlive the removals */
 	size_t count = 0;
 	auto_fd dir = -1, old = -1;
 	enum rc rc;
@@ -920,7 +919,7 @@ static enum rc clean_staging(struct applier *w, size_t index)
 	rc = os_open_dir(dir, s->name, &old, w->e);
 	if (rc == RC_CORRUPT)
 		return (rc = os_unlink(dir, s->name, w->e)) ? rc : os_fsync(dir, w->e);
-	if (rc || (rc = os_list(old, &scratch, &names, &count, w->e)))
+	if (rc || (rc = os_list(old, w->keep, &names, &count, w->e)))
 		return rc;
 	const bool adopted = p->staging < 0;
 	if (adopted) {
@@ -1221,8 +1220,9 @@ static enum rc prepare(struct applier *w)
 	const uint64_t copies = (w->meta.changed ? st->meta.src.size : 0) + (w->overlay.changed ? st->overlay.src.size : 0);
 	if (!grown)
 		return RC_OK;
-	if ((rc = check_room(w, st->dir, grown + copies, 0)) || (rc = check_room(w, st->meta.dir, w->meta.append.left, 0)) ||
-		(st->overlay.dir >= 0 && (rc = check_room(w, st->overlay.dir, w->overlay.append.left, 0))) ||
+	if ((rc = check_room(w, st->dir, grown + copies, 0)) ||
+		(w->meta.changed && (rc = check_room(w, st->meta.dir, w->meta.append.left, 0))) ||
+		(w->overlay.changed && (rc = check_room(w, st->overlay.dir, w->overlay.append.left, 0))) ||
 		(rc = open_own(w, &w->places[0])))
 		return rc;
 	return back_up(w);
@@ -1252,7 +1252,7 @@ enum rc apply_plan(struct plan *p, struct store *st, const struct survey *s, con
 		leave_edits(w);
 		rc = RC_OK;
 	}
-	if (rc == RC_OK && !result->interrupted)
+	if (rc == RC_OK && !result->interrupted && !result->again)
 		rc = all_actions(w, false);
 	result->keep_intents = w->keep_intents;
 	note_deeds(w, rc);

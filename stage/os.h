@@ -117,6 +117,11 @@ CHECKED enum rc os_xattr_list(int dir, const char *name, char *buf, size_t cap, 
 CHECKED enum rc os_xattr_get(
 	int dir, const char *name, const char *xattr, void *buf, size_t cap, size_t *n, struct err *e);
 
+/* Whether an inode may not be changed but by whoever takes the flags away (FS_IMMUTABLE_FL, FS_APPEND_FL of linux/fs.h): those of its
+ * flags, 0 where there are none, of what is neither file nor directory too. "." for dir itself. RC_END: not there. */
+#define OS_FLAGS_LOCKED 0x30u
+CHECKED enum rc os_locked_flags(int dir, const char *name, unsigned *flags, struct err *e);
+
 /* Change time; for equality only. */
 static inline int64_t os_ctime_ns(const struct stat *st)
 {

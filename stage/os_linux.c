@@ -631,6 +631,33 @@ static bool through_proc(char *path, size_t cap, int dir, const char *name)
 	return n > 0 && (size_t)n < cap;
 }
 
+/* Opened for its flags: a regular file or a directory, else *fd stays -1. */
+static enum rc open_for_flags(int dir, const char *name, int *fd, struct err *e)
+{
+	struct stat st = {0};
+	const enum rc rc = os_stat(dir, name, &st, e);
+
+	if (rc || !(S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)))
+		return rc;
+	*fd = openat(dir, name, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+	return *fd >= 0 ? RC_OK : errno == ENOENT ? RC_END : fail(e, RC_IO, "open %s", name);
+}
+
+enum rc os_locked_flags(int dir, const char *name, unsigned *flags, struct err *e)
+{
+	auto_fd fd = -1;
+	int all = 0;
+	const enum rc rc = open_for_flags(dir, name, &fd, e);
+
+	if (rc)
+		return rc;
+	if (fd >= 0 && ioctl(fd, (int)FS_IOC_GETFLAGS, &all) && errno != ENOTTY && errno != EOPNOTSUPP && errno != EINVAL &&
+		errno != ENOSYS)
+		return fail(e, RC_IO, "ask for the flags of %s", name);
+	*flags = (unsigned)all & OS_FLAGS_LOCKED;
+	return RC_OK;
+}
+
 enum rc os_xattr_list(int dir, const char *name, char *buf, size_t cap, size_t *n, struct err *e)
 {
 	char path[LIMIT_NAME_BYTES + 64];
@@ -1165,6 +1192,22 @@ enum rc os_xattr_set(int dir, const char *name, const char *xattr, const void *v
 	if (refused() || lsetxattr(path, xattr, value, n, 0))
 		return change_failed(e, "set attribute %s of %s", xattr, name);
 	return RC_OK;
+}
+
+enum rc os_set_locked_flags(int dir, const char *name, unsigned flags, struct err *e)
+{
+	auto_fd fd = -1;
+	int all = 0;
+	const enum rc rc = open_for_flags(dir, name, &fd, e);
+
+	if (rc)
+		return rc;
+	if (fd < 0)
+		return fail(e, RC_IO, "%s has no flags", name);
+	if (refused() || ioctl(fd, (int)FS_IOC_GETFLAGS, &all))
+		return change_failed(e, "change the flags of %s", name);
+	all = (int)(((unsigned)all & ~OS_FLAGS_LOCKED) | (flags & OS_FLAGS_LOCKED));
+	return ioctl(fd, (int)FS_IOC_SETFLAGS, &all) ? change_failed(e, "change the flags of %s", name) : RC_OK;
 }
 
 enum rc os_xattr_remove(int dir, const char *name, const char *xattr, struct err *e)

@@ -52,6 +52,8 @@ CHECKED enum rc os_set_times(
 	int dir, const char *name, struct timespec atime, struct timespec mtime, struct err *e);
 CHECKED enum rc os_xattr_set(
 	int dir, const char *name, const char *xattr, const void *value, size_t n, struct err *e);
+/* Takes away, or gives back, flags of OS_FLAGS_LOCKED; the others stay. */
+CHECKED enum rc os_set_locked_flags(int dir, const char *name, unsigned flags, struct err *e);
 CHECKED enum rc os_xattr_remove(int dir, const char *name, const char *xattr, struct err *e);
 
 #endif

@@ -50,6 +50,13 @@ struct rebuild {
 	uint64_t offset;
 	const struct tar_entry *file_entry;
 
+	/* what was immutable or append-only, and is not as long as it is worked on */
+	struct locked {
+		uint32_t node;
+		unsigned flags;
+	} *locked;
+	size_t locked_count;
+
 	char names[LIMIT_XATTR_BYTES];
 	uint8_t value[LIMIT_XATTR_BYTES];
 };
@@ -598,6 +605,38 @@ void rebuild_close(struct rebuild *r)
 
 /* ---- publishing ---- */
 
+/* Nobody is asked but the person who set them: the layer has no such flags. */
+static enum rc unlock(struct rebuild *r, int dir, const char *name, uint32_t node, struct err *e)
+{
+	unsigned flags = 0;
+	enum rc rc = os_locked_flags(dir, name, &flags, e);
+
+	if (rc || !flags)
+		return rc == RC_END ? RC_OK : rc;
+	struct locked *const l = arena_push(r->arena, (void **)&r->locked, &r->locked_count, sizeof(*l));
+	if (!l)
+		return fail(e, RC_NOMEM, "no memory to rebuild a layer");
+	*l = (struct locked){node, flags};
+	return unexpected(os_set_locked_flags(dir, name, 0, e), name, e);
+}
+
+/* What is there now of each, in the order opposite to that in which they were found: a directory after what is in it. */
+static enum rc lock_again(struct rebuild *r, struct err *e)
+{
+	for (size_t i = r->locked_count; i-- > 0;) {
+		const struct locked *const l = &r->locked[i];
+		int dir = r->snapshot;
+		enum rc rc = RC_OK;
+		if (l->node != LAYER_ROOT)
+			rc = layer_dirs_get(&r->real, layer_parent(r->layer, l->node), &dir, e);
+		const char *const name = l->node == LAYER_ROOT ? "fs" : layer_name(r->layer, l->node);
+		if (rc || (rc = os_set_locked_flags(dir, name, l->flags, e)))
+			return unexpected(rc, name, e);
+	}
+	r->locked_count = 0;
+	return RC_OK;
+}
+
 /* Moves what is at a name to aside, under a name that is free there. */
 static enum rc set_aside(struct rebuild *r, int dir, const char *name, uint32_t node, struct err *e)
 {
@@ -619,6 +658,8 @@ static enum rc publish_attributes(struct rebuild *r, uint32_t node, int from, co
 	struct stat st = {0};
 	enum rc rc = RC_OK;
 
+	if ((rc = unlock(r, to, to_name, node, e)))
+		return rc;
 	if (layer_is_explicit(r->layer, node) &&
 		((rc = os_stat(from, from_name, &st, e)) || (rc = os_chown(to, to_name, st.st_uid, st.st_gid, e)) ||
 			(rc = copy_xattrs(r, from, from_name, to, to_name, false, e)) ||
@@ -645,6 +686,8 @@ static enum rc publish_node(struct rebuild *r, uint32_t node, struct err *e)
 		rc = layer_dirs_get(&r->real, parent, &to, e);
 	if (rc)
 		return unexpected(rc, name, e);
+	if ((rc = unlock(r, to, ".", parent, e)) || (rc = unlock(r, to, name, node, e)))
+		return rc;
 	rc = os_stat(to, name, &st, e);
 	if (rc && rc != RC_END)
 		return rc;
@@ -688,7 +731,8 @@ static enum rc publish_times(struct rebuild *r, struct layer_dirs *dirs, int roo
 		if (!rc && st.st_mtim.tv_sec == late.times.modified.tv_sec &&
 			st.st_mtim.tv_nsec == late.times.modified.tv_nsec)
 			continue;
-		if (rc || (rc = os_set_times(dir, name, late.times.access, late.times.modified, e)))
+		if (rc || (dirs == &r->real && (rc = unlock(r, dir, name, node, e))) ||
+			(rc = os_set_times(dir, name, late.times.access, late.times.modified, e)))
 			return unexpected(rc, name, e);
 	}
 	return RC_OK;
@@ -708,7 +752,8 @@ static enum rc publish_nodes(struct rebuild *r, struct err *e)
 		if ((rc = publish_node(r, i, e)))
 			return rc;
 	}
-	return publish_times(r, &r->real, r->snapshot, e);
+	rc = publish_times(r, &r->real, r->snapshot, e);
+	return rc ? rc : lock_again(r, e);
 }
 
 /* The snapshot's directory, with the modes containerd gives them, and its fs in one rename. */
@@ -730,8 +775,9 @@ static enum rc publish_tree(struct rebuild *r, struct err *e)
 	if (rc && rc != RC_END)
 		return rc;
 	rc = os_stat(r->snapshot, "fs", &st, e);
-	if (!rc)
+	if (!rc && (!(rc = unlock(r, r->snapshot, "fs", LAYER_ROOT, e))))
 		rc = set_aside(r, r->snapshot, "fs", LAYER_ROOT, e);
+	r->locked_count = 0; /* that goes aside */
 	if (rc && rc != RC_END)
 		return rc;
 	return os_rename(t->staging, "fs", r->snapshot, "fs", e);

@@ -4,7 +4,8 @@
  * renamed over what was damaged. Entries that are not in the set are not opened for writing, not renamed, not touched.
  *
  * A cut before publish leaves a staging directory nobody refers to; a cut during publish leaves a snapshot in which each
- * entry is whole, old or new; running again finds and finishes the rest. */
+ * entry is whole, old or new; running again finds and finishes the rest. Files and directories that somebody made immutable or
+ * append-only are opened for that and get those flags back at the end; only they are lost in a cut between. */
 #ifndef REBUILD_H
 #define REBUILD_H
 
