@@ -651,8 +651,9 @@ enum rc os_locked_flags(int dir, const char *name, unsigned *flags, struct err *
 
 	if (rc)
 		return rc;
-	if (fd >= 0 && ioctl(fd, (int)FS_IOC_GETFLAGS, &all) && errno != ENOTTY && errno != EOPNOTSUPP && errno != EINVAL &&
-		errno != ENOSYS)
+	/* musl and glibc do not agree on the type of what ioctl is told */
+	if (fd >= 0 && syscall(SYS_ioctl, fd, (unsigned long)FS_IOC_GETFLAGS, &all) && errno != ENOTTY && errno != EOPNOTSUPP &&
+		errno != EINVAL && errno != ENOSYS)
 		return fail(e, RC_IO, "ask for the flags of %s", name);
 	*flags = (unsigned)all & OS_FLAGS_LOCKED;
 	return RC_OK;
@@ -1204,10 +1205,10 @@ enum rc os_set_locked_flags(int dir, const char *name, unsigned flags, struct er
 		return rc;
 	if (fd < 0)
 		return fail(e, RC_IO, "%s has no flags", name);
-	if (refused() || ioctl(fd, (int)FS_IOC_GETFLAGS, &all))
+	if (refused() || syscall(SYS_ioctl, fd, (unsigned long)FS_IOC_GETFLAGS, &all))
 		return change_failed(e, "change the flags of %s", name);
 	all = (int)(((unsigned)all & ~OS_FLAGS_LOCKED) | (flags & OS_FLAGS_LOCKED));
-	return ioctl(fd, (int)FS_IOC_SETFLAGS, &all) ? change_failed(e, "change the flags of %s", name) : RC_OK;
+	return syscall(SYS_ioctl, fd, (unsigned long)FS_IOC_SETFLAGS, &all) ? change_failed(e, "change the flags of %s", name) : RC_OK;
 }
 
 enum rc os_xattr_remove(int dir, const char *name, const char *xattr, struct err *e)

@@ -158,6 +158,7 @@ WRAP(set_times, dir, name, -1, name,
 WRAP(xattr_set, dir, name, -1, name,
 	(int dir, const char *name, const char *xattr, const void *value, size_t n, struct err *e),
 	(dir, name, xattr, value, n, e))
+WRAP(set_locked_flags, dir, name, -1, name, (int dir, const char *name, unsigned flags, struct err *e), (dir, name, flags, e))
 WRAP(xattr_remove, dir, name, -1, name,
 	(int dir, const char *name, const char *xattr, struct err *e),
 	(dir, name, xattr, e))
