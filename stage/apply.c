@@ -616,6 +616,10 @@ static enum rc replay(struct applier *w, size_t backend, struct layer *l, const 
 	feed_close(feed);
 	if (rc)
 		return rc == RC_END || rc == RC_CORRUPT ? fail(w->e, RC_IO, "a layer changed since it was checked") : rc;
+	if (result.too_much) {
+		*w->e = result.why;
+		return result.why.rc;
+	}
 	if (!result.blob_good || !result.content_known || !digest_equal(&result.content, &state->diff_id)) {
 		errno = EIO;
 		return fail(w->e, RC_IO, "a layer reads differently than when it was checked");

@@ -219,19 +219,20 @@ enum rc feed_tar(struct feed *f, struct tar **t, struct err *e)
 enum rc feed_finish(struct feed *f, bool want_content, struct feed_result *result, struct err *e)
 {
 	struct feed_result r = {0};
-	struct err ignored = {0}; /* why it does not decompress matters to nobody once the digests are known */
+	struct err why = {0}; /* it does not decompress, which matters to nobody once the digests are known: unless it is we who cannot */
 	struct digest name;
 	struct span piece = {0};
 	uint64_t size = 0;
 	enum rc rc = RC_OK;
 
 	while (want_content && !f->content_read && !f->content_failed && rc == RC_OK)
-		rc = next_content(f, &piece, &ignored);
+		rc = next_content(f, &piece, &why);
 	pump_end(f);
 	r.content_known = f->content_read;
 	r.too_much = rc == RC_LIMIT || rc == RC_NOMEM;
+	r.why = why;
 	if (rc == RC_IO) {
-		*e = e->rc ? *e : ignored;
+		*e = e->rc ? *e : why;
 		return rc;
 	}
 	if ((rc = stream_drain(f->stream, e)))

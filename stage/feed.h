@@ -33,6 +33,7 @@ struct feed_result {
 	struct digest content; /* diff ID */
 	uint64_t content_bytes;
 	bool too_much;         /* feed_finish met a limit, or had no memory, before the content's end: what it is, nobody knows */
+	struct err why;        /* with too_much */
 };
 /* Reads on to the end of the blob; decompresses on only with want_content. RC_IO: the blob could not be read. */
 CHECKED enum rc feed_finish(struct feed *f, bool want_content, struct feed_result *result, struct err *e);

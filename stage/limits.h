@@ -48,8 +48,8 @@
 /* layers of one image. overlayfs mounts at most 500 lower directories; the rest is headroom. */
 #define LIMIT_LAYERS 4096
 
-/* indexes inside indexes */
-#define LIMIT_INDEX_DEPTH 8
+/* indexes inside indexes. containerd has no bound; one inside another is the most that is found in the wild. */
+#define LIMIT_INDEX_DEPTH 32
 
 /* pages from the root of a bolt tree to a leaf, and buckets inside buckets. A tree with the smallest fan-out (2) and 2^48
  * pages is 48 deep; containerd nests 7 buckets. */

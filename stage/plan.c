@@ -27,6 +27,8 @@ struct planner {
 	/* what an earlier round could not do, and why; by blob, ingest, backend, backend */
 	const char **stuck_blob, **stuck_ingest, **stuck_rebuild, **stuck_aside;
 	const char *stuck_records;     /* meta.db cannot be changed: no record goes or comes */
+	size_t *evaluated;             /* blobs: 1 + the last image for which this manifest or index was looked at */
+	size_t evaluation;
 	bool no_memory;
 };
 
@@ -544,9 +546,7 @@ static void plan_rebuilds(struct planner *w)
 	for (size_t depth = 0, found = 1; found && depth <= st->backend_count; depth++) {
 		found = 0;
 		for (size_t i = 0; i < st->backend_count; i++) {
-			size_t d = 0;
-			for (size_t at = st->backends[i].parent_index; at != STORE_NONE && d <= depth; at = st->backends[at].parent_index)
-				d++;
+			const size_t d = st->backends[i].depth;
 			found += d >= depth;
 			const struct snapshot_state *const state = &w->s->snapshots[i];
 			/* a rebuild that was cut off may have all its entries back, and not yet its directories' times */
@@ -741,9 +741,10 @@ static struct image_eval eval_image(struct planner *w, size_t ns, const struct d
 		size_t next;
 	} stack[LIMIT_INDEX_DEPTH];
 	struct image_eval best = {.verdict = IMAGE_NEEDS_PULL, .why = "no platform of it is local"};
-	bool any = false, any_unpacked = false, damaged = false, unreadable = false;
+	bool any = false, any_unpacked = false, damaged = false, unreadable = false, too_deep = false;
 	size_t depth = 0;
 
+	w->evaluation++;
 	if (!blob_is_here(w, ns, target, &damaged, &unreadable)) {
 		best.damaged = damaged;
 		best.verdict = unreadable ? IMAGE_IS_UNVERIFIED : IMAGE_NEEDS_PULL;
@@ -779,6 +780,13 @@ static struct image_eval eval_image(struct planner *w, size_t ns, const struct d
 			continue;
 		}
 		const struct oci_doc *const doc = doc_of(w, &d->digest);
+		/* once each: indexes that name the next one twice would be walked as often as there are ways */
+		size_t *const evaluated = doc ? &w->evaluated[store_find_blob(w->st, &d->digest)] : NULL;
+		if (evaluated && *evaluated == w->evaluation)
+			continue;
+		if (evaluated)
+			*evaluated = w->evaluation;
+		too_deep |= doc && doc->kind == OCI_INDEX && depth == LIMIT_INDEX_DEPTH;
 		if (!any && (!doc || doc->kind == OCI_CONFIG)) { /* a checkpoint: an index of other things */
 			best = (struct image_eval){.verdict = IMAGE_IS_UNVERIFIED, .why = "it is no image this program knows"};
 			any = true;
@@ -799,6 +807,10 @@ static struct image_eval eval_image(struct planner *w, size_t ns, const struct d
 		}
 	}
 	best.damaged |= damaged;
+	if (too_deep && best.verdict != IMAGE_IS_HEALED) {
+		best.verdict = IMAGE_IS_UNVERIFIED;
+		best.why = "its indexes are nested too deep to check";
+	}
 	if (unreadable && best.verdict == IMAGE_NEEDS_PULL) { /* the one that could not be read may be the one that matters */
 		best.verdict = IMAGE_IS_UNVERIFIED;
 		best.why = "a manifest of it could not be read";
@@ -1309,6 +1321,7 @@ enum rc plan_make(struct plan *p, const struct store *st, const struct survey *s
 	w->drop_content = arena_array(keep, st->content_count + 1, sizeof(bool));
 	w->add_content = arena_array(keep, st->ingest_count + 1, sizeof(bool));
 	w->rescued = arena_array(keep, st->blob_count + 1, sizeof(bool));
+	w->evaluated = arena_array(keep, st->blob_count + 1, sizeof(*w->evaluated));
 	w->leased = arena_array(keep, st->namespace_count + 1, sizeof(bool));
 	w->left = arena_array(keep, st->backend_count + 1, sizeof(*w->left));
 	w->left_snapshot = arena_array(keep, st->snapshot_count + 1, sizeof(*w->left_snapshot));
@@ -1318,7 +1331,7 @@ enum rc plan_make(struct plan *p, const struct store *st, const struct survey *s
 	w->stuck_aside = arena_array(keep, st->backend_count + 1, sizeof(*w->stuck_aside));
 	p->dropped = w->drop;
 	if (!extra || !p->images || !w->drop || !w->pinned || !w->drop_snapshot || !w->drop_content || !w->add_content ||
-		!w->rescued || !w->leased || !w->left || !w->left_snapshot || !w->stuck_blob || !w->stuck_ingest ||
+		!w->rescued || !w->evaluated || !w->leased || !w->left || !w->left_snapshot || !w->stuck_blob || !w->stuck_ingest ||
 		!w->stuck_rebuild || !w->stuck_aside)
 		return fail(e, RC_NOMEM, "no memory for the plan");
 	learn(w);

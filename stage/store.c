@@ -637,6 +637,7 @@ static enum rc read_overlay(struct loader *l, struct backend ***by_id_out)
 		by_id[i] = &st->backends[i];
 	if (st->backend_count)
 		qsort(by_id, st->backend_count, sizeof(*by_id), compare_backend_id);
+	*by_id_out = by_id; /* also of a database that is not right: the directories are looked at */
 	for (size_t i = 0; i + 1 < st->backend_count; i++)
 		if (by_id[i]->id == by_id[i + 1]->id)
 			return add_fault(st, OVERLAY_PATH, STORE_DB_RECORD, "two snapshots have the id %llu",
@@ -649,15 +650,22 @@ static enum rc read_overlay(struct loader *l, struct backend ***by_id_out)
 			st->backends[b->parent_index].children++;
 	}
 	for (size_t i = 0; i < st->backend_count; i++) {
-		size_t steps = 0;
-		for (size_t at = i; at != STORE_NONE; at = st->backends[at].parent_index)
-			if (++steps > LIMIT_LAYERS || steps > st->backend_count)
-				return add_fault(st, OVERLAY_PATH, STORE_DB_RECORD,
-					"the parents of snapshot %llu go round in a circle, or are more than %d",
-					(unsigned long long)st->backends[i].id, LIMIT_LAYERS);
+		/* up to one whose depth is known, or that has no parent; each is told its own once */
+		size_t steps = 0, top = i;
+		while (st->backends[top].parent_index != STORE_NONE && !st->backends[top].depth && steps <= st->backend_count) {
+			top = st->backends[top].parent_index;
+			steps++;
+		}
+		if (steps > st->backend_count)
+			return add_fault(st, OVERLAY_PATH, STORE_DB_RECORD, "the parents of snapshot %llu go round in a circle",
+				(unsigned long long)st->backends[i].id);
+		size_t depth = st->backends[top].depth + steps;
+		if (depth > LIMIT_LAYERS)
+			return fail(l->e, RC_LIMIT, "a chain of more than %d snapshots is too deep to check", LIMIT_LAYERS);
+		for (size_t at = i; at != top; at = st->backends[at].parent_index)
+			st->backends[at].depth = depth--;
 	}
 	struct parents_context in = {by_id};
-	*by_id_out = by_id;
 	return each_in(l, &v1, "parents", add_parents_entry, &in);
 }
 
@@ -740,16 +748,53 @@ static enum rc add_stray(struct store *st, const char *dir, const char *name, en
 	return RC_OK;
 }
 
-/* Whether a directory below dir is there and has an entry; what cannot be listed is not empty. */
-static bool is_empty_dir(int dir, const char *name, struct arena scratch)
+/* RC_OK: a directory below dir is there and empty; RC_END: it is not. Anything else: that is not known. */
+static enum rc is_empty_dir(int dir, const char *name, struct arena scratch, struct err *e)
 {
 	auto_fd fd = -1;
 	struct os_name *names = NULL;
-	struct err ignored = {0};
 	size_t count = 0;
+	enum rc rc = os_open_dir(dir, name, &fd, e);
 
-	return os_open_dir(dir, name, &fd, &ignored) == RC_OK &&
-	       os_list(fd, &scratch, &names, &count, &ignored) == RC_OK && count == 0;
+	if (rc == RC_OK)
+		rc = os_list(fd, &scratch, &names, &count, e);
+	return rc == RC_CORRUPT || (rc == RC_OK && count) ? RC_END : rc;
+}
+
+/* RC_OK: snapshots/<id> has no fs, or one with nothing in it; RC_END: something; else as above. */
+static enum rc holds_nothing(int snapshots, const char *id, struct arena scratch, struct err *e)
+{
+	auto_fd dir = -1;
+	struct stat fs = {0};
+	enum rc rc = os_open_dir(snapshots, id, &dir, e);
+
+	if (rc)
+		return rc == RC_CORRUPT ? RC_END : rc;
+	if ((rc = os_stat(dir, "fs", &fs, e)))
+		return rc == RC_END ? RC_OK : rc;
+	return is_empty_dir(dir, "fs", scratch, e);
+}
+
+static enum rc add_state_file(struct store *st, const char *dir, const char *name, enum state_kind kind, size_t container,
+	const char *why, struct err *e)
+{
+	struct state_file *const f = PUSH(st, state_files, state_file_count);
+
+	if (!f)
+		return no_memory(e);
+	*f = (struct state_file){dir, name, kind, container, why};
+	return RC_OK;
+}
+
+/* A place that was to be looked at and could not be: RC_OK for what is not there, for then there is nothing to see. */
+static enum rc note_unseen(struct store *st, const char *dir, const char *name, enum rc rc, const struct err *why, struct err *e)
+{
+	if (rc == RC_NOMEM)
+		return no_memory(e);
+	return rc == RC_OK || rc == RC_END || rc == RC_CORRUPT
+		       ? RC_OK
+		       : add_state_file(st, dir, name, STATE_UNREADABLE, STORE_NONE,
+				 why->sys_errno ? strerror(why->sys_errno) : "it is too big to check", e);
 }
 
 static enum rc blob_room(struct store *st, size_t more, struct err *e)
@@ -851,6 +896,10 @@ static enum rc read_ingest(struct store *st, const char *name, struct ingest *in
 		return rc;
 	in->is_directory = true;
 	rc = os_read_small(dir, "ref", SMALL_FILE_BYTES, st->keep, &in->ref, e);
+	if (rc == RC_LIMIT) { /* longer than we read: not the same as none */
+		errno = EFBIG;
+		return fail(e, RC_IO, "ingest/%s: ref is too long", name);
+	}
 	if (rc == RC_IO || rc == RC_NOMEM)
 		return rc;
 	if (in->ref.left) {
@@ -1004,9 +1053,10 @@ static enum rc read_snapshot_dirs(struct store *st, struct backend **by_id, stru
 		rc = os_stat(st->snapshots_dir, name, &found, &why);
 		if (rc == RC_IO) /* it is there, and whoever opens it will be told what is wrong with it */
 			found.st_mode = S_IFDIR;
-		else if (rc)
-			continue;
+		const bool gone = rc == RC_END;
 		rc = RC_OK;
+		if (gone)
+			continue;
 		const bool is_directory = S_ISDIR(found.st_mode);
 		const bool number = parse_decimal(span_of_string(name), &id) == RC_OK;
 		struct backend *const b = number ? backend_by_id(by_id, st->backend_count, id) : NULL;
@@ -1018,12 +1068,12 @@ static enum rc read_snapshot_dirs(struct store *st, struct backend **by_id, stru
 			continue;
 		}
 		bool empty = true;
-		if (number && is_directory) {
-			auto_fd dir = -1;
-			struct err ignored = {0};
-			struct stat fs = {0};
-			empty = os_open_dir(st->snapshots_dir, name, &dir, &ignored) == RC_OK &&
-				(os_stat(dir, "fs", &fs, &ignored) == RC_END || is_empty_dir(dir, "fs", scratch));
+		/* what is behind the counter is a leftover whether or not it holds something */
+		if (number && is_directory && id > st->overlay_sequence) {
+			if ((rc = holds_nothing(st->snapshots_dir, name, scratch, e)) && rc != RC_END)
+				return rc;
+			empty = rc == RC_OK;
+			rc = RC_OK;
 		}
 		const bool half = strncmp(name, "new-", 4) == 0 || strncmp(name, "rm-", 3) == 0;
 		rc = add_stray(st, path, name,
@@ -1048,18 +1098,27 @@ static enum rc find_prefixed(struct store *st, const char *dir_name, const char 
 	if (rc == RC_OK && (rc = os_list(dir, &scratch, &names, &count, &why)) == RC_OK)
 		rc = os_stat_fd(dir, &here, &why);
 	if (rc) /* leftovers that cannot be seen are left */
-		return rc == RC_NOMEM ? no_memory(e) : RC_OK;
+		return note_unseen(st, dir_name, prefix, rc, &why, e);
 	for (size_t i = 0; rc == RC_OK && i < count; i++) {
 		struct stat found = {0};
 		if (strncmp(names[i].name, prefix, strlen(prefix)) != 0)
 			continue;
+		bool empty = false;
 		rc = os_stat(dir, names[i].name, &found, &why);
-		if (rc || found.st_dev != here.st_dev) { /* a mount point is in use */
-			rc = RC_OK;
+		if (rc == RC_OK && found.st_dev == here.st_dev && S_ISDIR(found.st_mode) && kind == STRAY_TMPMOUNT) {
+			rc = is_empty_dir(dir, names[i].name, scratch, &why);
+			empty = rc == RC_OK;
+			rc = optional(rc);
+		}
+		if (rc) {
+			char *const kept = arena_string(st->keep, span_of_string(names[i].name));
+			if (!kept)
+				return no_memory(e);
+			rc = note_unseen(st, dir_name, kept, rc, &why, e);
 			continue;
 		}
-		rc = add_stray(st, dir_name, names[i].name, kind, S_ISDIR(found.st_mode),
-				S_ISDIR(found.st_mode) && is_empty_dir(dir, names[i].name, scratch), e);
+		if (found.st_dev == here.st_dev) /* a mount point is in use */
+			rc = add_stray(st, dir_name, names[i].name, kind, S_ISDIR(found.st_mode), empty, e);
 	}
 	return rc;
 }
@@ -1072,24 +1131,16 @@ static bool all_zero(struct span s)
 	return true;
 }
 
-static enum rc add_state_file(struct store *st, const char *dir, const char *name, enum state_kind kind, size_t container,
-	const char *why, struct err *e)
-{
-	struct state_file *const f = PUSH(st, state_files, state_file_count);
-
-	if (!f)
-		return no_memory(e);
-	*f = (struct state_file){dir, name, kind, container, why};
-	return RC_OK;
-}
-
 static enum rc read_state_files(struct store *st, struct arena scratch, struct err *e)
 {
 	auto_fd introspection = -1, cri = -1, containers = -1;
 	struct span text = {0};
-	enum rc rc = os_open_dir(st->dir, STORE_INTROSPECTION_DIR, &introspection, e);
+	struct err unseen = {0};
+	enum rc rc = os_open_dir(st->dir, STORE_INTROSPECTION_DIR, &introspection, &unseen);
 
-	if (rc == RC_OK) {
+	if (rc) {
+		rc = note_unseen(st, STORE_INTROSPECTION_DIR, "uuid", rc, &unseen, e);
+	} else {
 		struct err why = {0};
 		rc = os_read_small(introspection, "uuid", SMALL_FILE_BYTES, &scratch, &text, &why);
 		/* any other text may be a form of UUID that Go reads */
@@ -1103,9 +1154,11 @@ static enum rc read_state_files(struct store *st, struct arena scratch, struct e
 	if (rc == RC_NOMEM)
 		return rc;
 	const size_t ns = store_find_namespace(st, span_of_string(STORE_KUBERNETES));
-	if (ns == STORE_NONE || os_open_dir(st->dir, STORE_CRI_DIR, &cri, e) ||
-		os_open_dir(cri, "containers", &containers, e))
-		return RC_OK; /* no CRI here; what cannot be opened is not judged */
+	if (ns == STORE_NONE)
+		return RC_OK;
+	unseen = (struct err){0};
+	if ((rc = os_open_dir(st->dir, STORE_CRI_DIR, &cri, &unseen)) || (rc = os_open_dir(cri, "containers", &containers, &unseen)))
+		return note_unseen(st, STORE_CRI_DIR, "containers", rc, &unseen, e); /* not there: no CRI here */
 	const struct range r = st->namespaces[ns].containers;
 	for (size_t i = r.first; i < r.first + r.count; i++) {
 		auto_fd dir = -1;
@@ -1115,9 +1168,13 @@ static enum rc read_state_files(struct store *st, struct arena scratch, struct e
 		const char *const id = arena_string(st->keep, st->containers[i].id);
 		if (!id)
 			return no_memory(e);
-		struct err ignored = {0};
-		if (os_open_dir(containers, id, &dir, &ignored))
-			continue; /* a sandbox, or a container that CRI does not know: not ours to make up */
+		unseen = (struct err){0};
+		if ((rc = os_open_dir(containers, id, &dir, &unseen))) {
+			/* not there: a sandbox, or a container that CRI does not know: not ours to make up */
+			if ((rc = note_unseen(st, STORE_CRI_DIR "/containers", id, rc, &unseen, e)))
+				return rc;
+			continue;
+		}
 		text = (struct span){0};
 		struct err why = {0};
 		rc = os_read_small(dir, "status", SMALL_FILE_BYTES, &local, &text, &why);

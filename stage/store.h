@@ -113,6 +113,7 @@ struct backend {
 	int64_t created_ns;       /* Unix time, 0 unknown */
 	struct labels labels;
 	size_t parent_index; /* STORE_NONE: none, or not in the database */
+	size_t depth;        /* parents below it */
 	size_t snapshot;     /* index, STORE_NONE: meta.db does not know it */
 	size_t children;     /* records whose parent this is */
 	char dir[24];        /* id as text: the directory's name */

@@ -428,6 +428,39 @@ static enum rc walk_manifest(struct survey_run *r, size_t ns, const struct oci_d
 	return RC_OK;
 }
 
+/* A manifest, index or config that is past a limit: what it leads to is not known, and nothing is concluded from that. */
+static void tell_beyond_limits(struct survey_run *r, const struct digest *d)
+{
+	const size_t blob = store_find_blob(r->st, d);
+	struct blob_state *const state = blob == STORE_NONE ? NULL : &r->s->blobs[blob];
+
+	if (!state || state->doc || state->verdict == BLOB_IS_BAD || state->verdict == BLOB_IS_UNREADABLE ||
+		(!state->beyond_limits && r->st->blob_files[blob].size <= LIMIT_JSON_BYTES))
+		return;
+	r->some_unread = true;
+	blob_unreadable(r, blob, 0, "as a manifest or config it is too big to check");
+}
+
+/* Only what is said to be one: any other blob may be a document of any size. */
+static void find_beyond_limits(struct survey_run *r)
+{
+	const struct store *const st = r->st;
+
+	for (size_t i = 0; i < st->image_count; i++)
+		if (st->images[i].target_known)
+			tell_beyond_limits(r, &st->images[i].target);
+	for (size_t i = 0; i < st->blob_count; i++) {
+		const struct oci_doc *const doc = r->s->blobs[i].doc;
+		if (doc && doc->kind == OCI_MANIFEST && doc->config.digest_known && oci_is_config_type(doc->config.media_type))
+			tell_beyond_limits(r, &doc->config.digest);
+		for (size_t k = 0; doc && doc->kind == OCI_INDEX && k < doc->child_count; k++) {
+			const struct oci_descriptor *const d = &doc->children[k];
+			if (d->digest_known && (oci_is_index_type(d->media_type) || oci_is_manifest_type(d->media_type)))
+				tell_beyond_limits(r, &d->digest);
+		}
+	}
+}
+
 static enum rc find_candidates(struct survey_run *r)
 {
 	for (size_t i = 0; i < r->st->content_count; i++) {
@@ -850,6 +883,7 @@ static void keep_document(struct survey_run *r, struct worker *w, size_t index, 
 		r->s->blobs[index].doc = doc;
 	else
 		*w->keep = mark;
+	r->s->blobs[index].beyond_limits = rc == RC_LIMIT;
 	if (rc == RC_NOMEM)
 		blob_unreadable(r, index, 0, "no memory");
 }
@@ -1058,9 +1092,12 @@ static void job_blob(struct survey_run *r, struct worker *w, size_t index)
 		for (unsigned i = 0; i < g.count; i++) {
 			struct candidate *const c = &r->candidates[g.candidates[i]];
 			c->tried = true;
-			c->unknown |= rc == RC_OK && (result.replay == RC_LIMIT || result.replay == RC_NOMEM);
-			if (rc == RC_OK && feed.blob_good && result.replay != RC_OK && !c->why) {
-				const struct span text = arena_copy(w->keep, span_of_string(result.why.text));
+			/* it may fail as containerd would: then this is not what was unpacked. Or we failed: then that is not known */
+			const bool beyond_us = (result.replay != RC_OK && result.replay != RC_CORRUPT) || feed.too_much;
+			c->unknown |= rc == RC_OK && feed.blob_good && beyond_us;
+			if (rc == RC_OK && feed.blob_good && (result.replay != RC_OK || feed.too_much) && !c->why) {
+				const struct err *const last = result.replay != RC_OK ? &result.why : &feed.why;
+				const struct span text = arena_copy(w->keep, span_of_string(last->text));
 				c->why = text.bad ? "no memory" : (const char *)text.at;
 			} else if (rc == RC_OK && feed.blob_good && !c->why && !result.paired) {
 				c->pairing_failed = true;
@@ -1731,21 +1768,22 @@ static void judge_without_layer(struct survey_run *r, size_t index)
 
 /* ---- pass 6: references and leftovers ---- */
 
-static bool snapshot_dir_is_empty(const struct store *st, const struct backend *b, struct arena scratch)
+/* RC_OK: it is; RC_END: it is not; else that is not known. */
+static enum rc snapshot_dir_is_empty(const struct store *st, const struct backend *b, struct arena scratch, struct err *e)
 {
 	auto_fd dir = -1, fs = -1;
 	struct os_name *names = NULL;
-	struct err ignored = {0}; /* what cannot be listed is taken for full */
 	size_t count = 0;
+	enum rc rc;
 
 	if (!b->dir_found)
-		return true;
-	if (os_open_dir(st->snapshots_dir, b->dir, &dir, &ignored))
-		return false;
-	const enum rc rc = os_open_dir(dir, "fs", &fs, &ignored);
-	if (rc == RC_END)
-		return true;
-	return rc == RC_OK && os_list(fs, &scratch, &names, &count, &ignored) == RC_OK && count == 0;
+		return RC_OK;
+	if ((rc = os_open_dir(st->snapshots_dir, b->dir, &dir, e)))
+		return rc == RC_CORRUPT ? RC_END : rc;
+	if ((rc = os_open_dir(dir, "fs", &fs, e)))
+		return rc == RC_END ? RC_OK : rc == RC_CORRUPT ? RC_END : rc;
+	rc = os_list(fs, &scratch, &names, &count, e);
+	return rc == RC_OK && count ? RC_END : rc;
 }
 
 static void emit_backend(struct survey_run *r, size_t index)
@@ -1761,12 +1799,19 @@ static void emit_backend(struct survey_run *r, size_t index)
 		struct digest d;
 		/* a committed one that is no chain may be what a person committed */
 		const bool chain = b->kind == SNAPSHOT_COMMITTED && digest_parse(b->user_key, &d) == RC_OK;
-		const bool disposable = chain || store_is_extract(st, ns, b->user_key) ||
-					(ns != STORE_NONE && st->namespaces[ns].kubernetes && st->boot_proved_new) ||
-					(b->kind != SNAPSHOT_COMMITTED && snapshot_dir_is_empty(st, b, *r->keep));
-		r->s->snapshots[index].orphan = disposable;
-		f.problem = disposable ? P_SNAPSHOT_BACKEND_ONLY : P_SNAPSHOT_UNVERIFIED;
-		f.why = text_of("meta.db does not know it, and it may hold a container's data");
+		const bool sure = chain || store_is_extract(st, ns, b->user_key) ||
+				  (ns != STORE_NONE && st->namespaces[ns].kubernetes && st->boot_proved_new);
+		struct err why = {0};
+		const enum rc empty = sure					? RC_OK
+				      : b->kind == SNAPSHOT_COMMITTED		? RC_END
+										: snapshot_dir_is_empty(st, b, *r->keep, &why);
+		r->s->snapshots[index].orphan = empty == RC_OK;
+		f.problem = empty == RC_OK    ? P_SNAPSHOT_BACKEND_ONLY
+			    : empty == RC_END ? P_SNAPSHOT_UNVERIFIED
+					      : P_SNAPSHOT_UNCHECKED;
+		f.why = text_of(empty == RC_OK || empty == RC_END ? "meta.db does not know it, and it may hold a container's data"
+				: why.sys_errno			  ? strerror(why.sys_errno)
+								  : why.text);
 		emit(r, f);
 	} else if (b->parent.left && b->parent_index == STORE_NONE) {
 		f.problem = P_PARENT_MISSING;
@@ -1913,7 +1958,10 @@ static enum rc end_documents(struct survey_run *r)
 	for (size_t i = 0; i < r->st->blob_count; i++)
 		if (r->s->blobs[i].trusted && !r->s->blobs[i].document && r->s->blobs[i].verdict == BLOB_NOT_CHECKED)
 			r->s->blobs[i].verdict = BLOB_IS_GOOD; /* a document that there was no time for is unchecked */
-	return rc ? rc : find_candidates(r);
+	if (rc)
+		return rc;
+	find_beyond_limits(r);
+	return find_candidates(r);
 }
 
 /* Nothing of what the pool has read is wanted. */

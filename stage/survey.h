@@ -28,6 +28,7 @@ struct blob_state {
 	uint64_t content_size;
 	bool trusted; /* not read in this run: the journal vouches for it */
 	bool document; /* begins as JSON does, or could not be looked at */
+	bool beyond_limits; /* a document that is too much for us: of interest if something says that it is a manifest or config */
 };
 
 enum snapshot_verdict {

@@ -499,6 +499,43 @@ class Store:
             return
         raise Failure("the file can still be read")
 
+    # other images
+
+    def document(self, ns, value, word):
+        """A blob of these bytes, or of this as JSON, with its record; a descriptor of it. word: what a reader calls it."""
+        data = value if isinstance(value, bytes) else json.dumps(value).encode()
+        digest = "sha256:" + hashlib.sha256(data).hexdigest()
+        with open(self.blob(digest), "wb") as f:
+            f.write(data)
+        os.chmod(self.blob(digest), 0o444)
+        at = ["v1", ns, "content", "blob", digest]
+        self.meta({"op": "put", "path": at + ["createdat"], "hex": TIME}, {"op": "put", "path": at + ["updatedat"], "hex": TIME},
+                  {"op": "put", "path": at + ["size"], "varint": len(data)})
+        self.names[digest] = word
+        media = value.get("mediaType") if isinstance(value, dict) else None
+        return {"mediaType": media or "application/vnd.oci.image.config.v1+json", "digest": digest, "size": len(data)}
+
+    def manifest_of(self, name):
+        """An image's manifest, and its config."""
+        image = self.images[name]
+        return json.loads(image.blobs[image.manifest]), json.loads(image.blobs[image.config])
+
+    def point(self, name, target):
+        """The image's record names another target."""
+        image = self.images[name]
+        at = ["v1", image.namespace, "images", laboratory.reference(image), "target"]
+        self.meta(put(at + ["digest"], target["digest"]), put(at + ["mediatype"], target["mediaType"]))
+
+    def indexes(self, name, count, ways=1):
+        """The image's manifest inside so many indexes, each of which names the next one so many times."""
+        image, media = self.images[name], "application/vnd.oci.image.index.v1+json"
+        target = {"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": image.manifest,
+                  "size": len(image.blobs[image.manifest])}
+        for n in range(count):
+            target = self.document(image.namespace, {"schemaVersion": 2, "mediaType": media, "manifests": [target] * ways},
+                                   "%s.index%d" % (name, n + 1))
+        self.point(name, target)
+
     # things that pulls leave
 
     def ingest(self, ns, digest, data, total=None, kind="layer", record=True, ref=None, has_ref=True):
