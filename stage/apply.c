@@ -29,6 +29,7 @@
 #include "own.h"
 #include "rebuild.h"
 
+#define FREE_TRIES 64 /* names for one that has to make room */
 #define COPY_BYTES ((size_t)1 << 20)
 #define ASIDE_KEPT 64 /* entries of earlier runs in aside/ when one is added; the oldest go */
 
@@ -62,6 +63,10 @@ struct applier {
 	bool published;   /* the rebuild under way has begun to rename */
 	bool keep_intents; /* one that had is not done: its intent must be found by the next run */
 	atomic_int idle;  /* processors, for feed */
+	struct freed {
+		char name[2 * DIGEST_MAX_BYTES + 24];
+	} *freed; /* names of ours, room for each that may get one */
+	size_t freed_count;
 	struct bolt_image meta, overlay;
 };
 
@@ -341,6 +346,27 @@ static void forget_places(struct applier *w)
 
 /* ---- setting aside ---- */
 
+/* Whether bytes that something names may be in it, for all that could be looked at: see why_held in plan.c. */
+static bool is_held_aside(const struct applier *w, const struct place *p, const char *name)
+{
+	char path[LIMIT_PATH_BYTES];
+	const int n = snprintf(path, sizeof(path), "%s%s" STORE_OWN_DIR "/" OWN_ASIDE, strcmp(p->path, ".") == 0 ? "" : p->path,
+		strcmp(p->path, ".") == 0 ? "" : "/"); /* fits */
+	const size_t name_length = strlen(name);
+
+	for (size_t i = 0; i < w->st->spare_count; i++) {
+		const struct spare *const s = &w->st->spares[i];
+		if (s->place != SPARE_IN_ASIDE || !(w->s->spares[i].held || w->s->spares[i].moved) ||
+			strncmp(s->dir, path, (size_t)n) != 0)
+			continue;
+		const char *const below = s->dir + n; /* "", or "/<name>..." */
+		if (*below ? strncmp(below + 1, name, name_length) == 0 && (!below[1 + name_length] || below[1 + name_length] == '/')
+			   : strcmp(s->name, name) == 0)
+			return true;
+	}
+	return false;
+}
+
 /* aside/<number>-<what>; of those that earlier runs left the oldest go when there are too many. */
 static enum rc set_aside(struct applier *w, int dir, const char *name, const char *what)
 {
@@ -363,7 +389,8 @@ static enum rc set_aside(struct applier *w, int dir, const char *name, const cha
 			continue;
 		if (number >= p->aside_next)
 			p->aside_next = number + 1;
-		if ((!p->aside_listed || number < p->aside_first) && (!*oldest || number < low)) {
+		if ((!p->aside_listed || number < p->aside_first) && (!*oldest || number < low) &&
+			(count < ASIDE_KEPT || !is_held_aside(w, p, names[i].name))) {
 			low = number;
 			(void)snprintf(oldest, sizeof(oldest), "%s", names[i].name); /* as long as a name can be */
 		}
@@ -490,6 +517,9 @@ static enum rc remove_blob(struct applier *w, size_t index, bool aside)
 
 	if (rc)
 		return rc;
+	for (size_t i = b->spares.first; i < b->spares.first + b->spares.count; i++)
+		if (w->s->spares[i].moved && !w->st->spares[i].freed)
+			return fail(w->e, RC_CORRUPT, "it has the bytes of another blob, which could not be taken out");
 	if (aside)
 		return set_aside(w, dir, hex, hex);
 	rc = os_unlink(dir, hex, w->e);
@@ -509,26 +539,77 @@ static enum rc open_or_make(int parent, const char *name, mode_t mode, int *fd, 
 	return os_open_dir(parent, name, fd, e);
 }
 
-/* The bytes were verified; they are made durable, sealed, and then take their name. Replaces a damaged blob of that name. */
-static enum rc finish_ingest(struct applier *w, size_t index)
+/* What lies in the way of a blob's bytes is not in the way of the blob's name: so that no two of them, each with the other's bytes,
+ * are in each other's way either. The name is one that the next run takes for a stray, and hashes. */
+static enum rc free_bytes(struct applier *w, size_t index, bool aside)
 {
-	const struct ingest *const in = &w->st->ingests[index];
+	struct spare *const s = &w->st->spares[index];
+	const size_t blob = w->s->spares[index].blob;
 	char text[DIGEST_TEXT_BYTES];
-	const char *const hex = hex_of(&in->expected, text);
-	auto_fd content = -1, blobs = -1, algorithm = -1, dir = -1, data = -1;
-	enum rc rc;
+	struct freed *const freed = &w->freed[w->freed_count++];
+	auto_fd content = -1, blobs = -1, kind = -1, dir = -1;
+	enum rc rc = store_open_path(w->st, s->dir, &dir, w->e);
 
-	rc = os_open_dir(w->st->ingest_dir, (const char *)in->name.at, &dir, w->e);
-	if (rc == RC_OK)
-		rc = os_open_file(dir, "data", &data, w->e);
 	if (rc)
-		return rc == RC_CORRUPT ? fail(w->e, RC_IO, "ingest/%s changed", in->name.at) : rc;
-	if ((rc = os_chmod(dir, "data", 0444, w->e)) || (rc = os_fsync(data, w->e)) ||
+		return rc == RC_END ? fail(w->e, RC_IO, "%s is gone", s->dir) : rc;
+	if (aside) {
+		s->freed = (rc = set_aside(w, dir, s->name, s->name)) == RC_OK;
+		return rc;
+	}
+	const struct digest *const d = &w->st->blob_files[blob].digest;
+	const char *const hex = hex_of(d, text);
+	if ((rc = os_open_dir(w->st->dir, STORE_CONTENT_DIR, &content, w->e)) ||
+		(rc = open_or_make(content, "blobs", 0755, &blobs, w->e)) ||
+		(rc = open_or_make(blobs, digest_name(d->kind), 0755, &kind, w->e)))
+		return rc;
+	for (unsigned i = 0; i < FREE_TRIES; i++) {
+		(void)snprintf(freed->name, sizeof(freed->name), "%s.found-%u", hex, i); /* fits */
+		if ((rc = os_rename_new(dir, s->name, kind, freed->name, w->e)) == RC_END)
+			continue;
+		if (rc || (rc = os_fsync(kind, w->e)) || (rc = os_fsync(dir, w->e)))
+			return rc;
+		s->dir = store_blob_dir_path(d->kind);
+		s->name = freed->name;
+		s->place = SPARE_IN_CONTENT;
+		s->freed = true;
+		return RC_OK;
+	}
+	return fail(w->e, RC_IO, "%s.found is in the way", hex);
+}
+
+/* Of the files in something that is to be removed: all that is named lies under its own name by now. The plan sees to it; but nothing
+ * goes without having been asked about. */
+static enum rc is_in_place(struct applier *w, struct range spares)
+{
+	for (size_t i = spares.first; i < spares.first + spares.count; i++) {
+		const size_t blob = w->s->spares[i].blob;
+		if (blob != STORE_NONE && w->st->blob_files[blob].spare != STORE_NONE && !w->st->blob_files[blob].placed)
+			return fail(w->e, RC_CORRUPT, "it has the bytes of a blob that could not be put into place");
+	}
+	return RC_OK;
+}
+
+/* The bytes were verified; they are made durable, sealed, and then take their name. Replaces a damaged blob of that name. */
+static enum rc place_blob(struct applier *w, size_t index)
+{
+	struct blob *const b = &w->st->blob_files[index];
+	const struct spare *const s = &w->st->spares[b->spare];
+	char text[DIGEST_TEXT_BYTES];
+	const char *const hex = hex_of(&b->digest, text);
+	auto_fd content = -1, blobs = -1, algorithm = -1, dir = -1, data = -1;
+	enum rc rc = store_open_path(w->st, s->dir, &dir, w->e);
+
+	if (rc == RC_OK)
+		rc = os_open_file(dir, s->name, &data, w->e);
+	if (rc)
+		return rc == RC_END || rc == RC_CORRUPT ? fail(w->e, RC_IO, "%s/%s changed", s->dir, s->name) : rc;
+	if ((rc = os_chmod(dir, s->name, 0444, w->e)) || (rc = os_fsync(data, w->e)) ||
 		(rc = os_open_dir(w->st->dir, STORE_CONTENT_DIR, &content, w->e)) ||
 		(rc = open_or_make(content, "blobs", 0755, &blobs, w->e)) ||
-		(rc = open_or_make(blobs, digest_name(in->expected.kind), 0755, &algorithm, w->e)) ||
-		(rc = os_rename(dir, "data", algorithm, hex, w->e)) || (rc = os_fsync(algorithm, w->e)))
-		return rc == RC_END || rc == RC_CORRUPT ? fail(w->e, RC_IO, "ingest/%s changed", in->name.at) : rc;
+		(rc = open_or_make(blobs, digest_name(b->digest.kind), 0755, &algorithm, w->e)) ||
+		(rc = os_rename(dir, s->name, algorithm, hex, w->e)) || (rc = os_fsync(algorithm, w->e)))
+		return rc == RC_END || rc == RC_CORRUPT ? fail(w->e, RC_IO, "%s/%s changed", s->dir, s->name) : rc;
+	b->placed = true;
 	if (w->st->blobs < 0) /* it was lost as well: whoever reads the blob next finds it here */
 		w->st->blobs = take_fd(&blobs);
 	return os_fsync(dir, w->e);
@@ -553,9 +634,11 @@ static enum rc remove_ingest(struct applier *w, size_t index)
 {
 	struct stat st = {0};
 	const char *const name = (const char *)w->st->ingests[index].name.at;
-	const enum rc rc = os_stat(w->st->ingest_dir, name, &st, w->e);
+	enum rc rc;
 
-	return rc ? rc : remove_tree(w, w->st->ingest_dir, name);
+	if ((rc = is_in_place(w, w->st->ingests[index].spares)) || (rc = os_stat(w->st->ingest_dir, name, &st, w->e)))
+		return rc;
+	return remove_tree(w, w->st->ingest_dir, name);
 }
 
 /* ---- snapshots ---- */
@@ -835,29 +918,6 @@ static enum rc remove_snapshot(struct applier *w, size_t backend, bool aside)
 
 /* ---- the rest ---- */
 
-static enum rc open_path(struct applier *w, const char *path, int *fd)
-{
-	auto_fd at = -1;
-	enum rc rc = os_open_dir(w->st->dir, ".", &at, w->e);
-
-	while (rc == RC_OK && *path) {
-		char part[LIMIT_NAME_BYTES + 1];
-		const size_t n = strcspn(path, "/");
-		int next = -1;
-		if (n >= sizeof(part))
-			return fail(w->e, RC_LIMIT, "name too long");
-		memcpy(part, path, n);
-		part[n] = 0;
-		path += n + (path[n] == '/');
-		rc = os_open_dir(at, part, &next, w->e);
-		os_close(&at);
-		at = next;
-	}
-	if (rc == RC_OK)
-		*fd = take_fd(&at);
-	return rc == RC_CORRUPT ? RC_END : rc;
-}
-
 static enum rc remove_stray(struct applier *w, size_t index, bool aside)
 {
 	const struct stray *const s = &w->st->strays[index];
@@ -865,7 +925,8 @@ static enum rc remove_stray(struct applier *w, size_t index, bool aside)
 	auto_fd dir = -1;
 	enum rc rc;
 
-	if ((rc = open_path(w, s->dir, &dir)) || (rc = os_stat(dir, s->name, &st, w->e)))
+	if ((rc = is_in_place(w, s->spares)) || (rc = store_open_path(w->st, s->dir, &dir, w->e)) ||
+		(rc = os_stat(dir, s->name, &st, w->e)))
 		return rc;
 	if (aside) {
 		const char *const what = s->kind == STRAY_SNAPSHOT_DIR ? arena_printf(w->keep, "snapshot-%s", s->name) : s->name;
@@ -905,6 +966,22 @@ static enum rc move_intents(struct applier *w, int old, const struct os_name *na
 	return (rc = os_fsync(root->staging, w->e)) ? rc : os_fsync(old, w->e);
 }
 
+/* What was in it and is named was taken out first. */
+static enum rc is_free_of_bytes(struct applier *w, const struct stray *staging)
+{
+	const size_t dir = strlen(staging->dir), name = strlen(staging->name);
+
+	for (size_t i = 0; i < w->st->spare_count; i++) {
+		const struct spare *const s = &w->st->spares[i];
+		if (s->place == SPARE_IN_STAGING && !s->freed && (w->s->spares[i].moved || w->s->spares[i].held) &&
+			strncmp(s->dir, staging->dir, dir) == 0 && s->dir[dir] == '/' &&
+			strncmp(s->dir + dir + 1, staging->name, name) == 0 &&
+			(!s->dir[dir + 1 + name] || s->dir[dir + 1 + name] == '/'))
+			return fail(w->e, RC_CORRUPT, "it may have the only copy of what is missing, which could not be taken out");
+	}
+	return RC_OK;
+}
+
 /* What an earlier run left in its staging goes before anything else, because it may be what fills the disk; for the same reason
  * nothing is made for that: the old staging is this run's, if all goes that is in it. */
 static enum rc clean_staging(struct applier *w, size_t index)
@@ -916,7 +993,7 @@ static enum rc clean_staging(struct applier *w, size_t index)
 	auto_fd dir = -1, old = -1;
 	enum rc rc;
 
-	if ((rc = open_path(w, s->dir, &dir)) || (rc = place_of(w, dir, &p)))
+	if ((rc = is_free_of_bytes(w, s)) || (rc = store_open_path(w->st, s->dir, &dir, w->e)) || (rc = place_of(w, dir, &p)))
 		return rc;
 	if (p->staging >= 0 && strcmp(s->name, p->staging_name) == 0)
 		return RC_END; /* it was not there any more, and is this run's now */
@@ -997,7 +1074,7 @@ static enum rc mend_state_file(struct applier *w, size_t index)
 {
 	const struct state_file *const f = &w->st->state_files[index];
 	auto_fd dir = -1;
-	enum rc rc = open_path(w, f->dir, &dir);
+	enum rc rc = store_open_path(w->st, f->dir, &dir, w->e);
 
 	if (rc)
 		return rc;
@@ -1016,8 +1093,10 @@ static enum rc carry_out(struct applier *w, const struct action *a)
 		return rebuild_snapshot(w, a->index);
 	case ACTION_REMOVE_BLOB:
 		return remove_blob(w, a->index, a->set_aside);
-	case ACTION_FINISH_INGEST:
-		return finish_ingest(w, a->index);
+	case ACTION_FREE_BYTES:
+		return free_bytes(w, a->index, a->set_aside);
+	case ACTION_PLACE_BLOB:
+		return place_blob(w, a->index);
 	case ACTION_EDIT_META:
 		return edit_database(w, &w->st->meta, "meta.db", &w->meta);
 	case ACTION_EDIT_OVERLAY:
@@ -1048,7 +1127,8 @@ static const char *phrase(enum action_kind k)
 		return "changing databases";
 	case ACTION_REMOVE_BLOB:
 	case ACTION_CUT_INGEST:
-	case ACTION_FINISH_INGEST:
+	case ACTION_FREE_BYTES:
+	case ACTION_PLACE_BLOB:
 		return "mending content";
 	case ACTION_CLEAN_STAGING:
 	case ACTION_REMOVE_INGEST:
@@ -1154,7 +1234,7 @@ static enum rc all_actions(struct applier *w, bool first)
 
 	for (size_t i = 0; rc == RC_OK && i < p->action_count; i++) {
 		struct action *const a = &p->actions[i];
-		if (first && a->kind != ACTION_CLEAN_STAGING)
+		if (first && a->kind > ACTION_CLEAN_STAGING)
 			break;
 		if (a->outcome != OUTCOME_PENDING)
 			continue; /* of an earlier round */
@@ -1245,7 +1325,11 @@ enum rc apply_plan(struct plan *p, struct store *st, const struct survey *s, con
 		return RC_OK;
 	if (!result->left_snapshot)
 		result->left_snapshot = arena_array(keep, st->backend_count + 1, sizeof(*result->left_snapshot));
-	if (!result->left_snapshot)
+	for (size_t i = 0; i < p->action_count; i++)
+		w->freed_count += p->actions[i].kind == ACTION_FREE_BYTES;
+	w->freed = arena_array(keep, w->freed_count + 1, sizeof(*w->freed));
+	w->freed_count = 0;
+	if (!result->left_snapshot || !w->freed)
 		return fail(e, RC_NOMEM, "no memory to repair");
 	if ((rc = add_place(w, st->dir, ".")))
 		return rc;

@@ -220,7 +220,6 @@ enum rc feed_finish(struct feed *f, bool want_content, struct feed_result *resul
 {
 	struct feed_result r = {0};
 	struct err why = {0}; /* it does not decompress, which matters to nobody once the digests are known: unless it is we who cannot */
-	struct digest name;
 	struct span piece = {0};
 	uint64_t size = 0;
 	enum rc rc = RC_OK;
@@ -237,8 +236,8 @@ enum rc feed_finish(struct feed *f, bool want_content, struct feed_result *resul
 	}
 	if ((rc = stream_drain(f->stream, e)))
 		return rc;
-	stream_blob_digest(f->stream, &name, &size);
-	r.blob_good = digest_equal(&name, &f->name);
+	stream_blob_digest(f->stream, &r.blob, &size);
+	r.blob_good = digest_equal(&r.blob, &f->name);
 	if (r.content_known && f->options.hash_content)
 		stream_content_digest(f->stream, &r.content, &r.content_bytes);
 	*result = r;

@@ -29,6 +29,7 @@ CHECKED enum rc feed_tar(struct feed *f, struct tar **t, struct err *e);
 
 struct feed_result {
 	bool blob_good;        /* the bytes are those of the blob's name */
+	struct digest blob;    /* what they hash to */
 	bool content_known;    /* decompressed to the end: content and content_bytes are set */
 	struct digest content; /* diff ID */
 	uint64_t content_bytes;

@@ -71,6 +71,13 @@
 /* bytes; all extended attributes of one entry (XATTR_SIZE_MAX, Linux: include/uapi/linux/limits.h) */
 #define LIMIT_XATTR_BYTES 65536
 
+/* directories inside a directory that containerd does not know, in which bytes of blobs are looked for: it puts none there at all */
+#define LIMIT_STRAY_DEPTH 8
+
+/* documents found in such bytes that lead to others found so: an index, what it may lead to (LIMIT_INDEX_DEPTH), and the rest is
+ * headroom */
+#define LIMIT_FOUND_ROUNDS 16
+
 /* worker threads */
 #define LIMIT_THREADS 64
 

@@ -19,13 +19,16 @@ struct planner {
 	bool *drop, *pinned;           /* backends */
 	bool *drop_snapshot;           /* meta.db records, of dropped backends or on their own */
 	bool *drop_content;            /* content records */
-	bool *add_content;             /* ingests: finished, and recorded in their namespace */
-	bool *rescued;                 /* blobs whose bytes an ingest brings back */
+	struct want *added;            /* by digest, then namespace: what gets a record */
+	size_t added_count;
+	bool *rescued;                 /* blobs whose bytes lie elsewhere and are brought back */
+	const char **held_ingest;      /* why they stay, if they hold, or may hold, the only copy of what is named */
+	const char **held_stray, **held_blob; /* the same */
 	bool *leased;                  /* namespaces that got a lease of ours */
 	const char **left;             /* backends: why they stay */
 	const char **left_snapshot;    /* meta.db records */
-	/* what an earlier round could not do, and why; by blob, ingest, backend, backend */
-	const char **stuck_blob, **stuck_ingest, **stuck_rebuild, **stuck_aside;
+	/* what an earlier round could not do, and why; by blob, blob, ingest, backend, backend */
+	const char **stuck_blob, **stuck_bytes, **stuck_ingest, **stuck_rebuild, **stuck_aside;
 	const char *stuck_records;     /* meta.db cannot be changed: no record goes or comes */
 	size_t *evaluated;             /* blobs: 1 + the last image for which this manifest or index was looked at */
 	size_t evaluation;
@@ -228,10 +231,128 @@ static void lease_references(struct planner *w, const struct content *c)
 
 /* ---- downloads and blobs ---- */
 
+/* Nothing that holds the only copy of bytes which anything local names by digest goes before they are in place: whatever is removed,
+ * with the files in it, is asked about here. What is moved into place goes before all that, and if it could not be, the plan that is
+ * made then leaves what it lies in. Why it stays; NULL: it may go. */
+static const char *why_held(const struct planner *w, struct range spares)
+{
+	for (size_t i = spares.first; i < spares.first + spares.count; i++) {
+		const struct spare_state *const state = &w->s->spares[i];
+		if (state->blob != STORE_NONE && w->stuck_bytes[state->blob])
+			return "it has the bytes of a blob that could not be put into place";
+		if (!state->held)
+			continue;
+		return state->verdict != SPARE_IS_READ ? "it was not read, and something that is missing may be in it"
+		       : w->s->wants_unknown	   ? "not all that may name its bytes could be read"
+						   : "it has the bytes of a blob that could not be read";
+	}
+	return NULL;
+}
+
+static void ask_what_is_held(struct planner *w)
+{
+	for (size_t i = 0; i < w->st->ingest_count; i++)
+		w->held_ingest[i] = why_held(w, w->st->ingests[i].spares);
+	for (size_t i = 0; i < w->st->stray_count; i++)
+		w->held_stray[i] = why_held(w, w->st->strays[i].spares);
+	for (size_t i = 0; i < w->st->blob_count; i++)
+		w->held_blob[i] = why_held(w, w->st->blob_files[i].spares);
+}
+
 static void drop_ingest_record(struct planner *w, size_t record)
 {
 	const struct ingest_record *const r = &w->st->ingest_records[record];
 	meta_remove(w, META_PATH(r->ns, literal("content"), literal("ingests"), r->client_ref));
+}
+
+static int compare_added(const void *a, const void *b)
+{
+	const struct want *const x = a, *const y = b;
+	const int order = digest_compare(x->digest, y->digest);
+
+	return order ? order : (x->ns > y->ns) - (x->ns < y->ns);
+}
+
+static bool is_recorded(const struct store *st, const struct digest *d)
+{
+	for (size_t ns = 0; ns < st->namespace_count; ns++)
+		if (store_find_content(st, ns, d) != STORE_NONE)
+			return true;
+	return false;
+}
+
+/* The namespace that gets a record of a blob which is brought into place: that of its download; or, where nothing tells, the only one
+ * that wants it, if no other has it. More would give a namespace what it has not fetched (containerd's content_sharing_policy). */
+static size_t recording_namespace(const struct planner *w, const struct want *first, size_t count)
+{
+	const struct store *const st = w->st;
+	const size_t spare = st->blob_files[store_find_blob(st, first->digest)].spare, ingest = st->spares[spare].ingest;
+	const struct ingest *const in = ingest == STORE_NONE ? NULL : &st->ingests[ingest];
+	size_t ns = STORE_NONE;
+
+	if (in && in->spare == spare && in->expected_known && digest_equal(&in->expected, first->digest))
+		return store_find_namespace(st, in->ns_name);
+	if (is_recorded(st, first->digest))
+		return STORE_NONE;
+	for (size_t i = 0; i < count; i++) {
+		if (first[i].ns == STORE_NONE || first[i].ns == ns)
+			continue;
+		if (ns != STORE_NONE)
+			return STORE_NONE;
+		ns = first[i].ns;
+	}
+	return ns;
+}
+
+/* Whether it has no good file of its own now, and will have. */
+static bool comes_into_place(const struct planner *w, size_t blob)
+{
+	return w->st->blob_files[blob].spare != STORE_NONE && w->s->blobs[blob].verdict == BLOB_IS_GOOD && !w->stuck_bytes[blob];
+}
+
+static void add_record(struct planner *w, const struct digest *d, size_t ns)
+{
+	if (ns != STORE_NONE && !w->stuck_records && store_find_content(w->st, ns, d) == STORE_NONE)
+		w->added[w->added_count++] = (struct want){.digest = d, .ns = ns};
+}
+
+/* What gets a record: what is brought into place; and what was renamed before the cut came, which came before the record. */
+static void plan_records(struct planner *w)
+{
+	const struct store *const st = w->st;
+	const struct survey *const s = w->s;
+	size_t n = 0;
+
+	w->added = arena_array(w->keep, s->brought_count + st->ingest_count + 1, sizeof(*w->added));
+	if (!w->added) {
+		w->no_memory = true;
+		return;
+	}
+	for (size_t i = 0, next; i < s->brought_count; i = next) {
+		const struct digest *const d = s->brought[i].digest;
+		for (next = i + 1; next < s->brought_count && digest_equal(s->brought[next].digest, d); next++)
+			;
+		if (comes_into_place(w, store_find_blob(st, d)))
+			add_record(w, d, recording_namespace(w, &s->brought[i], next - i));
+	}
+	for (size_t i = 0; i < st->ingest_count; i++) {
+		const struct ingest *const in = &st->ingests[i];
+		if (s->ingests[i].verdict == INGEST_IS_DUPLICATE && in->expected_known && !in->has_data)
+			add_record(w, &in->expected, store_find_namespace(st, in->ns_name));
+	}
+	if (w->added_count)
+		qsort(w->added, w->added_count, sizeof(*w->added), compare_added);
+	for (size_t i = 0; i < w->added_count; i++)
+		if (!n || compare_added(&w->added[n - 1], &w->added[i]))
+			w->added[n++] = w->added[i];
+	w->added_count = n;
+}
+
+static bool gets_record(const struct planner *w, size_t ns, const struct digest *d)
+{
+	const struct want key = {.digest = d, .ns = ns};
+
+	return w->added_count && bsearch(&key, w->added, w->added_count, sizeof(key), compare_added);
 }
 
 static void plan_ingests(struct planner *w)
@@ -241,34 +362,16 @@ static void plan_ingests(struct planner *w)
 	for (size_t i = 0; i < st->ingest_count; i++) {
 		const struct ingest *const in = &st->ingests[i];
 		const enum ingest_verdict v = w->s->ingests[i].verdict;
-		bool first = true;
-		for (size_t k = 0; k < i; k++)
-			first &= !(w->s->ingests[k].verdict == INGEST_IS_COMPLETE && in->expected_known &&
-				   digest_equal(&st->ingests[k].expected, &in->expected));
-		if (v == INGEST_IS_COMPLETE && first && !w->stuck_ingest[i]) {
-			const size_t blob = store_find_blob(st, &in->expected);
-			const size_t ns = store_find_namespace(st, in->ns_name);
-			add_action(w, ACTION_FINISH_INGEST, i, false);
-			if (blob != STORE_NONE)
-				w->rescued[blob] = true;
-			if (ns != STORE_NONE && store_find_content(st, ns, &in->expected) == STORE_NONE)
-				w->add_content[i] = !w->stuck_records;
-		}
-		/* its data was renamed, and the cut came before the record: as if it were still here */
-		if (v == INGEST_IS_DUPLICATE && in->expected_known && !in->has_data) {
-			const size_t ns = store_find_namespace(st, in->ns_name);
-			if (ns != STORE_NONE && store_find_content(st, ns, &in->expected) == STORE_NONE)
-				w->add_content[i] = !w->stuck_records;
-		}
 		/* a pull goes on with it; the lease of the pull that began it goes, and with it alone the record would */
 		const bool goes_on = v == INGEST_IS_PARTIAL && w->s->ingests[i].settled_bytes;
-		if (goes_on && w->s->ingests[i].settled_bytes < in->data_size && !w->stuck_ingest[i])
+		const bool stays = w->held_ingest[i] || w->stuck_ingest[i];
+		if (goes_on && w->s->ingests[i].settled_bytes < in->data_size && !stays)
 			add_action(w, ACTION_CUT_INGEST, i, false);
 		if (goes_on && in->record != STORE_NONE && !w->stuck_records)
 			lease_ingest(w, &st->ingest_records[in->record]);
 		if (v == INGEST_IS_COMPLETE || v == INGEST_IS_POISONED || v == INGEST_IS_DUPLICATE || v == INGEST_HAS_NO_REF ||
 			(v == INGEST_IS_PARTIAL && st->boot_proved_new && !goes_on)) {
-			if (w->stuck_ingest[i] || (in->record != STORE_NONE && w->stuck_records))
+			if (stays || (in->record != STORE_NONE && w->stuck_records))
 				continue;
 			if (in->record != STORE_NONE)
 				drop_ingest_record(w, in->record);
@@ -280,45 +383,72 @@ static void plan_ingests(struct planner *w)
 			drop_ingest_record(w, i);
 }
 
-static bool ingest_brings(const struct planner *w, const struct digest *d)
+/* What a repair of ours took away is about to be removed for good. */
+static void plan_own(struct planner *w)
 {
-	for (size_t i = 0; i < w->st->ingest_count; i++)
-		if (w->s->ingests[i].verdict == INGEST_IS_COMPLETE && !w->stuck_ingest[i] &&
-			digest_equal(&w->st->ingests[i].expected, d))
-			return true;
-	return false;
+	for (size_t i = 0; i < w->st->spare_count; i++) {
+		const enum spare_place place = w->st->spares[i].place;
+		const struct range it = {i, 1};
+		if (place != SPARE_IN_CONTENT && w->s->spares[i].moved)
+			add_action(w, ACTION_FREE_BYTES, i, false);
+		else if (place == SPARE_IN_STAGING && why_held(w, it))
+			add_action(w, ACTION_FREE_BYTES, i, true);
+	}
 }
 
-/* A download of it was not looked at: it may be the good copy, and the next run knows. */
-static bool ingest_may_bring(const struct planner *w, const struct digest *d)
+/* A file under its name that is not it. */
+static bool is_wrong_file(const struct planner *w, size_t blob)
 {
-	for (size_t i = 0; (w->s->out_of_time || w->s->out_of_memory) && i < w->st->ingest_count; i++) {
-		const enum ingest_verdict v = w->s->ingests[i].verdict;
-		if ((v == INGEST_IS_UNREADABLE || v == INGEST_IS_NOT_CHECKED) && w->st->ingests[i].expected_known &&
-			digest_equal(&w->st->ingests[i].expected, d))
-			return true;
-	}
-	return false;
+	const struct blob_state *const state = &w->s->blobs[blob];
+
+	return state->file_is_bad || (state->verdict == BLOB_IS_BAD && w->st->blob_files[blob].spare == STORE_NONE);
+}
+
+/* Neither a good file of its own nor, after this, one that is put there. */
+static bool is_gone(const struct planner *w, size_t blob)
+{
+	return w->s->blobs[blob].verdict == BLOB_IS_BAD || (w->st->blob_files[blob].spare != STORE_NONE && w->stuck_bytes[blob]);
+}
+
+/* Its bytes may be in what could not be read; the next run knows. */
+static bool may_come(const struct planner *w, size_t blob)
+{
+	return is_gone(w, blob) && survey_may_be_found(w->s, &w->st->blob_files[blob].digest, 0);
+}
+
+static void plan_wrong_file(struct planner *w, size_t blob)
+{
+	const struct blob *const b = &w->st->blob_files[blob];
+	bool freed = false;
+
+	for (size_t k = b->spares.first; k < b->spares.first + b->spares.count; k++)
+		if (w->s->spares[k].moved) {
+			add_action(w, ACTION_FREE_BYTES, k, false);
+			freed = true;
+		}
+	if (!freed || !b->regular)
+		add_action(w, ACTION_REMOVE_BLOB, blob, w->o->keep || !b->regular);
 }
 
 static void plan_blobs(struct planner *w)
 {
 	const struct store *const st = w->st;
 
-	for (size_t i = 0; i < st->blob_count; i++) /* as good as a repair that is put off */
-		w->rescued[i] |= ingest_may_bring(w, &st->blob_files[i].digest);
-	for (size_t i = 0; i < st->blob_count; i++)
-		if (w->s->blobs[i].verdict == BLOB_IS_BAD && st->blob_files[i].ingest == STORE_NONE &&
-			!ingest_may_bring(w, &st->blob_files[i].digest) && !w->stuck_blob[i] &&
-			!(st->blob_files[i].records && w->stuck_records))
-			add_action(w, ACTION_REMOVE_BLOB, i, w->o->keep || !st->blob_files[i].regular);
+	plan_own(w);
+	for (size_t i = 0; i < st->blob_count; i++) {
+		w->rescued[i] = comes_into_place(w, i);
+		if (w->rescued[i])
+			add_action(w, ACTION_PLACE_BLOB, i, false);
+		if (is_wrong_file(w, i) && !may_come(w, i) && !w->held_blob[i] && !w->stuck_blob[i] &&
+			!(st->blob_files[i].records && w->stuck_records && !w->rescued[i]))
+			plan_wrong_file(w, i);
+	}
 	for (size_t i = 0; i < st->content_count; i++) {
 		const struct content *const c = &st->contents[i];
 		/* of a file that stays the record stays: containerd adopts a file without one unseen */
-		const bool bad = c->blob == STORE_NONE ? c->digest_known && !ingest_brings(w, &c->digest) &&
-								 !ingest_may_bring(w, &c->digest)
-						       : w->s->blobs[c->blob].verdict == BLOB_IS_BAD && !w->rescued[c->blob] &&
-								 !w->stuck_blob[c->blob];
+		const bool bad = c->blob == STORE_NONE ? c->digest_known && !survey_may_be_found(w->s, &c->digest, c->size)
+						       : is_gone(w, c->blob) && !may_come(w, c->blob) && !w->stuck_blob[c->blob] &&
+								 !(w->held_blob[c->blob] && is_wrong_file(w, c->blob));
 		if (bad && !w->stuck_records) {
 			w->drop_content[i] = true;
 			meta_remove(w, META_PATH(c->ns, literal("content"), literal("blob"), c->text));
@@ -331,34 +461,24 @@ static void plan_blobs(struct planner *w)
 		if (st->boot_proved_new || w->stuck_records || digest_parse(r->expected, &d))
 			continue; /* all records without a directory go in a new boot */
 		const size_t blob = store_find_blob(st, &d);
-		if (blob != STORE_NONE && w->s->blobs[blob].verdict == BLOB_IS_BAD && !w->rescued[blob] && !w->stuck_blob[blob])
+		if (blob != STORE_NONE && is_gone(w, blob) && !w->stuck_blob[blob])
 			drop_ingest_record(w, i);
 	}
 }
 
-static void record_finished(struct planner *w)
+static void record_found(struct planner *w)
 {
 	const struct store *const st = w->st;
 
-	for (size_t i = 0; i < st->ingest_count; i++) {
-		char text[DIGEST_TEXT_BYTES];
-		if (!w->add_content[i])
-			continue;
-		const size_t ns = store_find_namespace(st, st->ingests[i].ns_name);
-		digest_format(&st->ingests[i].expected, text);
-		const char *const kept = arena_string(w->keep, literal(text));
-		if (!kept) {
-			w->no_memory = true;
-			return;
-		}
-		const struct span digest = literal(kept), now = encode_time(w, w->o->now_ns);
-		meta_put(w, META_PATH(ns, literal("content"), literal("blob"), digest, literal("createdat")), now);
-		meta_put(w, META_PATH(ns, literal("content"), literal("blob"), digest, literal("updatedat")), now);
-		meta_put(w, META_PATH(ns, literal("content"), literal("blob"), digest, literal("size")),
-			encode_varint(w, w->s->ingests[i].verdict == INGEST_IS_COMPLETE
-						 ? st->ingests[i].data_size
-						 : st->blob_files[store_find_blob(st, &st->ingests[i].expected)].size));
-		lease_content(w, ns, digest);
+	for (size_t i = 0; i < w->added_count; i++) {
+		const struct want *const a = &w->added[i];
+		const struct blob *const b = &st->blob_files[store_find_blob(st, a->digest)];
+		const struct span now = encode_time(w, w->o->now_ns);
+		meta_put(w, META_PATH(a->ns, literal("content"), literal("blob"), b->text, literal("createdat")), now);
+		meta_put(w, META_PATH(a->ns, literal("content"), literal("blob"), b->text, literal("updatedat")), now);
+		meta_put(w, META_PATH(a->ns, literal("content"), literal("blob"), b->text, literal("size")),
+			encode_varint(w, b->size));
+		lease_content(w, a->ns, b->text);
 	}
 }
 
@@ -588,15 +708,10 @@ static bool blob_is_here(const struct planner *w, size_t ns, const struct digest
 
 	if (blob != STORE_NONE && w->s->blobs[blob].verdict == BLOB_IS_UNREADABLE)
 		*unreadable = true;
-	if (c == STORE_NONE) {
-		for (size_t i = 0; i < w->st->ingest_count; i++)
-			if (w->add_content[i] && digest_equal(&w->st->ingests[i].expected, d) &&
-				store_find_namespace(w->st, w->st->ingests[i].ns_name) == ns)
-				return true;
-		return false;
-	}
+	if (c == STORE_NONE)
+		return gets_record(w, ns, d);
 	/* damaged, and it stays: as good as gone */
-	const bool stuck = blob != STORE_NONE && w->s->blobs[blob].verdict == BLOB_IS_BAD && !w->rescued[blob];
+	const bool stuck = blob != STORE_NONE && is_gone(w, blob);
 	if (w->drop_content[c] || stuck)
 		*damaged = true;
 	return !w->drop_content[c] && !stuck;
@@ -932,6 +1047,8 @@ static void plan_small(struct planner *w)
 		const struct stray *const s = &st->strays[i];
 		if (s->kind == STRAY_OWN)
 			add_action(w, ACTION_CLEAN_STAGING, i, false);
+		else if (w->held_stray[i] || (!s->is_directory && s->spares.count && w->s->spares[s->spares.first].moved))
+			continue;
 		else if (s->kind == STRAY_BLOB_NAME)
 			add_action(w, ACTION_REMOVE_STRAY, i, true);
 		else if (s->kind == STRAY_SNAPSHOT_DIR || s->kind == STRAY_SNAPSHOT_NEW || s->kind == STRAY_PROBE ||
@@ -967,10 +1084,15 @@ static enum fate fate_of(const struct planner *w, const struct finding *f, const
 	}
 	switch (f->subject) {
 	case SUBJECT_BLOB:
-		if (!w->rescued[f->index] && (w->stuck_blob[f->index] || (st->blob_files[f->index].records && w->stuck_records))) {
-			*left = w->stuck_blob[f->index] ? w->stuck_blob[f->index] : w->stuck_records;
+		*left = f->problem == P_BLOB_ELSEWHERE ? w->stuck_bytes[f->index]
+			: w->rescued[f->index]	       ? NULL
+			: may_come(w, f->index)	       ? "its bytes may be in what could not be read"
+			: w->stuck_blob[f->index]      ? w->stuck_blob[f->index]
+			: w->held_blob[f->index]       ? w->held_blob[f->index]
+			: st->blob_files[f->index].records ? w->stuck_records
+							   : NULL;
+		if (*left)
 			return FATE_LEFT;
-		}
 		return w->rescued[f->index] ? FATE_REPAIR : st->blob_files[f->index].records ? FATE_DROP : FATE_REMOVE;
 	case SUBJECT_CONTENT:
 		*left = w->stuck_records;
@@ -1001,6 +1123,9 @@ static enum fate fate_of(const struct planner *w, const struct finding *f, const
 		return FATE_LEFT;
 	case SUBJECT_INGEST:
 		*left = w->stuck_ingest[f->index]						      ? w->stuck_ingest[f->index]
+			: w->s->ingests[f->index].verdict == INGEST_IS_COMPLETE
+				? w->stuck_bytes[w->s->ingests[f->index].blob]
+			: w->held_ingest[f->index]						      ? w->held_ingest[f->index]
 			: st->ingests[f->index].record != STORE_NONE && f->problem != P_INGEST_CUT_BACK ? w->stuck_records
 													    : NULL;
 		if (*left)
@@ -1022,6 +1147,8 @@ static enum fate fate_of(const struct planner *w, const struct finding *f, const
 		*left = w->stuck_records;
 		return *left ? FATE_LEFT : FATE_REMOVE;
 	case SUBJECT_STRAY:
+		*left = w->held_stray[f->index];
+		return *left ? FATE_LEFT : FATE_REMOVE;
 	case SUBJECT_NONE:
 	case SUBJECT_FAULT:
 	default:
@@ -1085,11 +1212,11 @@ static bool find_answers(struct planner *w, struct answers *a)
 		case ACTION_REMOVE_BLOB:
 			a->blob[at] = i;
 			break;
-		case ACTION_FINISH_INGEST:
-			a->ingest[at] = i;
-			const size_t blob = store_find_blob(st, &st->ingests[at].expected);
-			if (blob != STORE_NONE)
-				a->rescue[blob] = i;
+		case ACTION_PLACE_BLOB:
+			a->rescue[at] = i;
+			const struct spare *const from = &st->spares[st->blob_files[at].spare];
+			if (from->ingest != STORE_NONE && st->ingests[from->ingest].spare == st->blob_files[at].spare)
+				a->ingest[from->ingest] = i;
 			break;
 		case ACTION_CUT_INGEST:
 			a->ingest[at] = i;
@@ -1117,6 +1244,7 @@ static bool find_answers(struct planner *w, struct answers *a)
 		case ACTION_CLEAN_STAGING:
 			a->stray[at] = i;
 			break;
+		case ACTION_FREE_BYTES:     /* what is done with them then answers */
 		case ACTION_ASIDE_SNAPSHOT: /* its records answer */
 		default:
 			break;
@@ -1239,8 +1367,14 @@ static void learn(struct planner *w)
 			w->stuck_blob[d->index] = d->why;
 			break;
 		case ACTION_CUT_INGEST:
-		case ACTION_FINISH_INGEST:
 			w->stuck_ingest[d->index] = d->why;
+			break;
+		case ACTION_FREE_BYTES:
+			if (w->s->spares[d->index].moved)
+				w->stuck_bytes[w->s->spares[d->index].blob] = d->why;
+			break;
+		case ACTION_PLACE_BLOB:
+			w->stuck_bytes[d->index] = d->why;
 			break;
 		case ACTION_REBUILD:
 			w->stuck_rebuild[d->index] = d->why;
@@ -1319,7 +1453,10 @@ enum rc plan_make(struct plan *p, const struct store *st, const struct survey *s
 	w->pinned = arena_array(keep, st->backend_count + 1, sizeof(bool));
 	w->drop_snapshot = arena_array(keep, st->snapshot_count + 1, sizeof(bool));
 	w->drop_content = arena_array(keep, st->content_count + 1, sizeof(bool));
-	w->add_content = arena_array(keep, st->ingest_count + 1, sizeof(bool));
+	w->held_ingest = arena_array(keep, st->ingest_count + 1, sizeof(*w->held_ingest));
+	w->held_stray = arena_array(keep, st->stray_count + 1, sizeof(*w->held_stray));
+	w->held_blob = arena_array(keep, st->blob_count + 1, sizeof(*w->held_blob));
+	w->stuck_bytes = arena_array(keep, st->blob_count + 1, sizeof(*w->stuck_bytes));
 	w->rescued = arena_array(keep, st->blob_count + 1, sizeof(bool));
 	w->evaluated = arena_array(keep, st->blob_count + 1, sizeof(*w->evaluated));
 	w->leased = arena_array(keep, st->namespace_count + 1, sizeof(bool));
@@ -1330,20 +1467,23 @@ enum rc plan_make(struct plan *p, const struct store *st, const struct survey *s
 	w->stuck_rebuild = arena_array(keep, st->backend_count + 1, sizeof(*w->stuck_rebuild));
 	w->stuck_aside = arena_array(keep, st->backend_count + 1, sizeof(*w->stuck_aside));
 	p->dropped = w->drop;
-	if (!extra || !p->images || !w->drop || !w->pinned || !w->drop_snapshot || !w->drop_content || !w->add_content ||
+	if (!extra || !p->images || !w->drop || !w->pinned || !w->drop_snapshot || !w->drop_content || !w->held_ingest ||
+		!w->held_stray || !w->held_blob || !w->stuck_bytes ||
 		!w->rescued || !w->evaluated || !w->leased || !w->left || !w->left_snapshot || !w->stuck_blob || !w->stuck_ingest ||
 		!w->stuck_rebuild || !w->stuck_aside)
 		return fail(e, RC_NOMEM, "no memory for the plan");
 	learn(w);
 	if (!s->halted && !s->interrupted) {
+		ask_what_is_held(w);
 		plan_leases(w);
 		plan_ingests(w);
 		plan_blobs(w);
+		plan_records(w);
 		plan_drops(w);
 		edit_drops(w);
 		plan_rebuilds(w);
 		plan_images(w, extra, &extra_count);
-		record_finished(w);
+		record_found(w);
 		plan_small(w);
 	}
 	return finish(w, extra, extra_count, e);

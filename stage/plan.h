@@ -9,10 +9,11 @@
 
 enum action_kind {
 	/* in this order; each may run twice */
-	ACTION_CLEAN_STAGING,   /* of a repair that was cut off; first, because it may be what fills the disk */
+	ACTION_FREE_BYTES,      /* spare: out of what is about to go; set_aside: it is kept, else it will become a blob */
+	ACTION_CLEAN_STAGING,   /* of a repair that was cut off; early, because it may be what fills the disk */
 	ACTION_REMOVE_BLOB,     /* blob: the file, before its records */
 	ACTION_CUT_INGEST,      /* ingest: data is cut back to what can be vouched for */
-	ACTION_FINISH_INGEST,   /* ingest: data becomes the blob, before its record, and before a layer in it is needed */
+	ACTION_PLACE_BLOB,      /* blob: its bytes get its name, before its record, and before a layer in it is needed */
 	ACTION_REBUILD,         /* backend: damaged entries, or the whole tree, from its layer */
 	ACTION_ASIDE_SNAPSHOT,  /* backend: a container's own directory, before its records: later it would be a leftover */
 	ACTION_EDIT_META,       /* one transaction: plan.meta */

@@ -864,7 +864,6 @@ static void show_blob(struct sink *s, const struct store *st, size_t ns, const s
 	putf(s, "%.19s  %s  %s", text, blob == STORE_NONE ? size_text(d->size).text : size_text(st->blob_files[blob].size).text,
 		blob == STORE_NONE && record == STORE_NONE ? "not local"
 		: blob == STORE_NONE			   ? "record, and no file"
-		: st->blob_files[blob].ingest != STORE_NONE ? "download not finished"
 		: record == STORE_NONE			   ? "file, and no record"
 							   : "local");
 }

@@ -111,9 +111,9 @@ static enum rc put_blob(struct sealer *w, size_t i, int dir)
 	bool doubt = !S_ISREG(st.st_mode);
 	if (w->check) {
 		const struct blob_state *const state = &w->check->survey->blobs[i];
-		/* what was replaced since it was looked at is another file; one that was a download is where we put it */
+		/* what was replaced since it was looked at is another file; one whose bytes lay elsewhere is where we put it */
 		doubt |= state->verdict != BLOB_IS_GOOD || record.stamp.size != b->size ||
-			 (b->ingest == STORE_NONE && (record.stamp.inode != b->inode || record.stamp.ctime_ns != b->ctime_ns));
+			 (b->spare == STORE_NONE && (record.stamp.inode != b->inode || record.stamp.ctime_ns != b->ctime_ns));
 		record.document = state->document;
 	} else {
 		const struct journal_blob *const known = journal_find_blob(w->journal, &b->digest, &record.stamp);

@@ -797,6 +797,113 @@ static enum rc note_unseen(struct store *st, const char *dir, const char *name, 
 				 why->sys_errno ? strerror(why->sys_errno) : "it is too big to check", e);
 }
 
+/* Whose place a stray file lies in; STORE_NONE: of none such. */
+struct place {
+	size_t ingest, stray, blob;
+};
+#define NO_PLACE ((struct place){STORE_NONE, STORE_NONE, STORE_NONE})
+
+static enum rc add_spare(struct store *st, const char *dir, const char *name, uint64_t size, struct place of, struct err *e)
+{
+	struct spare *const s = PUSH(st, spares, spare_count);
+	char *const kept = arena_string(st->keep, span_of_string(name));
+
+	if (!s || !kept)
+		return no_memory(e);
+	*s = (struct spare){.dir = dir, .name = kept, .size = size, .ingest = of.ingest, .stray = of.stray, .blob = of.blob};
+	return RC_OK;
+}
+
+struct unlisted {
+	const char *path; /* relative to the root */
+	unsigned depth;
+};
+
+static enum rc list_spares(struct store *st, struct unlisted at, struct place of, struct arena *todo, void **array, size_t *count,
+	struct arena scratch, struct err *e)
+{
+	struct os_name *names = NULL;
+	size_t name_count = 0;
+	struct err why = {0}; /* what cannot be looked at is left out: no bytes are known to be in it, and it stays */
+	auto_fd dir = -1;
+	enum rc rc = RC_OK;
+
+	if (store_open_path(st, at.path, &dir, &why) || os_list(dir, &scratch, &names, &name_count, &why))
+		return RC_OK;
+	for (size_t i = 0; rc == RC_OK && i < name_count; i++) {
+		struct stat found = {0};
+		if (os_stat(dir, names[i].name, &found, &why))
+			continue;
+		if (S_ISREG(found.st_mode)) {
+			rc = add_spare(st, at.path, names[i].name, (uint64_t)found.st_size, of, e);
+		} else if (S_ISDIR(found.st_mode) && at.depth < LIMIT_STRAY_DEPTH) {
+			struct unlisted *const next = arena_push(todo, array, count, sizeof(*next));
+			char *const path = arena_printf(st->keep, "%s/%s", at.path, names[i].name);
+			if (!next || !path)
+				return no_memory(e);
+			*next = (struct unlisted){path, at.depth + 1};
+		}
+	}
+	return rc;
+}
+
+/* The files in a directory that is no place of containerd's, and in those below it. */
+static enum rc add_spares_below(
+	struct store *st, const char *dir, const char *name, struct place of, struct arena scratch, struct err *e)
+{
+	struct arena todo;
+	void *array = NULL;
+	size_t count = 0;
+	enum rc rc = arena_open(&todo, e);
+
+	if (rc)
+		return rc;
+	struct unlisted *const first = arena_push(&todo, &array, &count, sizeof(*first));
+	char *const path = arena_printf(st->keep, "%s/%s", dir, name);
+	if (!first || !path)
+		rc = no_memory(e);
+	else
+		*first = (struct unlisted){path, 1};
+	for (size_t i = 0; rc == RC_OK && i < count; i++) {
+		const struct unlisted at = ((const struct unlisted *)array)[i];
+		rc = list_spares(st, at, of, &todo, &array, &count, scratch, e);
+	}
+	arena_close(&todo);
+	return rc;
+}
+
+/* A name where containerd puts no such thing. */
+static enum rc add_foreign(struct store *st, const char *dir, const char *name, const struct stat *found, struct place of,
+	struct arena scratch, struct err *e)
+{
+	return S_ISREG(found->st_mode)	 ? add_spare(st, dir, name, (uint64_t)found->st_size, of, e)
+	       : S_ISDIR(found->st_mode) ? add_spares_below(st, dir, name, of, scratch, e)
+					 : RC_OK;
+}
+
+/* Names in a directory of which containerd has these alone. */
+static enum rc add_foreigners(
+	struct store *st, const char *path, const char *const known[], struct arena scratch, struct err *e)
+{
+	struct os_name *names = NULL;
+	size_t count = 0;
+	struct err why = {0}; /* as in list_spares */
+	auto_fd dir = -1;
+	enum rc rc = RC_OK;
+
+	if (store_open_path(st, path, &dir, &why) || os_list(dir, &scratch, &names, &count, &why))
+		return RC_OK;
+	for (size_t i = 0; rc == RC_OK && i < count; i++) {
+		struct stat found = {0};
+		size_t k = 0;
+		while (known[k] && strcmp(known[k], names[i].name) != 0)
+			k++;
+		if (!known[k] && os_stat(dir, names[i].name, &found, &why) == RC_OK)
+			rc = add_foreign(st, path, names[i].name, &found, NO_PLACE, scratch, e);
+	}
+	return rc;
+}
+
 static enum rc blob_room(struct store *st, size_t more, struct err *e)
 {
 	struct blob *const moved = more ? arena_array(st->keep, st->blob_count + more, sizeof(*moved)) : st->blob_files;
@@ -809,15 +916,22 @@ static enum rc blob_room(struct store *st, size_t more, struct err *e)
 	return RC_OK;
 }
 
+const char *store_blob_dir_path(enum digest_kind kind)
+{
+	static const char *const paths[DIGEST_KINDS] = {[DIGEST_SHA256] = STORE_CONTENT_DIR "/blobs/sha256",
+		[DIGEST_SHA384] = STORE_CONTENT_DIR "/blobs/sha384",
+		[DIGEST_SHA512] = STORE_CONTENT_DIR "/blobs/sha512"};
+
+	return paths[kind];
+}
+
 static enum rc read_blobs(struct store *st, struct arena scratch, struct err *e)
 {
 	for (int kind = 0; st->blobs >= 0 && kind < DIGEST_KINDS; kind++) {
 		struct os_name *names = NULL;
 		size_t count = 0;
 		struct arena local = scratch;
-		const char *const path = kind == DIGEST_SHA256   ? STORE_CONTENT_DIR "/blobs/sha256"
-					 : kind == DIGEST_SHA384 ? STORE_CONTENT_DIR "/blobs/sha384"
-								 : STORE_CONTENT_DIR "/blobs/sha512";
+		const char *const path = store_blob_dir_path((enum digest_kind)kind);
 		enum rc rc = store_open_blob_dir(st, (enum digest_kind)kind, &st->blob_dirs[kind], e);
 		const int dir = st->blob_dirs[kind];
 		if (rc == RC_END)
@@ -835,9 +949,12 @@ static enum rc read_blobs(struct store *st, struct arena scratch, struct err *e)
 			if (rc == RC_END)
 				continue;
 			if (digest_parse_hex((enum digest_kind)kind, span_of_string(names[i].name), &d)) {
-				rc = add_stray(st, path, names[i].name, STRAY_BLOB_NAME, S_ISDIR(found.st_mode), false, e);
-				if (rc)
+				const struct place at = {STORE_NONE, st->stray_count, STORE_NONE};
+				const size_t first = st->spare_count;
+				if ((rc = add_stray(st, path, names[i].name, STRAY_BLOB_NAME, S_ISDIR(found.st_mode), false, e)) ||
+					(rc = add_foreign(st, path, names[i].name, &found, at, local, e)))
 					return rc;
+				st->strays[at.stray].spares = (struct range){first, st->spare_count - first};
 				continue;
 			}
 			struct blob *const b = &st->blob_files[st->blob_count++];
@@ -850,12 +967,30 @@ static enum rc read_blobs(struct store *st, struct arena scratch, struct err *e)
 				.mode = found.st_mode & 07777,
 				.regular = S_ISREG(found.st_mode),
 				.unreadable = rc ? why.sys_errno : S_ISLNK(found.st_mode) ? ELOOP : 0,
-				.ingest = STORE_NONE};
+				.spare = STORE_NONE};
 			if (b->text.bad)
 				return no_memory(e);
+			if (!S_ISDIR(found.st_mode))
+				continue;
+			const size_t first = st->spare_count;
+			rc = add_spares_below(st, path, names[i].name,
+				(struct place){STORE_NONE, STORE_NONE, st->blob_count - 1}, local, e);
+			if (rc)
+				return rc;
+			b->spares = (struct range){first, st->spare_count - first};
 		}
 	}
 	return RC_OK;
+}
+
+/* The tail after the last '@' or '-' (containerd 2.3: core/remotes/handlers.go). */
+bool store_digest_of_ref(struct span ref, struct digest *d)
+{
+	size_t at = ref.left;
+
+	while (at > 0 && ref.at[at - 1] != '@' && ref.at[at - 1] != '-')
+		at--;
+	return at > 0 && digest_parse(span_of(ref.at + at, ref.left - at), d) == RC_OK;
 }
 
 static void split_ref(struct ingest *in)
@@ -874,14 +1009,37 @@ static void split_ref(struct ingest *in)
 	(void)span_take(&s, (size_t)(second - s.at) + 1);
 	in->ns_name = ns;
 	in->client_ref = s;
-	/* the digest is the tail after the last '@' or '-' (containerd 2.3: core/remotes/handlers.go) */
-	size_t at = s.left;
-	while (at > 0 && s.at[at - 1] != '@' && s.at[at - 1] != '-')
-		at--;
-	in->expected_known = at > 0 && digest_parse(span_of(s.at + at, s.left - at), &in->expected) == RC_OK;
+	in->expected_known = store_digest_of_ref(s, &in->expected);
 }
 
-static enum rc read_ingest(struct store *st, const char *name, struct ingest *in, struct err *e)
+static const char ingest_path[] = STORE_CONTENT_DIR "/ingest";
+
+/* All files of a download: what is called data is not the only one that may be one. */
+static enum rc add_ingest_files(struct store *st, int dir, const char *name, struct arena scratch, struct err *e)
+{
+	const struct place at = {st->ingest_count - 1, STORE_NONE, STORE_NONE};
+	struct ingest *const in = &st->ingests[st->ingest_count - 1];
+	struct os_name *names = NULL;
+	size_t count = 0;
+	struct err why = {0};
+	char *const path = arena_printf(st->keep, "%s/%s", ingest_path, name);
+	enum rc rc = path ? os_list(dir, &scratch, &names, &count, e) : no_memory(e);
+
+	for (size_t i = 0; rc == RC_OK && i < count; i++) {
+		struct stat found = {0};
+		if (os_stat(dir, names[i].name, &found, &why))
+			continue;
+		if (S_ISREG(found.st_mode) && strcmp(names[i].name, "data") == 0) {
+			in->spare = st->spare_count;
+			in->has_data = true;
+			in->data_size = (uint64_t)found.st_size;
+		}
+		rc = add_foreign(st, path, names[i].name, &found, at, scratch, e);
+	}
+	return rc;
+}
+
+static enum rc read_ingest(struct store *st, const char *name, struct ingest *in, struct arena scratch, struct err *e)
 {
 	auto_fd dir = -1;
 	struct stat found = {0};
@@ -890,11 +1048,18 @@ static enum rc read_ingest(struct store *st, const char *name, struct ingest *in
 	struct hash h;
 	enum rc rc = os_open_dir(st->ingest_dir, name, &dir, e);
 
-	if (rc == RC_CORRUPT || rc == RC_END)
-		return RC_OK;
+	if (rc == RC_CORRUPT || rc == RC_END) {
+		struct err why = {0};
+		return os_stat(st->ingest_dir, name, &found, &why) || !S_ISREG(found.st_mode)
+			       ? RC_OK
+			       : add_spare(st, ingest_path, name, (uint64_t)found.st_size,
+					 (struct place){st->ingest_count - 1, STORE_NONE, STORE_NONE}, e);
+	}
 	if (rc)
 		return rc;
 	in->is_directory = true;
+	if ((rc = add_ingest_files(st, dir, name, scratch, e)))
+		return rc;
 	rc = os_read_small(dir, "ref", SMALL_FILE_BYTES, st->keep, &in->ref, e);
 	if (rc == RC_LIMIT) { /* longer than we read: not the same as none */
 		errno = EFBIG;
@@ -917,12 +1082,7 @@ static enum rc read_ingest(struct store *st, const char *name, struct ingest *in
 		return rc;
 	if (rc || parse_decimal(text, &in->total))
 		in->total = 0; /* unknown, as containerd takes it */
-	rc = os_stat(dir, "data", &found, e);
-	if (rc == RC_OK && S_ISREG(found.st_mode)) {
-		in->has_data = true;
-		in->data_size = (uint64_t)found.st_size;
-	}
-	return optional(rc);
+	return RC_OK;
 }
 
 static enum rc read_ingests(struct store *st, struct arena scratch, struct err *e)
@@ -937,9 +1097,11 @@ static enum rc read_ingests(struct store *st, struct arena scratch, struct err *
 		if (!in || !name)
 			return no_memory(e);
 		in->name = span_of_string(name);
-		in->record = STORE_NONE;
+		in->record = in->spare = STORE_NONE;
 		struct err why = {0};
-		rc = read_ingest(st, name, in, &why);
+		in->spares.first = st->spare_count;
+		rc = read_ingest(st, name, in, scratch, &why);
+		in->spares.count = st->spare_count - in->spares.first;
 		if (rc == RC_IO) {
 			in->unreadable = why.sys_errno ? why.sys_errno : EIO;
 			rc = RC_OK;
@@ -952,48 +1114,86 @@ static enum rc read_ingests(struct store *st, struct arena scratch, struct err *
 
 static int compare_blobs(const void *a, const void *b)
 {
-	return span_compare(((const struct blob *)a)->text, ((const struct blob *)b)->text);
+	return digest_compare(&((const struct blob *)a)->digest, &((const struct blob *)b)->digest);
 }
 
-/* Downloads with data for a digest that has no file: one for each digest. */
-static enum rc add_downloads(struct store *st, struct err *e)
+/* A download's directory, among what a repair was removing: a layer's files are there as well, by the million. */
+static bool looks_like_download(int staging, const char *name)
 {
-	size_t most = 0;
+	static const char *const files[] = {"data", "ref", "startedat", "updatedat", "total"};
+	struct err ignored = {0};
+	struct stat found = {0};
+	auto_fd dir = -1;
+	bool yes = false;
 
-	for (size_t i = 0; i < st->ingest_count; i++)
-		most += st->ingests[i].expected_known && st->ingests[i].has_data &&
-			store_find_blob(st, &st->ingests[i].expected) == STORE_NONE;
-	const enum rc rc = blob_room(st, most, e);
-	if (rc)
-		return rc;
-	for (size_t i = 0; i < st->ingest_count; i++) {
-		const struct ingest *const in = &st->ingests[i];
-		char text[DIGEST_TEXT_BYTES];
-		if (!in->expected_known || !in->has_data)
+	if (os_open_dir(staging, name, &dir, &ignored))
+		return false;
+	for (size_t i = 0; !yes && i < sizeof(files) / sizeof(files[0]); i++)
+		yes = os_stat(dir, files[i], &found, &ignored) == RC_OK && S_ISREG(found.st_mode);
+	return yes;
+}
+
+/* What repairs of ours took out of the content store, and is still there. path: staging, or aside. */
+static enum rc read_own_place(struct store *st, const char *path, enum spare_place place, struct arena scratch, struct err *e)
+{
+	struct os_name *names = NULL;
+	size_t count = 0;
+	struct err why = {0}; /* as in list_spares */
+	auto_fd dir = -1;
+	const size_t before = st->spare_count;
+	enum rc rc = RC_OK;
+
+	if (store_open_path(st, path, &dir, &why) || os_list(dir, &scratch, &names, &count, &why))
+		return RC_OK;
+	for (size_t i = 0; rc == RC_OK && i < count; i++) {
+		const char *const what = strchr(names[i].name, '-');
+		struct stat found = {0};
+		if (os_stat(dir, names[i].name, &found, &why))
 			continue;
-		const size_t known = store_find_blob(st, &in->expected);
-		if (known != STORE_NONE) { /* of two downloads of one digest that which could be complete is looked at */
-			struct blob *const other = &st->blob_files[known];
-			const struct ingest *const its = other->ingest == STORE_NONE ? NULL : &st->ingests[other->ingest];
-			if (its && in->total && in->data_size == in->total && its->data_size != its->total) {
-				other->ingest = i;
-				other->size = in->data_size;
-			}
-			continue;
-		}
-		struct blob *const b = &st->blob_files[st->blob_count++];
-		digest_format(&in->expected, text);
-		*b = (struct blob){.digest = in->expected,
-			.text = arena_copy(st->keep, span_of_string(text)),
-			.size = in->data_size,
-			.mode = 0444,
-			.regular = true,
-			.ingest = i};
-		if (b->text.bad)
-			return no_memory(e);
-		qsort(st->blob_files, st->blob_count, sizeof(*b), compare_blobs);
+		if (S_ISREG(found.st_mode) ||
+			(place == SPARE_IN_STAGING ? looks_like_download(dir, names[i].name)
+						   : what && strncmp(what, "-snapshot-", 10) != 0 &&
+							     strncmp(names[i].name, "snapshot-", 9) != 0))
+			rc = add_foreign(st, path, names[i].name, &found, NO_PLACE, scratch, e);
 	}
-	return RC_OK;
+	for (size_t i = before; i < st->spare_count; i++)
+		st->spares[i].place = place;
+	return rc;
+}
+
+/* path: containerd-fsck/ of the root, or of a content store that is a mount of its own. */
+static enum rc read_own(struct store *st, const char *path, struct arena scratch, struct err *e)
+{
+	struct os_name *names = NULL;
+	size_t count = 0;
+	struct err why = {0};
+	auto_fd dir = -1;
+	enum rc rc = RC_OK;
+
+	if (store_open_path(st, path, &dir, &why) || os_list(dir, &scratch, &names, &count, &why))
+		return RC_OK;
+	for (size_t i = 0; rc == RC_OK && i < count; i++) {
+		const bool staging = strncmp(names[i].name, "staging", 7) == 0;
+		if (!staging && strcmp(names[i].name, "aside") != 0)
+			continue;
+		char *const place = arena_printf(st->keep, "%s/%s", path, names[i].name);
+		rc = place ? read_own_place(st, place, staging ? SPARE_IN_STAGING : SPARE_IN_ASIDE, scratch, e) : no_memory(e);
+	}
+	return rc;
+}
+
+/* Files that are neither blobs nor downloads. */
+static enum rc read_foreigners(struct store *st, struct arena scratch, struct err *e)
+{
+	static const char *const of_content[] = {"blobs", "ingest", STORE_OWN_DIR, NULL};
+	static const char *const of_blobs[] = {"sha256", "sha384", "sha512", NULL};
+	enum rc rc;
+
+	if ((rc = add_foreigners(st, STORE_CONTENT_DIR, of_content, scratch, e)) ||
+		(rc = add_foreigners(st, STORE_CONTENT_DIR "/blobs", of_blobs, scratch, e)) ||
+		(rc = read_own(st, STORE_OWN_DIR, scratch, e)))
+		return rc;
+	return read_own(st, STORE_CONTENT_DIR "/" STORE_OWN_DIR, scratch, e);
 }
 
 static enum rc read_intents_of(struct store *st, struct backend **by_id, int own, const char *name, struct arena scratch,
@@ -1327,14 +1527,21 @@ static enum rc judge_boot(struct store *st, const char *sysroot, struct arena sc
 
 /* ---- putting it together ---- */
 
-static void link_records(struct store *st)
+static void link_blobs(struct store *st)
 {
+	for (size_t i = 0; i < st->blob_count; i++)
+		st->blob_files[i].records = 0;
 	for (size_t i = 0; i < st->content_count; i++) {
 		struct content *const c = &st->contents[i];
 		c->blob = c->digest_known ? store_find_blob(st, &c->digest) : STORE_NONE;
 		if (c->blob != STORE_NONE)
 			st->blob_files[c->blob].records++;
 	}
+}
+
+static void link_records(struct store *st)
+{
+	link_blobs(st);
 	for (size_t i = 0; i < st->snapshot_count; i++) {
 		struct snapshot *const s = &st->snapshots[i];
 		s->backend = store_find_backend(st, s->name);
@@ -1518,8 +1725,7 @@ static enum rc judge_dirs(struct store *st, struct err *e)
 	auto_fd content = -1;
 	enum rc rc;
 
-	for (size_t i = 0; i < st->blob_count; i++)
-		files += st->blob_files[i].ingest == STORE_NONE;
+	files = st->blob_count;
 	for (size_t i = 0; i < st->content_count; i++)
 		include_time(&contents, st->contents[i].created_ns);
 	for (size_t i = 0; i < st->backend_count; i++) {
@@ -1635,7 +1841,7 @@ enum rc store_open(struct store *out, const char *path, struct arena *keep, stru
 	st.read_only = os_is_read_only(st.dir);
 	if ((st.listed = read_blobs(&st, scratch, &st.why_not)) == RC_OK &&
 		(st.listed = read_ingests(&st, scratch, &st.why_not)) == RC_OK)
-		st.listed = add_downloads(&st, &st.why_not);
+		st.listed = read_foreigners(&st, scratch, &st.why_not);
 	*out = st;
 	return RC_OK;
 }
@@ -1783,24 +1989,99 @@ bool store_may_be_document(struct span head)
 	return head.left && *head.at == '{';
 }
 
+enum rc store_open_path(const struct store *st, const char *path, int *fd, struct err *e)
+{
+	auto_fd at = -1;
+	enum rc rc = os_open_dir(st->dir, ".", &at, e);
+
+	while (rc == RC_OK && *path) {
+		char part[LIMIT_NAME_BYTES + 1];
+		const size_t n = strcspn(path, "/");
+		int next = -1;
+		if (n >= sizeof(part))
+			return fail(e, RC_LIMIT, "name too long");
+		memcpy(part, path, n);
+		part[n] = 0;
+		path += n + (path[n] == '/');
+		rc = os_open_dir(at, part, &next, e);
+		os_close(&at);
+		at = next;
+	}
+	if (rc == RC_OK)
+		*fd = take_fd(&at);
+	return rc == RC_CORRUPT ? RC_END : rc;
+}
+
+enum rc store_open_spare(const struct store *st, size_t spare, int *fd, struct err *e)
+{
+	auto_fd dir = -1;
+	const enum rc rc = store_open_path(st, st->spares[spare].dir, &dir, e);
+
+	return rc ? rc : os_open_file(dir, st->spares[spare].name, fd, e);
+}
+
 enum rc store_open_blob(const struct store *st, size_t blob, int *fd, struct err *e)
 {
 	const struct blob *const b = &st->blob_files[blob];
-	int blobs = st->blob_dirs[b->digest.kind];
+	const int blobs = st->blob_dirs[b->digest.kind];
 	auto_fd dir = -1;
 	char text[DIGEST_TEXT_BYTES];
 	enum rc rc = RC_OK;
 
+	if (b->spare != STORE_NONE && !b->placed)
+		return store_open_spare(st, b->spare, fd, e);
 	digest_format(&b->digest, text);
-	if (blobs < 0 && (rc = store_open_blob_dir(st, b->digest.kind, &dir, e)) == RC_OK) /* it may have been made meanwhile */
-		blobs = dir;
-	if (rc == RC_OK)
-		rc = os_open_file(blobs, strchr(text, ':') + 1, fd, e);
-	if (rc != RC_END || b->ingest == STORE_NONE)
+	if (blobs < 0 && (rc = store_open_blob_dir(st, b->digest.kind, &dir, e))) /* it may have been made meanwhile */
 		return rc;
-	os_close(&dir);
-	rc = os_open_dir(st->ingest_dir, (const char *)st->ingests[b->ingest].name.at, &dir, e);
-	return rc ? rc : os_open_file(dir, "data", fd, e);
+	return os_open_file(blobs < 0 ? dir : blobs, strchr(text, ':') + 1, fd, e);
+}
+
+size_t *store_add_blobs(struct store *st, const struct blob *at, size_t count)
+{
+	size_t *const now = arena_array(st->keep, st->blob_count + 1, sizeof(*now));
+	struct blob *const all = arena_array(st->keep, st->blob_count + count + 1, sizeof(*all));
+	size_t n = 0;
+
+	if (!now || !all)
+		return NULL;
+	for (size_t i = 0; i < count; i++) {
+		char text[DIGEST_TEXT_BYTES];
+		digest_format(&at[i].digest, text);
+		all[n] = (struct blob){.digest = at[i].digest,
+			.text = arena_copy(st->keep, span_of_string(text)),
+			.size = at[i].size,
+			.mode = 0444,
+			.regular = true,
+			.spare = at[i].spare};
+		if (all[n++].text.bad)
+			return NULL;
+	}
+	for (size_t i = 0; i < st->blob_count; i++)
+		all[n++] = st->blob_files[i];
+	qsort(all, n, sizeof(*all), compare_blobs);
+	const struct blob *const old = st->blob_files;
+	const size_t old_count = st->blob_count;
+	st->blob_files = all;
+	st->blob_count = n;
+	for (size_t i = 0; i < old_count; i++)
+		now[i] = store_find_blob(st, &old[i].digest);
+	for (size_t i = 0; i < st->spare_count; i++)
+		if (st->spares[i].blob != STORE_NONE)
+			st->spares[i].blob = now[st->spares[i].blob];
+	link_blobs(st);
+	return now;
+}
+
+bool store_add_spare(struct store *st, size_t blob)
+{
+	struct blob *const b = &st->blob_files[blob];
+	char text[DIGEST_TEXT_BYTES];
+	struct err ignored = {0}; /* that there is no memory is the answer */
+
+	digest_format(&b->digest, text);
+	b->spares = (struct range){st->spare_count, 1};
+	return add_spare(st, store_blob_dir_path(b->digest.kind), strchr(text, ':') + 1, b->size,
+		       (struct place){STORE_NONE, STORE_NONE, blob}, &ignored) == RC_OK;
 }
 
 enum rc store_open_blob_dir(const struct store *st, enum digest_kind kind, int *fd, struct err *e)

@@ -124,8 +124,7 @@ struct backend {
 	bool interrupted;    /* a rebuild of ours was cut off: its directories' times may be wrong */
 };
 
-/* A file in blobs/, or, with ingest, a download whose bytes could be those of a digest that has no file: the rename of a
- * finished download may be what the cut undid. */
+/* A file in blobs/, or, with spare, one that is not there, or is not right, and whose bytes lie elsewhere. */
 struct blob {
 	struct span text; /* "sha256:<hex>" */
 	struct digest digest;
@@ -135,7 +134,9 @@ struct blob {
 	bool regular;
 	int unreadable; /* errno of a failed stat, ELOOP for a symbolic link; 0: none */
 	size_t records; /* content records of all namespaces that name it */
-	size_t ingest;  /* index of the download it would be made from, STORE_NONE: it is a file */
+	size_t spare;   /* index of the file its bytes are in, STORE_NONE: they are its own */
+	bool placed;    /* that was moved to the blob's own name since */
+	struct range spares; /* files in it, if it is a directory; or it itself, see store_add_spare */
 };
 
 struct ingest {
@@ -145,6 +146,8 @@ struct ingest {
 	struct digest expected; /* from the tail of the client ref */
 	bool expected_known, is_directory, ref_fits; /* ref_fits: sha256(ref) is the name */
 	bool has_data;
+	size_t spare;         /* of data, STORE_NONE: none */
+	struct range spares;  /* all files in it */
 	int unreadable;       /* errno of a failed read of its small files; 0: none */
 	uint64_t data_size, total; /* total 0: unknown */
 	size_t record;        /* index, STORE_NONE */
@@ -164,7 +167,26 @@ struct stray {
 		STRAY_OWN             /* containerd-fsck/staging*: a repair of ours was cut off */
 	} kind;
 	bool is_directory, empty;
+	struct range spares; /* STRAY_BLOB_NAME: it, or the files in it */
 	uint64_t id; /* STRAY_SNAPSHOT_DIR */
+};
+
+/* A file below the content directory, or taken out of it by us, that is no blob under its own name. Whatever it is called, its bytes
+ * may be those of a blob that is missing: containerd syncs a download's data, and neither the ref beside it nor the rename into
+ * blobs/. */
+struct spare {
+	const char *dir;    /* relative to the root */
+	const char *name;
+	uint64_t size;
+	size_t ingest;      /* the download it is in, STORE_NONE: none */
+	size_t stray;       /* the stray it is, or is in; the same */
+	size_t blob;        /* the blob whose name it, or a directory above it, has; the same */
+	enum spare_place {
+		SPARE_IN_CONTENT,
+		SPARE_IN_STAGING, /* ours: its removal was cut off */
+		SPARE_IN_ASIDE    /* ours: an earlier run set it aside, or what it is in */
+	} place;
+	bool freed;         /* taken out of what was about to go */
 };
 
 /* A database that cannot be worked with, or a sign that one is not the database of this store. Anything here halts. */
@@ -229,10 +251,11 @@ struct store {
 	struct blob *blob_files;
 	struct ingest *ingests;
 	struct stray *strays;
+	struct spare *spares;
 	struct state_file *state_files;
 	struct store_fault *faults;
 	size_t namespace_count, image_count, content_count, ingest_record_count, lease_count, container_count, snapshot_count,
-		backend_count, blob_count, ingest_count, stray_count, state_file_count, fault_count;
+		backend_count, blob_count, ingest_count, stray_count, spare_count, state_file_count, fault_count;
 };
 
 enum store_refusal {
@@ -252,6 +275,16 @@ CHECKED enum rc store_open(struct store *st, const char *path, struct arena *kee
  * sysroot: put before the state directory that tells whether containerd has run in this boot; "" for none. */
 CHECKED enum rc store_read(struct store *st, const char *sysroot, struct arena scratch, struct err *e);
 void store_close(struct store *st);
+
+/* Of a store that is read: blobs that have no file, whose bytes are in these spares. at: digest, size and spare are set. Returns
+ * where each blob of before is now; NULL: no memory, and nothing has changed. */
+size_t *store_add_blobs(struct store *st, const struct blob *at, size_t count);
+/* The file with a blob's name, which does not hold the blob's bytes. */
+CHECKED bool store_add_spare(struct store *st, size_t blob);
+/* "io.containerd.content.v1.content/blobs/sha256". */
+const char *store_blob_dir_path(enum digest_kind kind);
+/* The digest that a download is for, from the tail of what a client calls it. */
+bool store_digest_of_ref(struct span client_ref, struct digest *d);
 
 /* "extract-<nanoseconds>-<random> <chain ID>": an unpacking under way (containerd 2.3: core/unpack/unpacker.go), and no
  * container's layer that happens to be called so. ns may be STORE_NONE. */
@@ -278,6 +311,9 @@ bool store_may_be_document(struct span head);
 const char *store_blob_path(const struct digest *d, struct arena *a);
 /* Opens a blob's bytes, wherever they are now. RC_END: not there; RC_CORRUPT: no regular file. */
 CHECKED enum rc store_open_blob(const struct store *st, size_t blob, int *fd, struct err *e);
+/* A directory of several components below the root. RC_END: not there, or no directory. */
+CHECKED enum rc store_open_path(const struct store *st, const char *path, int *fd, struct err *e);
+CHECKED enum rc store_open_spare(const struct store *st, size_t spare, int *fd, struct err *e);
 /* In containerd-fsck/staging* as long as a snapshot is being rebuilt; its directory's name follows. */
 #define STORE_INTENT "intent-"
 

@@ -35,6 +35,7 @@ struct worker {
 struct survey_run {
 	struct survey *s;
 	const struct store *st;
+	struct store *finder;    /* the same, for find_bytes alone */
 	struct survey_options options;
 	const struct survey_options *o; /* these */
 	struct arena *keep;      /* of the calling thread: while documents are read, store_read fills it */
@@ -52,6 +53,12 @@ struct survey_run {
 	bool *vouched;           /* by blob: read last; NULL: no order */
 	bool *wanted;            /* by blob: a snapshot is to be compared with it in this round */
 	bool documents;          /* pass 4a */
+	/* where bytes are looked for that are not under their own name */
+	enum digest_kind kind;   /* which is being made */
+	struct digest *found[DIGEST_KINDS]; /* by spare, if known */
+	size_t *by_digest[DIGEST_KINDS];    /* spares for which that is so, in the order of their digests */
+	size_t by_digest_count[DIGEST_KINDS];
+	size_t spare_cap;
 	atomic_bool some_unread; /* see there */
 	atomic_uint_least64_t bytes;
 	uint64_t total_bytes;
@@ -321,18 +328,13 @@ static void blob_unreadable(struct survey_run *r, size_t blob, int error, const 
 	if (r->documents)
 		r->some_unread = true;
 	(void)snprintf(text, sizeof(text), "%s", error ? strerror(error) : why); /* a cut text is still a text */
-	if (b->ingest != STORE_NONE)
-		emit(r, (struct finding){.problem = P_INGEST_UNCHECKED,
-				.subject = SUBJECT_INGEST,
-				.index = b->ingest,
-				.name = r->st->ingests[b->ingest].name,
-				.why = span_of_string(text)});
-	else
-		emit(r, (struct finding){.problem = P_BLOB_UNCHECKED,
-				.subject = SUBJECT_BLOB,
-				.index = blob,
-				.digest = b->text,
-				.why = span_of_string(text)});
+	if (b->spare != STORE_NONE)
+		r->s->spares[b->spare].held = true;
+	emit(r, (struct finding){.problem = P_BLOB_UNCHECKED,
+			.subject = SUBJECT_BLOB,
+			.index = blob,
+			.digest = b->text,
+			.why = span_of_string(text)});
 }
 
 /* ---- from manifests to candidates ---- */
@@ -463,12 +465,23 @@ static void find_beyond_limits(struct survey_run *r)
 
 static enum rc find_candidates(struct survey_run *r)
 {
+	r->candidate_count = 0;
 	for (size_t i = 0; i < r->st->content_count; i++) {
 		const struct content *const c = &r->st->contents[i];
 		const struct oci_doc *const doc = c->blob == STORE_NONE ? NULL : r->s->blobs[c->blob].doc;
 		if (!doc || doc->kind != OCI_MANIFEST)
 			continue;
 		const enum rc rc = walk_manifest(r, c->ns, doc);
+		if (rc)
+			return rc;
+	}
+	for (size_t i = 0; i < r->s->brought_count; i++) { /* found, and not recorded yet */
+		const struct want *const w = &r->s->brought[i];
+		const size_t blob = store_find_blob(r->st, w->digest);
+		const struct oci_doc *const doc = blob == STORE_NONE ? NULL : r->s->blobs[blob].doc;
+		if (!doc || doc->kind != OCI_MANIFEST || w->ns == STORE_NONE)
+			continue;
+		const enum rc rc = walk_manifest(r, w->ns, doc);
 		if (rc)
 			return rc;
 	}
@@ -795,16 +808,18 @@ static size_t gather(const struct survey_run *r, size_t blob, size_t *mine, size
 }
 
 /* What reading a blob came to. RC_END: it is gone. */
-static void end_blob(struct survey_run *r, size_t index, enum rc rc, bool good, const struct err *e)
+static void end_blob(struct survey_run *r, size_t index, enum rc rc, const struct digest *found, const struct err *e)
 {
 	struct blob_state *const state = &r->s->blobs[index];
 
 	if (stopped(r))
 		return;
 	state->trusted = false; /* it was read */
-	if (rc == RC_OK)
-		state->verdict = good ? BLOB_IS_GOOD : BLOB_IS_BAD;
-	else if (rc != RC_END)
+	if (rc == RC_OK) {
+		state->found = *found;
+		state->found_known = !digest_equal(found, &r->st->blob_files[index].digest);
+		state->verdict = state->found_known ? BLOB_IS_BAD : BLOB_IS_GOOD;
+	} else if (rc != RC_END)
 		blob_unreadable(r, index, e->sys_errno, e->text);
 }
 
@@ -890,7 +905,8 @@ static void keep_document(struct survey_run *r, struct worker *w, size_t index, 
 
 /* What begins like JSON is judged by the whole of it, and parsed. The rest as well if the whole of it went by; else pass_layers
  * will see to it. */
-static void end_document(struct survey_run *r, struct worker *w, struct lane *l, enum rc rc, bool good, struct err *e)
+static void end_document(
+	struct survey_run *r, struct worker *w, struct lane *l, enum rc rc, struct digest found, struct err *e)
 {
 	struct blob_state *const state = &r->s->blobs[l->blob];
 	const struct arena mark = w->scratch;
@@ -900,16 +916,14 @@ static void end_document(struct survey_run *r, struct worker *w, struct lane *l,
 	state->document = rc || l->json; /* for all we know */
 	if (!rc && state->document && (l->head_only || bytes.left != l->reader.off) &&
 		(rc = read_whole(r, l, &w->scratch, &bytes, e)) == RC_OK) {
-		struct digest d;
 		hash_begin(&l->hash, r->st->blob_files[l->blob].digest.kind);
 		hash_add(&l->hash, bytes.at, bytes.left);
-		hash_end(&l->hash, &d);
-		good = digest_equal(&d, &r->st->blob_files[l->blob].digest);
+		hash_end(&l->hash, &found);
 		whole = true;
 	}
 	if (rc || (whole && (state->document || !r->o->documents_only)))
-		end_blob(r, l->blob, rc == RC_CORRUPT ? RC_END : rc, good, e); /* that it is no file any more pass_layers will tell */
-	if (!rc && state->document && good)
+		end_blob(r, l->blob, rc == RC_CORRUPT ? RC_END : rc, &found, e); /* that it is no file any more pass_layers will tell */
+	if (!rc && state->document && digest_equal(&found, &r->st->blob_files[l->blob].digest))
 		keep_document(r, w, l->blob, bytes);
 	w->scratch = mark;
 }
@@ -919,11 +933,10 @@ static void end_lane(struct survey_run *r, struct worker *w, struct lane *l, enu
 	struct digest d = {0};
 
 	hash_end(&l->hash, &d);
-	const bool good = digest_equal(&d, &r->st->blob_files[l->blob].digest);
 	if (r->documents)
-		end_document(r, w, l, rc, good, e);
+		end_document(r, w, l, rc, d, e);
 	else
-		end_blob(r, l->blob, rc, good, e);
+		end_blob(r, l->blob, rc, &d, e);
 	os_reader_settle(&l->reader);
 	os_close(&l->fd);
 	l->blob = STORE_NONE;
@@ -997,7 +1010,7 @@ static void hash_blobs(struct survey_run *r, struct worker *w, size_t first)
 
 	if (!room) {
 		struct err e = {0};
-		end_blob(r, first, fail(&e, RC_NOMEM, "no memory to read a blob"), false, &e);
+		end_blob(r, first, fail(&e, RC_NOMEM, "no memory to read a blob"), NULL, &e);
 		return;
 	}
 	for (unsigned i = 0; i < most; i++) {
@@ -1060,7 +1073,7 @@ static void job_blob(struct survey_run *r, struct worker *w, size_t index)
 		blob_unreadable(r, index, r->st->blob_files[index].unreadable, "");
 		return;
 	}
-	if (!r->st->blob_files[index].regular) {
+	if (!r->st->blob_files[index].regular && r->st->blob_files[index].spare == STORE_NONE) {
 		state->verdict = BLOB_IS_BAD;
 		return;
 	}
@@ -1075,7 +1088,7 @@ static void job_blob(struct survey_run *r, struct worker *w, size_t index)
 			c->why = no_memory;
 		}
 		if (state->verdict == BLOB_NOT_CHECKED)
-			end_blob(r, index, fail(&e, RC_NOMEM, no_memory), false, &e);
+			end_blob(r, index, fail(&e, RC_NOMEM, no_memory), NULL, &e);
 		return;
 	}
 	const size_t count = gather(r, index, mine, r->candidate_count);
@@ -1107,26 +1120,591 @@ static void job_blob(struct survey_run *r, struct worker *w, size_t index)
 			break;
 	}
 	if (any || rc)
-		end_blob(r, index, rc, feed.blob_good, &e);
+		end_blob(r, index, rc, &feed.blob, &e);
 	else if (state->verdict == BLOB_NOT_CHECKED)
 		hash_blobs(r, w, index);
 }
 
-/* ---- pass 3: downloads ---- */
+/* ---- pass 3: bytes that are not under their own name ---- */
 
-static void ingest_unreadable(struct survey_run *r, size_t index, const struct err *e)
+static enum rc no_room(struct survey_run *r)
 {
-	r->s->ingests[index].verdict = INGEST_IS_UNREADABLE;
-	if (e->rc == RC_NOMEM) {
+	return fail(r->e, RC_NOMEM, "no memory for what is missing");
+}
+
+static bool is_missing(const struct survey_run *r, const struct digest *d)
+{
+	const size_t blob = store_find_blob(r->st, d);
+	const enum blob_verdict v = blob == STORE_NONE ? BLOB_IS_BAD : r->s->blobs[blob].verdict;
+
+	return v == BLOB_IS_BAD || v == BLOB_IS_UNREADABLE;
+}
+
+static enum rc want(struct survey_run *r, const struct digest *d, size_t ns)
+{
+	struct survey *const s = r->s;
+
+	if (!is_missing(r, d))
+		return RC_OK;
+	struct want *const w = arena_push(r->keep, (void **)&s->wants, &s->want_count, sizeof(*w));
+	if (!w)
+		return no_room(r);
+	*w = (struct want){.digest = d, .ns = ns};
+	return RC_OK;
+}
+
+static enum rc want_text(struct survey_run *r, struct span text, size_t ns)
+{
+	struct digest d;
+
+	if (digest_parse(text, &d) || !is_missing(r, &d))
+		return RC_OK;
+	struct digest *const kept = arena_get(r->keep, sizeof(*kept));
+	if (!kept)
+		return no_room(r);
+	*kept = d;
+	return want(r, kept, ns);
+}
+
+static enum rc want_labels(struct survey_run *r, const struct labels *l, size_t ns)
+{
+	enum rc rc = RC_OK;
+
+	for (size_t i = 0; rc == RC_OK && i < l->count; i++)
+		if (span_starts(l->at[i].key, "containerd.io/gc.ref.content"))
+			rc = want_text(r, l->at[i].value, ns);
+	return rc;
+}
+
+static enum rc want_document(struct survey_run *r, const struct oci_doc *doc, size_t ns)
+{
+	enum rc rc = doc->config.digest_known ? want(r, &doc->config.digest, ns) : RC_OK;
+
+	for (size_t i = 0; rc == RC_OK && i < doc->child_count; i++)
+		if (doc->children[i].digest_known)
+			rc = want(r, &doc->children[i].digest, ns);
+	return rc;
+}
+
+/* What records, names and documents say that there is. */
+static enum rc want_all(struct survey_run *r)
+{
+	const struct store *const st = r->st;
+	enum rc rc = RC_OK;
+
+	r->s->want_count = 0;
+	for (size_t i = 0; rc == RC_OK && i < st->content_count; i++) {
+		const struct content *const c = &st->contents[i];
+		const struct oci_doc *const doc = c->blob == STORE_NONE ? NULL : r->s->blobs[c->blob].doc;
+		if (c->digest_known)
+			rc = want(r, &c->digest, c->ns);
+		if (rc == RC_OK && doc)
+			rc = want_document(r, doc, c->ns);
+		if (rc == RC_OK)
+			rc = want_labels(r, &c->labels, c->ns);
+	}
+	for (size_t i = 0; rc == RC_OK && i < st->image_count; i++) {
+		const struct image *const image = &st->images[i];
+		if (image->target_known)
+			rc = want(r, &image->target, image->ns);
+		if (rc == RC_OK)
+			rc = want_labels(r, &image->labels, image->ns);
+	}
+	for (size_t i = 0; rc == RC_OK && i < st->blob_count; i++)
+		if (!st->blob_files[i].records && r->s->blobs[i].doc)
+			rc = want_document(r, r->s->blobs[i].doc, STORE_NONE);
+	for (size_t i = 0; rc == RC_OK && i < st->ingest_count; i++)
+		if (st->ingests[i].expected_known)
+			rc = want(r, &st->ingests[i].expected, store_find_namespace(st, st->ingests[i].ns_name));
+	for (size_t i = 0; rc == RC_OK && i < st->ingest_record_count; i++) {
+		const struct ingest_record *const record = &st->ingest_records[i];
+		struct digest d;
+		rc = want_text(r, record->expected, record->ns);
+		if (rc == RC_OK && store_digest_of_ref(record->client_ref, &d)) {
+			char text[DIGEST_TEXT_BYTES];
+			digest_format(&d, text);
+			rc = want_text(r, span_of_string(text), record->ns);
+		}
+	}
+	return rc;
+}
+
+static int compare_wants(const void *a, const void *b)
+{
+	const struct want *const x = a, *const y = b;
+	const int order = digest_compare(x->digest, y->digest);
+
+	return order ? order : (x->ns > y->ns) - (x->ns < y->ns);
+}
+
+/* Sorts them, each once. */
+static void sort_wants(struct survey *s)
+{
+	size_t n = 0;
+
+	if (s->want_count)
+		qsort(s->wants, s->want_count, sizeof(*s->wants), compare_wants);
+	for (size_t i = 0; i < s->want_count; i++) {
+		struct want *const last = n ? &s->wants[n - 1] : NULL;
+		if (!last || compare_wants(last, &s->wants[i]))
+			s->wants[n++] = s->wants[i];
+		else
+			last->seen |= s->wants[i].seen;
+	}
+	s->want_count = n;
+}
+
+/* The first want for it; want_count: none. */
+static size_t first_want(const struct survey *s, const struct digest *d)
+{
+	size_t low = 0, high = s->want_count;
+
+	while (low < high) {
+		const size_t middle = low + (high - low) / 2;
+		if (digest_compare(s->wants[middle].digest, d) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < s->want_count && digest_equal(s->wants[low].digest, d) ? low : s->want_count;
+}
+
+static void spare_unreadable(struct spare_state *state, const struct err *e)
+{
+	state->verdict = SPARE_IS_UNREADABLE;
+	state->error = e->sys_errno;
+	state->why = e->sys_errno ? strerror(e->sys_errno) : e->rc == RC_NOMEM ? "no memory to read it" : "it is too large to be read";
+}
+
+static void job_spare(struct survey_run *r, struct worker *w, size_t index)
+{
+	struct spare_state *const state = &r->s->spares[index];
+	auto_fd fd = -1;
+	struct os_reader reader = {0};
+	struct span piece = {0};
+	struct err e = {0};
+	struct hash h;
+	uint8_t *const room = arena_get(&w->scratch, OS_READER_BYTES + 4096);
+	enum rc rc = room ? RC_OK : fail(&e, RC_NOMEM, "no memory");
+	bool first = true;
+
+	if (rc == RC_OK && !(rc = store_open_spare(r->st, index, &fd, &e)))
+		rc = os_reader_open(&reader, fd, room + (4096 - (uintptr_t)room % 4096), OS_READER_BYTES, &e);
+	if (rc == RC_OK && reader.size > LIMIT_LAYER_BYTES)
+		rc = RC_LIMIT;
+	hash_begin(&h, r->kind);
+	while (rc == RC_OK && !stopped(r) && !out_of_time(r) && (rc = os_reader_next(&reader, &piece, &e)) == RC_OK) {
+		if (first)
+			state->document = reader.size <= LIMIT_JSON_BYTES &&
+					  store_may_be_document(span_of(piece.at, (size_t)min_u64(piece.left, STORE_HEAD_BYTES)));
+		first = false;
+		hash_add(&h, piece.at, piece.left);
+		r->bytes += piece.left;
+	}
+	os_reader_settle(&reader);
+	if (fd >= 0 && rc == RC_END) {
+		hash_end(&h, &r->found[r->kind][index]);
+		state->known |= 1u << r->kind;
+		state->verdict = SPARE_IS_READ;
+	} else if (rc) {
+		spare_unreadable(state, &e);
+	}
+	if (rc == RC_NOMEM) {
 		(void)pthread_mutex_lock(&r->lock); /* fails only for a mutex that is none */
 		r->s->out_of_memory = true;
 		(void)pthread_mutex_unlock(&r->lock); /* as above */
 	}
+}
+
+/* Of several with the same bytes the one that says so itself is taken: it knows its namespace. */
+static bool says_so(const struct survey_run *r, enum digest_kind kind, size_t spare)
+{
+	const size_t ingest = r->st->spares[spare].ingest;
+
+	return ingest != STORE_NONE && r->st->ingests[ingest].spare == spare && r->st->ingests[ingest].expected_known &&
+	       digest_equal(&r->st->ingests[ingest].expected, &r->found[kind][spare]);
+}
+
+static bool comes_after(const struct survey_run *r, enum digest_kind kind, size_t x, size_t y)
+{
+	const int order = digest_compare(&r->found[kind][x], &r->found[kind][y]);
+	const bool left = says_so(r, kind, x), right = says_so(r, kind, y);
+
+	return order ? order > 0 : left != right ? right : x > y;
+}
+
+/* Hashes them all, each kind of digest once; and sorts. */
+static enum rc hash_spares(struct survey_run *r, enum digest_kind kind)
+{
+	const size_t count = r->st->spare_count;
+	size_t *const order = r->by_digest[kind] = arena_array(r->keep, count + 1, sizeof(*order));
+	size_t n = 0;
+
+	if (!order)
+		return no_room(r);
+	for (size_t i = 0; i < count; i++)
+		if (!(r->s->spares[i].known & 1u << kind) && r->s->spares[i].verdict != SPARE_IS_UNREADABLE) {
+			order[n++] = i;
+			r->total_bytes += r->st->spares[i].size;
+		}
+	r->kind = kind;
+	const enum rc rc = run_pool(r, "reading downloads", job_spare, order, n);
+	if (rc)
+		return rc;
+	n = 0;
+	for (size_t i = 0; i < count; i++)
+		if (r->s->spares[i].known & 1u << kind)
+			order[n++] = i;
+	for (size_t gap = n / 2; gap; gap /= 2) /* Shell's sort: qsort takes no context */
+		for (size_t i = gap; i < n; i++) {
+			const size_t moved = order[i];
+			size_t k = i;
+			for (; k >= gap && comes_after(r, kind, order[k - gap], moved); k -= gap)
+				order[k] = order[k - gap];
+			order[k] = moved;
+		}
+	r->by_digest_count[kind] = n;
+	return RC_OK;
+}
+
+/* The first of those with this digest; STORE_NONE. */
+static size_t find_spare(const struct survey_run *r, const struct digest *d)
+{
+	const size_t *const order = r->by_digest[d->kind];
+	size_t low = 0, high = r->by_digest_count[d->kind];
+	const size_t count = high;
+
+	while (low < high) {
+		const size_t middle = low + (high - low) / 2;
+		if (digest_compare(&r->found[d->kind][order[middle]], d) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < count && digest_equal(&r->found[d->kind][order[low]], d) ? order[low] : STORE_NONE;
+}
+
+/* A document among them, so that what it names is looked for as well. */
+static enum rc read_document(struct survey_run *r, size_t spare, const struct digest *d, struct oci_doc **out)
+{
+	struct arena scratch;
+	struct oci_doc *const doc = arena_get(r->keep, sizeof(*doc));
+	auto_fd fd = -1;
+	struct stat st = {0};
+	struct digest again;
+	struct hash h;
+	size_t got = 0;
+	struct err why = {0};
+	enum rc rc;
+
+	if (!doc || (rc = arena_open(&scratch, &why)))
+		return no_room(r);
+	uint8_t *const room = arena_get(&scratch, LIMIT_JSON_BYTES);
+	if ((rc = room ? RC_OK : RC_NOMEM) || (rc = store_open_spare(r->st, spare, &fd, &why)) ||
+		(rc = os_stat_fd(fd, &st, &why)) ||
+		(rc = os_read(fd, 0, room, (size_t)min_u64(LIMIT_JSON_BYTES, (uint64_t)st.st_size), &got, &why)))
+		goto out;
+	hash_begin(&h, d->kind);
+	hash_add(&h, room, got);
+	hash_end(&h, &again);
+	if (!digest_equal(&again, d))
+		rc = RC_IO; /* it reads differently now */
+	else if ((rc = oci_parse(span_of(room, got), r->keep, scratch, doc)) == RC_OK && doc->kind != OCI_OTHER)
+		*out = doc;
+out:
+	arena_close(&scratch);
+	if (rc == RC_IO || rc == RC_LIMIT || rc == RC_END)
+		r->s->wants_unknown = true;
+	return rc == RC_NOMEM ? no_room(r) : RC_OK;
+}
+
+struct found_blob {
+	struct blob blob; /* digest, size and spare */
+	struct oci_doc *doc;
+	bool document;
+};
+
+/* One that is wanted: takes the bytes, if they are found. */
+static enum rc take(struct survey_run *r, const struct want *w, struct found_blob **found, size_t *count)
+{
+	const size_t blob = store_find_blob(r->st, w->digest);
+	const size_t spare = find_spare(r, w->digest);
+	struct spare_state *const state = spare == STORE_NONE ? NULL : &r->s->spares[spare];
+	enum rc rc;
+
+	if (!state)
+		return RC_OK;
+	if (blob != STORE_NONE && r->s->blobs[blob].verdict == BLOB_IS_UNREADABLE) {
+		state->held = true; /* perhaps the only good copy; but what could not be read is no damage */
+		return RC_OK;
+	}
+	if (!state->moved) {
+		struct found_blob *const fresh = arena_push(r->keep, (void **)found, count, sizeof(*fresh));
+		if (!fresh)
+			return no_room(r);
+		*fresh = (struct found_blob){.blob = {.digest = *w->digest, .size = r->st->spares[spare].size, .spare = spare},
+			.document = state->document};
+		state->moved = true;
+		state->blob = *count - 1; /* until it is one */
+		if (state->document && (rc = read_document(r, spare, w->digest, &fresh->doc)))
+			return rc;
+	}
+	struct want *const named = arena_push(r->keep, (void **)&r->s->brought, &r->s->brought_count, sizeof(*named));
+	if (!named)
+		return no_room(r);
+	*named = *w;
+	const struct oci_doc *const doc = (*found)[state->blob].doc;
+	return doc ? want_document(r, doc, w->ns) : RC_OK;
+}
+
+/* The store has these now. */
+static enum rc add_found(struct survey_run *r, const struct found_blob *found, size_t count)
+{
+	struct survey *const s = r->s;
+	struct blob *const fresh = arena_array(r->keep, count + 1, sizeof(*fresh));
+	const size_t before = r->st->blob_count;
+	size_t n = 0;
+
+	if (!fresh)
+		return no_room(r);
+	for (size_t i = 0; i < count; i++)
+		if (store_find_blob(r->st, &found[i].blob.digest) == STORE_NONE)
+			fresh[n++] = found[i].blob;
+	struct blob_state *const states = arena_array(r->keep, before + n + 1, sizeof(*states));
+	bool *const vouched = r->vouched ? arena_array(r->keep, before + n + 1, sizeof(*vouched)) : NULL;
+	const size_t *const now = states && (vouched || !r->vouched) ? store_add_blobs(r->finder, fresh, n) : NULL;
+	if (!now)
+		return no_room(r);
+	for (size_t i = 0; i < before; i++) {
+		states[now[i]] = s->blobs[i];
+		if (vouched)
+			vouched[now[i]] = r->vouched[i];
+	}
+	s->blobs = states;
+	r->vouched = vouched;
+	for (size_t i = 0; i < r->st->backend_count; i++)
+		if (s->snapshots[i].proof != STORE_NONE)
+			s->snapshots[i].proof = now[s->snapshots[i].proof];
+	for (size_t i = 0; i < count; i++) {
+		const size_t blob = store_find_blob(r->st, &found[i].blob.digest);
+		struct blob *const b = &r->finder->blob_files[blob];
+		struct blob_state *const state = &s->blobs[blob];
+		if (state->verdict == BLOB_IS_BAD) {
+			state->file_is_bad = true;
+			state->file_size = b->size;
+		}
+		b->size = found[i].blob.size;
+		b->spare = found[i].blob.spare;
+		state->verdict = BLOB_IS_GOOD;
+		state->doc = found[i].doc;
+		state->document = found[i].document;
+		state->trusted = state->content_known = false;
+	}
+	return RC_OK;
+}
+
+static bool is_wrong_file(const struct survey_run *r, size_t blob)
+{
+	const struct blob *const b = &r->st->blob_files[blob];
+
+	return r->s->blobs[blob].verdict == BLOB_IS_BAD && b->regular && b->spare == STORE_NONE && !b->spares.count;
+}
+
+/* A blob whose name lies may hold the bytes of another. */
+static enum rc add_bad_blobs(struct survey_run *r)
+{
+	struct survey *const s = r->s;
+	size_t more = 0;
+
+	for (size_t i = 0; i < r->st->blob_count; i++)
+		more += is_wrong_file(r, i);
+	if (r->st->spare_count + more > r->spare_cap) {
+		const size_t cap = r->st->spare_count + more;
+		struct spare_state *const states = arena_array(r->keep, cap, sizeof(*states));
+		if (!states)
+			return no_room(r);
+		memcpy(states, s->spares, r->st->spare_count * sizeof(*states));
+		for (int k = 0; k < DIGEST_KINDS; k++) {
+			struct digest *const digests = r->found[k] ? arena_array(r->keep, cap, sizeof(*digests)) : NULL;
+			if (r->found[k] && !digests)
+				return no_room(r);
+			if (digests)
+				memcpy(digests, r->found[k], r->st->spare_count * sizeof(*digests));
+			r->found[k] = digests;
+		}
+		s->spares = states;
+		r->spare_cap = cap;
+	}
+	for (size_t i = 0; more && i < r->st->blob_count; i++) {
+		if (!is_wrong_file(r, i))
+			continue;
+		const size_t spare = r->st->spare_count;
+		if (!store_add_spare(r->finder, i))
+			return no_room(r);
+		s->spares[spare] = (struct spare_state){0};
+	}
+	return RC_OK;
+}
+
+/* What was hashed under its own name need not be hashed again. */
+static void take_known(struct survey_run *r, enum digest_kind kind)
+{
+	for (size_t i = 0; i < r->st->blob_count; i++) {
+		const struct blob *const b = &r->st->blob_files[i];
+		const struct blob_state *const state = &r->s->blobs[i];
+		if (!b->regular || !b->spares.count || !state->found_known || state->found.kind != kind ||
+			r->s->spares[b->spares.first].known & 1u << kind)
+			continue;
+		r->found[kind][b->spares.first] = state->found;
+		r->s->spares[b->spares.first].known |= 1u << kind;
+		r->s->spares[b->spares.first].verdict = SPARE_IS_READ;
+		r->s->spares[b->spares.first].document = state->document && b->size <= LIMIT_JSON_BYTES;
+	}
+}
+
+static enum rc hash_wanted(struct survey_run *r, bool hashed[DIGEST_KINDS])
+{
+	enum rc rc = RC_OK;
+
+	for (size_t i = 0; rc == RC_OK && i < r->s->want_count && !stopped(r); i++) {
+		const enum digest_kind kind = r->s->wants[i].digest->kind;
+		if (hashed[kind])
+			continue;
+		hashed[kind] = true;
+		if (!r->found[kind] && !(r->found[kind] = arena_array(r->keep, r->spare_cap + 1, sizeof(struct digest))))
+			return no_room(r);
+		take_known(r, kind);
+		rc = hash_spares(r, kind);
+	}
+	return rc;
+}
+
+/* Whatever anything local names and has no good file of its own: its bytes are looked for in all files of the content store that
+ * are no blobs, what is found becomes a blob, and what a document found so names is looked for as well. */
+static enum rc find_bytes(struct survey_run *r, bool *brought)
+{
+	bool hashed[DIGEST_KINDS] = {false};
+	struct found_blob *found = NULL;
+	size_t found_count = 0, before = 0;
+	enum rc rc;
+
+	*brought = false;
+	if ((rc = add_bad_blobs(r)) || !r->st->spare_count)
+		return rc;
+	r->s->wants_unknown = false;
+	if ((rc = want_all(r)))
+		return rc;
+	sort_wants(r->s);
+	for (unsigned round = 0; r->s->want_count != before && !stopped(r); round++) {
+		const size_t count = r->s->want_count;
+		if (round == LIMIT_FOUND_ROUNDS) {
+			r->s->wants_unknown = true;
+			break;
+		}
+		before = count;
+		if ((rc = hash_wanted(r, hashed)))
+			return rc;
+		for (size_t i = 0; rc == RC_OK && i < count; i++) {
+			const struct want w = r->s->wants[i]; /* it may move meanwhile */
+			r->s->wants[i].seen = true;
+			rc = w.seen ? RC_OK : take(r, &w, &found, &found_count);
+		}
+		if (rc)
+			return rc;
+		sort_wants(r->s);
+	}
+	*brought = found_count > 0;
+	return stopped(r) || !found_count ? RC_OK : add_found(r, found, found_count);
+}
+
+static int compare_digests(const void *a, const void *b)
+{
+	return digest_compare(a, b);
+}
+
+static int compare_sizes(const void *a, const void *b)
+{
+	const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+	return (x > y) - (x < y);
+}
+
+bool survey_may_be_found(const struct survey *s, const struct digest *d, uint64_t size)
+{
+	return (s->unread_count && bsearch(d, s->unread, s->unread_count, sizeof(*d), compare_digests)) ||
+	       (s->unread_size_count &&
+		       (!size || bsearch(&size, s->unread_sizes, s->unread_size_count, sizeof(size), compare_sizes)));
+}
+
+/* Which download it is the data of, if that says what it is for; else STORE_NONE. */
+static size_t speaking_ingest(const struct survey_run *r, size_t spare)
+{
+	const size_t ingest = r->st->spares[spare].ingest;
+
+	return ingest != STORE_NONE && r->st->ingests[ingest].spare == spare && r->st->ingests[ingest].expected_known ? ingest
+														     : STORE_NONE;
+}
+
+/* What was not read, though something is missing that may be in it. */
+static void judge_unread(struct survey_run *r, size_t spare)
+{
+	struct survey *const s = r->s;
+	struct spare_state *const state = &s->spares[spare];
+	const size_t ingest = speaking_ingest(r, spare);
+
+	state->held = s->wants_unknown || s->out_of_time;
+	if (ingest != STORE_NONE) {
+		if (first_want(s, &r->st->ingests[ingest].expected) == s->want_count)
+			return;
+		s->unread[s->unread_count++] = r->st->ingests[ingest].expected;
+	} else if (s->want_count) {
+		s->unread_sizes[s->unread_size_count++] = r->st->spares[spare].size;
+	} else {
+		return;
+	}
+	state->held = true;
+}
+
+/* What there is to say of each, now that all else was looked at. */
+static enum rc judge_spares(struct survey_run *r)
+{
+	struct survey *const s = r->s;
+
+	s->unread = arena_array(r->keep, r->st->spare_count + 1, sizeof(*s->unread));
+	s->unread_sizes = arena_array(r->keep, r->st->spare_count + 1, sizeof(*s->unread_sizes));
+	if (!s->unread || !s->unread_sizes)
+		return no_room(r);
+	s->wants_unknown |= r->some_unread;
+	if (s->brought_count)
+		qsort(s->brought, s->brought_count, sizeof(*s->brought), compare_wants);
+	for (size_t i = 0; i < r->st->spare_count; i++) {
+		struct spare_state *const state = &s->spares[i];
+		state->blob = STORE_NONE;
+		for (int k = 0; k < DIGEST_KINDS && state->blob == STORE_NONE; k++)
+			if (state->known & 1u << k)
+				state->blob = store_find_blob(r->st, &r->found[k][i]);
+		if (state->verdict != SPARE_IS_READ)
+			judge_unread(r, i);
+		else if (state->blob != STORE_NONE && s->blobs[state->blob].verdict != BLOB_IS_GOOD)
+			state->held = true;
+		state->held |= s->wants_unknown && !state->moved;
+	}
+	if (s->unread_count)
+		qsort(s->unread, s->unread_count, sizeof(*s->unread), compare_digests);
+	if (s->unread_size_count)
+		qsort(s->unread_sizes, s->unread_size_count, sizeof(*s->unread_sizes), compare_sizes);
+	return RC_OK;
+}
+
+/* ---- pass 3: downloads ---- */
+
+static void ingest_unreadable(struct survey_run *r, size_t index, const char *why)
+{
+	r->s->ingests[index].verdict = INGEST_IS_UNREADABLE;
 	emit(r, (struct finding){.problem = P_INGEST_UNCHECKED,
 			.subject = SUBJECT_INGEST,
 			.index = index,
 			.name = r->st->ingests[index].name,
-			.why = text_of(e->sys_errno ? strerror(e->sys_errno) : e->text)});
+			.why = text_of(why)});
 }
 
 /* What a download is whose bytes are not those of its digest. */
@@ -1136,41 +1714,6 @@ static enum ingest_verdict not_complete(const struct ingest *in)
 }
 
 #define NO_MEMORY "no memory to read a download"
-
-static void job_ingest(struct survey_run *r, struct worker *w, size_t index)
-{
-	const struct ingest *const in = &r->st->ingests[index];
-	struct ingest_state *const state = &r->s->ingests[index];
-	auto_fd dir = -1, fd = -1;
-	struct os_reader reader;
-	struct span piece = {0};
-	struct err e = {0};
-	struct digest d;
-	struct hash h;
-	uint8_t *const room = arena_get(&w->scratch, OS_READER_BYTES + 4096);
-	enum rc rc = room ? RC_OK : fail(&e, RC_NOMEM, NO_MEMORY);
-
-	if (rc || (rc = os_open_dir(r->st->ingest_dir, (const char *)in->name.at, &dir, &e)) ||
-		(rc = os_open_file(dir, "data", &fd, &e)) ||
-		(rc = os_reader_open(&reader, fd, room + (4096 - (uintptr_t)room % 4096), OS_READER_BYTES, &e))) {
-		ingest_unreadable(r, index, &e);
-		return;
-	}
-	hash_begin(&h, in->expected.kind);
-	while (!stopped(r) && (rc = os_reader_next(&reader, &piece, &e)) == RC_OK) {
-		hash_add(&h, piece.at, piece.left);
-		r->bytes += piece.left;
-	}
-	os_reader_settle(&reader);
-	if (stopped(r))
-		return;
-	if (rc != RC_END) {
-		ingest_unreadable(r, index, &e);
-		return;
-	}
-	hash_end(&h, &d);
-	state->verdict = digest_equal(&d, &in->expected) ? INGEST_IS_COMPLETE : not_complete(in);
-}
 
 /* Of an unfinished download: whether its beginning is what the journal says was durable. Read from the medium. */
 static void job_settled(struct survey_run *r, struct worker *w, size_t index)
@@ -1198,7 +1741,12 @@ static void job_settled(struct survey_run *r, struct worker *w, size_t index)
 	}
 	os_reader_settle(&reader);
 	if (rc && rc != RC_END && rc != RC_CORRUPT) { /* no memory is no damage either */
-		ingest_unreadable(r, index, &e);
+		ingest_unreadable(r, index, e.sys_errno ? strerror(e.sys_errno) : e.text);
+		if (rc == RC_NOMEM) {
+			(void)pthread_mutex_lock(&r->lock); /* fails only for a mutex that is none */
+			r->s->out_of_memory = true;
+			(void)pthread_mutex_unlock(&r->lock); /* as above */
+		}
 	} else if (rc || !left) {
 		r->s->ingests[index].verdict = not_complete(in);
 		if (rc == RC_OK && wide_sum_end(&sum) == known->sum) {
@@ -1217,54 +1765,65 @@ static bool may_be_settled(const struct survey_run *r, size_t index)
 							   ? journal_find_ingest(r->o->downloads, in->name)
 							   : NULL;
 
-	/* all bytes and wrong: only a part of them can be what was vouched for */
-	return known && known->size && known->size + (v == INGEST_IS_POISONED) <= in->data_size;
+	/* of the same download; and if all bytes are there and wrong, only a part of them can be what was vouched for */
+	return known && known->size && span_equal(known->ref, in->ref) && known->size + (v == INGEST_IS_POISONED) <= in->data_size;
 }
 
-/* What can be said of a download without reading its data; true: the data must be read. */
-static bool judge_ingest(struct survey_run *r, size_t index)
+/* What a download is, by what became of its bytes. */
+static void judge_ingest(struct survey_run *r, size_t index)
 {
 	const struct ingest *const in = &r->st->ingests[index];
 	struct ingest_state *const state = &r->s->ingests[index];
+	const struct spare_state *const spare = in->spare == STORE_NONE ? NULL : &r->s->spares[in->spare];
 
+	state->blob = STORE_NONE;
 	if (in->unreadable) {
-		const struct err e = {.rc = RC_IO, .sys_errno = in->unreadable};
-		ingest_unreadable(r, index, &e);
-		return false;
+		ingest_unreadable(r, index, strerror(in->unreadable));
+		return;
 	}
-	state->verdict = INGEST_IS_PARTIAL;
-	if (!in->is_directory || !in->ref_fits) {
-		state->verdict = INGEST_HAS_NO_REF;
-		return false;
+	if (spare && spare->verdict == SPARE_IS_UNREADABLE) {
+		ingest_unreadable(r, index, spare->why);
+		return;
 	}
-	if (!in->expected_known)
-		return false;
-	const size_t blob = store_find_blob(r->st, &in->expected);
-	if (blob != STORE_NONE && r->st->blob_files[blob].ingest == index) {
-		/* read already, as a blob that might be */
-		const enum blob_verdict v = r->s->blobs[blob].verdict;
-		state->verdict = v == BLOB_IS_GOOD	    ? INGEST_IS_COMPLETE
-				 : v == BLOB_IS_UNREADABLE ? INGEST_IS_UNREADABLE
-				 : v == BLOB_NOT_CHECKED   ? INGEST_IS_NOT_CHECKED
-							     : not_complete(in);
-		return false;
+	if (!in->is_directory && in->spares.count && r->s->spares[in->spares.first].moved)
+		return; /* told as what its bytes are */
+	state->verdict = !in->is_directory || !in->ref_fits ? INGEST_HAS_NO_REF : INGEST_IS_PARTIAL;
+	if (spare && spare->moved) {
+		state->verdict = r->s->blobs[spare->blob].verdict == BLOB_IS_GOOD ? INGEST_IS_COMPLETE : INGEST_IS_NOT_CHECKED;
+		state->blob = spare->blob;
+		return;
 	}
-	if (blob != STORE_NONE) {
-		const enum blob_verdict v = r->s->blobs[blob].verdict;
-		if (v == BLOB_IS_GOOD)
-			state->verdict = INGEST_IS_DUPLICATE;
-		if (v == BLOB_IS_UNREADABLE || v == BLOB_NOT_CHECKED)
-			state->verdict = INGEST_IS_NOT_CHECKED; /* it may be the better copy: left as it is */
-		if (v == BLOB_IS_GOOD || v == BLOB_IS_UNREADABLE || v == BLOB_NOT_CHECKED)
-			return false;
+	size_t blob = spare ? spare->blob : STORE_NONE;
+	if (blob == STORE_NONE && in->expected_known)
+		blob = store_find_blob(r->st, &in->expected);
+	const enum blob_verdict v = blob == STORE_NONE ? BLOB_IS_BAD : r->s->blobs[blob].verdict;
+	if (v == BLOB_IS_GOOD) {
+		state->verdict = INGEST_IS_DUPLICATE;
+		state->blob = blob;
+	} else if (v != BLOB_IS_BAD) {
+		state->verdict = INGEST_IS_NOT_CHECKED; /* it may be the better copy: left as it is */
+	} else if (in->has_data && spare && spare->verdict == SPARE_NOT_READ && spare->held) {
+		r->s->out_of_time |= out_of_time(r);
+		ingest_unreadable(r, index, out_of_time(r) ? too_late : "not all that may name it could be read");
+	} else if (in->expected_known && in->has_data && state->verdict == INGEST_IS_PARTIAL) {
+		state->verdict = not_complete(in);
 	}
-	return in->has_data;
+}
+
+static bool is_recorded(const struct store *st, const struct digest *d)
+{
+	bool recorded = false;
+
+	for (size_t ns = 0; ns < st->namespace_count; ns++)
+		recorded |= store_find_content(st, ns, d) != STORE_NONE;
+	return recorded;
 }
 
 static void emit_ingest(struct survey_run *r, size_t index)
 {
 	const struct store *const st = r->st;
 	const struct ingest *const in = &st->ingests[index];
+	const struct ingest_state *const state = &r->s->ingests[index];
 	struct finding f = {.subject = SUBJECT_INGEST,
 		.index = index,
 		.ns = in->ns_name,
@@ -1272,21 +1831,20 @@ static void emit_ingest(struct survey_run *r, size_t index)
 		.got = in->data_size,
 		.want = in->total};
 	char text[DIGEST_TEXT_BYTES] = "";
-	bool recorded = false;
 
 	if (in->expected_known)
 		digest_format(&in->expected, text);
-	f.digest = in->expected_known ? span_of_string(text) : in->client_ref;
-	for (size_t ns = 0; in->expected_known && ns < st->namespace_count; ns++)
-		recorded |= store_find_content(st, ns, &in->expected) != STORE_NONE;
-	switch (r->s->ingests[index].verdict) {
+	f.digest = state->blob != STORE_NONE ? st->blob_files[state->blob].text
+		   : in->expected_known	     ? span_of_string(text)
+					     : in->client_ref;
+	switch (state->verdict) {
 	case INGEST_IS_COMPLETE:
-		f.problem = recorded ? P_BLOB_IN_INGEST : P_INGEST_COMPLETE;
+		f.problem = is_recorded(st, &st->blob_files[state->blob].digest) ? P_BLOB_IN_INGEST : P_INGEST_COMPLETE;
 		break;
 	case INGEST_IS_PARTIAL:
 		f.problem = !st->boot_proved_new ? P_INGEST_KEPT : P_INGEST_PARTIAL;
-		if (r->s->ingests[index].settled_bytes) {
-			f.want = r->s->ingests[index].settled_bytes;
+		if (state->settled_bytes) {
+			f.want = state->settled_bytes;
 			f.problem = f.want < f.got ? P_INGEST_CUT_BACK : P_INGEST_RESUMES;
 		}
 		break;
@@ -1307,44 +1865,60 @@ static void emit_ingest(struct survey_run *r, size_t index)
 	emit(r, f);
 }
 
+/* Files that are neither a download's data nor a blob: told if they are of use, or may be. */
+static void emit_spare(struct survey_run *r, size_t index)
+{
+	const struct spare *const at = &r->st->spares[index];
+	const struct spare_state *const state = &r->s->spares[index];
+	char path[LIMIT_PATH_BYTES];
+
+	if (at->ingest != STORE_NONE && r->st->ingests[at->ingest].spare == index)
+		return;
+	(void)snprintf(path, sizeof(path), "%s/%s", at->dir, at->name); /* a cut path is still told */
+	if (state->moved)
+		emit(r, (struct finding){.problem = P_BLOB_ELSEWHERE,
+				.subject = SUBJECT_BLOB,
+				.index = state->blob,
+				.path = span_of_string(path),
+				.digest = r->st->blob_files[state->blob].text});
+	else if (state->held && state->verdict == SPARE_IS_UNREADABLE)
+		emit(r, (struct finding){.problem = P_BYTES_UNCHECKED,
+				.path = span_of_string(path),
+				.why = text_of(state->why)});
+}
+
 /* Those that there was no time for. */
 static void give_up_downloads(struct survey_run *r, const size_t *order, size_t count)
 {
-	const struct err late = {.rc = RC_LIMIT, .text = TOO_LATE};
-
 	for (size_t i = 0; i < count && out_of_time(r); i++) {
 		if (r->s->ingests[order[i]].verdict != INGEST_IS_NOT_CHECKED)
 			continue;
 		r->s->out_of_time = true;
-		ingest_unreadable(r, order[i], &late);
+		ingest_unreadable(r, order[i], too_late);
 	}
 }
 
 static enum rc pass_ingests(struct survey_run *r)
 {
 	size_t *const order = arena_array(r->keep, r->st->ingest_count + 1, sizeof(*order));
+	enum rc rc = RC_OK;
 	size_t count = 0;
 
 	if (!order)
 		return fail(r->e, RC_NOMEM, "no memory for the store");
 	for (size_t i = 0; i < r->st->ingest_count; i++)
-		if (judge_ingest(r, i)) {
-			r->s->ingests[i].verdict = INGEST_IS_NOT_CHECKED;
-			order[count++] = i;
-		}
-	enum rc rc = run_pool(r, "reading downloads", job_ingest, order, count);
-	if (rc == RC_OK)
-		give_up_downloads(r, order, count);
-	count = 0;
-	for (size_t i = 0; rc == RC_OK && !stopped(r) && i < r->st->ingest_count; i++)
+		judge_ingest(r, i);
+	for (size_t i = 0; !stopped(r) && i < r->st->ingest_count; i++)
 		if (may_be_settled(r, i)) {
 			r->s->ingests[i].verdict = INGEST_IS_NOT_CHECKED;
 			order[count++] = i;
 		}
-	if (rc == RC_OK && count && !(rc = run_pool(r, "reading unfinished downloads", job_settled, order, count)))
+	if (count && !(rc = run_pool(r, "reading unfinished downloads", job_settled, order, count)))
 		give_up_downloads(r, order, count);
 	for (size_t i = 0; rc == RC_OK && !stopped(r) && i < r->st->ingest_count; i++)
 		emit_ingest(r, i);
+	for (size_t i = 0; rc == RC_OK && !stopped(r) && i < r->st->spare_count; i++)
+		emit_spare(r, i);
 	for (size_t i = 0; rc == RC_OK && r->st->boot_proved_new && i < r->st->ingest_record_count; i++) {
 		const struct ingest_record *const rec = &r->st->ingest_records[i];
 		if (rec->dir == STORE_NONE)
@@ -1376,36 +1950,41 @@ static void emit_blob(struct survey_run *r, size_t index)
 {
 	const struct store *const st = r->st;
 	const struct blob *const b = &st->blob_files[index];
+	const struct blob_state *const state = &r->s->blobs[index];
 	struct finding f = {.subject = SUBJECT_BLOB, .index = index, .digest = b->text, .got = b->size};
 
-	if (b->ingest != STORE_NONE)
-		return; /* told as a download */
-	if (r->s->blobs[index].verdict == BLOB_IS_BAD) {
+	if (state->file_is_bad || (state->verdict == BLOB_IS_BAD && b->spare == STORE_NONE)) {
+		f.got = state->file_is_bad ? state->file_size : b->size;
 		f.want = recorded_size(st, b);
 		f.problem = !b->regular			       ? P_BLOB_NOT_FILE
 			    : !b->records		       ? P_BLOB_ORPHAN_BAD
-			    : b->size == 0		       ? P_BLOB_EMPTY
-			    : f.want > b->size		       ? P_BLOB_SHORT
+			    : f.got == 0		       ? P_BLOB_EMPTY
+			    : f.want > f.got		       ? P_BLOB_SHORT
 							       : P_BLOB_WRONG;
 		emit(r, f);
-	} else if (r->s->blobs[index].verdict == BLOB_IS_GOOD) {
-		if (!b->records) {
-			f.problem = P_BLOB_ORPHAN;
-			emit(r, f);
-		} else if (b->mode & 0222) {
-			f.problem = P_BLOB_UNSEALED;
-			f.want = recorded_size(st, b);
-			emit(r, f);
-		}
-		for (size_t ns = 0; b->records && ns < st->namespace_count; ns++) {
-			const size_t c = store_find_content(st, ns, &b->digest);
-			if (c == STORE_NONE || st->contents[c].size == b->size)
-				continue;
-			f.problem = P_BLOB_SIZE;
-			f.ns = ns_name(st, ns);
-			f.want = st->contents[c].size;
-			emit(r, f);
-		}
+	}
+	if (state->verdict != BLOB_IS_GOOD)
+		return;
+	f.got = b->size;
+	f.want = 0;
+	if (b->spare != STORE_NONE) {
+		; /* told as what has its bytes */
+	} else if (!b->records) {
+		f.problem = P_BLOB_ORPHAN;
+		emit(r, f);
+	} else if (b->mode & 0222) {
+		f.problem = P_BLOB_UNSEALED;
+		f.want = recorded_size(st, b);
+		emit(r, f);
+	}
+	for (size_t ns = 0; b->records && ns < st->namespace_count; ns++) {
+		const size_t c = store_find_content(st, ns, &b->digest);
+		if (c == STORE_NONE || st->contents[c].size == b->size)
+			continue;
+		f.problem = P_BLOB_SIZE;
+		f.ns = ns_name(st, ns);
+		f.want = st->contents[c].size;
+		emit(r, f);
 	}
 }
 
@@ -1415,14 +1994,7 @@ static void emit_missing_blobs(struct survey_run *r)
 
 	for (size_t i = 0; i < st->content_count; i++) {
 		const struct content *const c = &st->contents[i];
-		bool rescued = false;
-		if (!c->digest_known || (c->blob != STORE_NONE && (st->blob_files[c->blob].ingest == STORE_NONE ||
-									  r->s->blobs[c->blob].verdict == BLOB_IS_UNREADABLE)))
-			continue;
-		for (size_t k = 0; k < st->ingest_count; k++)
-			rescued |= r->s->ingests[k].verdict == INGEST_IS_COMPLETE &&
-				   digest_equal(&st->ingests[k].expected, &c->digest);
-		if (!rescued)
+		if (c->digest_known && c->blob == STORE_NONE && !survey_may_be_found(r->s, &c->digest, c->size))
 			emit(r, (struct finding){.problem = P_BLOB_MISSING,
 					.subject = SUBJECT_CONTENT,
 					.index = i,
@@ -1573,7 +2145,7 @@ static void job_learn(struct survey_run *r, struct worker *w, size_t index)
 	feed_close(feed);
 	if (stopped(r))
 		return;
-	end_blob(r, index, rc, result.blob_good, &e);
+	end_blob(r, index, rc, &result.blob, &e);
 	if (state->verdict != BLOB_IS_GOOD)
 		return;
 	state->content = result.content;
@@ -1842,6 +2414,8 @@ static void emit_stray(struct survey_run *r, size_t index)
 
 	if (s->kind == STRAY_TMPMOUNT && (!s->empty || !s->is_directory))
 		return; /* not ours to judge */
+	if (!s->is_directory && s->spares.count && r->s->spares[s->spares.first].moved)
+		return; /* told as what its bytes are */
 	(void)snprintf(path, sizeof(path), "%s/%s", s->dir, s->name); /* both are short */
 	emit(r, (struct finding){
 			.problem = of_kind[s->kind], .subject = SUBJECT_STRAY, .index = index, .path = span_of_string(path)});
@@ -1904,7 +2478,7 @@ static void trust_blobs(struct survey_run *r)
 	for (size_t i = 0; r->o->trust && i < st->blob_count; i++) {
 		const struct blob *const b = &st->blob_files[i];
 		const struct journal_stamp stamp = blob_stamp(b);
-		if (!b->regular || b->unreadable || b->ingest != STORE_NONE)
+		if (!b->regular || b->unreadable)
 			continue;
 		const struct journal_blob *const known = journal_find_blob(r->o->trust, &b->digest, &stamp);
 		r->s->blobs[i].trusted = known != NULL;
@@ -1958,10 +2532,9 @@ static enum rc end_documents(struct survey_run *r)
 	for (size_t i = 0; i < r->st->blob_count; i++)
 		if (r->s->blobs[i].trusted && !r->s->blobs[i].document && r->s->blobs[i].verdict == BLOB_NOT_CHECKED)
 			r->s->blobs[i].verdict = BLOB_IS_GOOD; /* a document that there was no time for is unchecked */
-	if (rc)
-		return rc;
-	find_beyond_limits(r);
-	return find_candidates(r);
+	if (rc == RC_OK)
+		find_beyond_limits(r);
+	return rc;
 }
 
 /* Nothing of what the pool has read is wanted. */
@@ -2007,7 +2580,7 @@ static void pass_content(struct survey_run *r)
 	for (size_t i = 0; i < r->st->blob_count; i++) {
 		emit_blob(r, i);
 		r->s->blobs_trusted += r->s->blobs[i].trusted;
-		r->s->blobs_checked += r->st->blob_files[i].ingest == STORE_NONE && !r->s->blobs[i].trusted &&
+		r->s->blobs_checked += r->st->blob_files[i].spare == STORE_NONE && !r->s->blobs[i].trusted &&
 				       (r->s->blobs[i].verdict == BLOB_IS_GOOD || r->s->blobs[i].verdict == BLOB_IS_BAD);
 	}
 	emit_missing_blobs(r);
@@ -2035,7 +2608,7 @@ static void pass_snapshots(struct survey_run *r)
 	}
 }
 
-enum rc survey_begin(struct survey *s, const struct store *st, const struct survey_options *o, struct arena *keep, struct err *e)
+enum rc survey_begin(struct survey *s, struct store *st, const struct survey_options *o, struct arena *keep, struct err *e)
 {
 	struct survey_run *const r = arena_get(keep, sizeof(*r));
 	enum rc rc;
@@ -2045,6 +2618,7 @@ enum rc survey_begin(struct survey *s, const struct store *st, const struct surv
 		return fail(e, RC_NOMEM, "no memory to look at the store");
 	*r = (struct survey_run){.s = s,
 		.st = st,
+		.finder = st,
 		.options = *o,
 		.o = &r->options,
 		.keep = keep,
@@ -2055,8 +2629,10 @@ enum rc survey_begin(struct survey *s, const struct store *st, const struct surv
 		return rc;
 	s->blobs = arena_array(keep, st->blob_count + 1, sizeof(*s->blobs));
 	s->ingests = arena_array(keep, st->ingest_count + 1, sizeof(*s->ingests));
+	s->spares = arena_array(keep, st->spare_count + 1, sizeof(*s->spares));
+	r->spare_cap = st->spare_count + 1;
 	r->vouched = o->first ? arena_array(keep, st->blob_count + 1, sizeof(*r->vouched)) : NULL;
-	if (!s->blobs || !s->ingests || (o->first && !r->vouched))
+	if (!s->blobs || !s->ingests || !s->spares || (o->first && !r->vouched))
 		return fail(e, RC_NOMEM, "no memory to look at the store");
 	trust_blobs(r);
 	for (size_t i = 0; i < st->blob_count; i++) {
@@ -2082,6 +2658,25 @@ static void halt(struct survey_run *r)
 	pass_databases(r);
 }
 
+/* What turns out to be wrong may have its bytes elsewhere, and then there is something to compare with that was not there before. */
+static enum rc look_at_layers(struct survey_run *r, bool all)
+{
+	bool brought = true;
+	enum rc rc = RC_OK;
+
+	if (all && !stopped(r) && (rc = find_bytes(r, &brought)))
+		return rc;
+	if ((rc = find_candidates(r)) || !all || (rc = match_snapshots(r)))
+		return rc;
+	for (brought = true; brought && !stopped(r);) { /* each time one more of the spares, of which there are so many */
+		if ((rc = pass_layers(r)) || out_of_time(r) || stopped(r) || (rc = find_bytes(r, &brought)))
+			return rc;
+		if (brought && ((rc = find_candidates(r)) || (rc = match_snapshots(r))))
+			return rc;
+	}
+	return RC_OK;
+}
+
 static enum rc look(struct survey_run *r)
 {
 	struct survey *const s = r->s;
@@ -2097,10 +2692,12 @@ static enum rc look(struct survey_run *r)
 	for (size_t i = 0; i < st->backend_count; i++)
 		s->snapshots[i].proof = STORE_NONE;
 	trust_snapshots(r);
-	if (!all || (rc = match_snapshots(r)) || (rc = pass_layers(r)))
+	if ((rc = look_at_layers(r, all)) || !all)
 		return rc;
 	if (out_of_time(r))
 		give_up_rest(r);
+	if ((rc = judge_spares(r)))
+		return rc;
 	if ((rc = pass_ingests(r)) || stopped(r))
 		return rc;
 	pass_content(r);

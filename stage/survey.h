@@ -29,6 +29,10 @@ struct blob_state {
 	bool trusted; /* not read in this run: the journal vouches for it */
 	bool document; /* begins as JSON does, or could not be looked at */
 	bool beyond_limits; /* a document that is too much for us: of interest if something says that it is a manifest or config */
+	struct digest found; /* of bytes that are not those of its name, if found_known */
+	bool found_known;
+	bool file_is_bad;    /* the verdict is that of blob.spare; what lies under its name are other bytes, so many: */
+	uint64_t file_size;
 };
 
 enum snapshot_verdict {
@@ -55,7 +59,7 @@ struct snapshot_state {
 
 enum ingest_verdict {
 	INGEST_IS_NOT_CHECKED,
-	INGEST_IS_COMPLETE, /* its bytes are those of the digest in its ref, and no blob has them */
+	INGEST_IS_COMPLETE, /* its bytes are those of a blob that is named, and is not there, or not right */
 	INGEST_IS_PARTIAL,
 	INGEST_IS_POISONED, /* all its bytes, and wrong */
 	INGEST_IS_DUPLICATE, /* the blob is in place and good */
@@ -65,7 +69,28 @@ enum ingest_verdict {
 
 struct ingest_state {
 	enum ingest_verdict verdict;
+	size_t blob; /* INGEST_IS_COMPLETE, INGEST_IS_DUPLICATE: whose bytes it has, or is for */
 	uint64_t settled_bytes; /* INGEST_IS_PARTIAL: so many the journal vouches for, and they are as it says: a pull can go on there */
+};
+
+enum spare_verdict { SPARE_NOT_READ, SPARE_IS_READ, SPARE_IS_UNREADABLE };
+
+struct spare_state {
+	enum spare_verdict verdict;
+	size_t blob;     /* whose bytes they are, if anything names it; STORE_NONE */
+	bool moved;      /* there is no good copy under that name, and of those elsewhere this one goes there */
+	bool held;       /* for all that could be looked at, it may be the only copy of what is named */
+	bool document;   /* begins as JSON does */
+	int error;       /* SPARE_IS_UNREADABLE: errno, or 0, and then */
+	const char *why; /* a phrase */
+	unsigned known;  /* a bit for each kind of digest that was made of it */
+};
+
+/* A digest that something local names in a namespace, and that has no good blob of its own. */
+struct want {
+	const struct digest *digest;
+	size_t ns; /* STORE_NONE: named by what no namespace has a record of */
+	bool seen;
 };
 
 struct progress {
@@ -92,6 +117,14 @@ struct survey {
 	struct blob_state *blobs; /* by index of the store's arrays */
 	struct snapshot_state *snapshots; /* by backend */
 	struct ingest_state *ingests;
+	struct spare_state *spares;
+	struct want *wants;       /* by digest, then namespace */
+	struct want *brought;     /* what was wanted, and a spare has; the same */
+	size_t want_count, brought_count;
+	bool wants_unknown;       /* there may be more: a document that may name some could not be read */
+	struct digest *unread;    /* digests that downloads are for which could not be read, in order */
+	uint64_t *unread_sizes;   /* of those that do not say what they are for, in order */
+	size_t unread_count, unread_size_count;
 	bool halted;              /* a database cannot be worked with: nothing after it was looked at */
 	bool interrupted;
 	bool out_of_time;         /* the deadline came: some objects are unchecked for no other reason */
@@ -106,13 +139,17 @@ struct survey {
 	struct survey_run *run;
 };
 
-/* Of a store that is open: begins to read small blobs and what may be documents, with threads of its own, beside which
- * store_read is to be called. What is given lives until survey_close, but for the options themselves. survey_close is due even if
- * this fails. RC_NOMEM: no memory at all; of a thread that could not be had survey_end tells. */
-CHECKED enum rc survey_begin(struct survey *s, const struct store *st, const struct survey_options *o, struct arena *keep,
+/* Of a store that is open: begins to read small blobs and what may be documents, with threads of its own, beside which store_read is
+ * to be called. Blobs whose bytes lie elsewhere are added to the store by survey_end. What is given lives until survey_close, but for
+ * the options themselves. survey_close is due even if this fails. RC_NOMEM: no memory at all; of a thread that could not be had
+ * survey_end tells. */
+CHECKED enum rc survey_begin(struct survey *s, struct store *st, const struct survey_options *o, struct arena *keep,
 	struct err *e);
 /* Of one that is read: all the rest. The survey lives until survey_close. RC_NOMEM and RC_IO: could not be done at all. */
 CHECKED enum rc survey_end(struct survey *s, struct err *e);
+/* Whether a blob that is missing may be in something that could not be read, so that nothing may be concluded from its absence.
+ * size 0: unknown. */
+bool survey_may_be_found(const struct survey *s, const struct digest *d, uint64_t size);
 /* Accepts a zeroed survey, and one that has only begun, whose threads it waits for. */
 void survey_close(struct survey *s);
 

@@ -77,7 +77,7 @@ static void make(const char *self)
 		(void)snprintf(line, sizeof(line), "%s <'%s/tar' >'%s/new'", kinds[i / 2].command, place, place);
 		CHECK(system(line) == 0);
 		(void)snprintf(path, sizeof(path), "%s/new", place);
-		blobs[i] = (struct blob){.digest = digest_of_file(path, &size), .ingest = STORE_NONE};
+		blobs[i] = (struct blob){.digest = digest_of_file(path, &size), .spare = STORE_NONE};
 		blobs[i].size = size;
 		blobs[i].digest.bytes[31] ^= (uint8_t)(i % 2); /* a name of its own */
 		if (i % 2) {
