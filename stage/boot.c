@@ -221,6 +221,22 @@ enum rc boot_find_shadow(const char *sysroot, const char *root, struct arena *a,
 
 /* ---- the decision ---- */
 
+static bool was_before(const struct journal *j, const char *boot_id)
+{
+	return j->present && *boot_id && *j->last_boot && strcmp(j->last_boot, "-") != 0 && strcmp(j->last_boot, boot_id) != 0;
+}
+
+bool boot_is_another(const struct journal *j, int root, struct arena scratch)
+{
+	struct journal_identity now;
+	char boot_id[37] = "";
+	struct err ignored = {0}; /* what cannot be read proves nothing */
+
+	return j && os_boot_id(boot_id, &ignored) == RC_OK && was_before(j, boot_id) &&
+	       identity_read(&now, root, scratch, &ignored) == RC_OK && journal_same_store(&j->identity, &now) &&
+	       journal_same_databases(&j->identity, &now);
+}
+
 static bool went_back(const struct journal_identity *then, const struct journal_identity *now)
 {
 	for (size_t i = 0; i < then->database_count; i++)
@@ -251,6 +267,7 @@ static void decide(struct boot *b, const struct boot_options *o, const char *boo
 	const bool same = ours && journal_same_databases(&j->identity, identity);
 	const bool again = ours && *boot_id && strcmp(j->boot_id, boot_id) == 0;
 	b->status = 0;
+	b->first = ours && was_before(j, boot_id);
 	b->forced = o->full || o->force || b->flag || (ours && j->mode == JOURNAL_FORCED && !j->done);
 	/* of earlier boots */
 	const unsigned attempts = !ours ? 0 : j->unfinished - (again && !j->done && j->unfinished);

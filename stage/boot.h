@@ -53,8 +53,13 @@ struct boot {
 	bool remounted, whole; /* writable for us: boot_end makes it read-only again */
 	bool flag;        /* the flag file asks for a full check */
 	bool forced;      /* that, or somebody else does */
+	bool first;       /* the journal's last boot is another one */
 	bool unnoted;     /* the file system is full: the journal is gone instead, and the next boot checks everything */
 };
+
+/* Whether the journal proves that containerd has written nothing since the machine started: its last boot is another one, and the
+ * databases are as it left them. j: NULL or absent proves nothing. */
+bool boot_is_another(const struct journal *j, int root, struct arena scratch);
 
 struct boot_options {
 	enum boot_mode mode;

@@ -215,6 +215,7 @@ static enum rc take_boot(struct journal *j, const struct line *l)
 		if (m != JOURNAL_SKIPPED && (j->unfinished == 0 || strcmp(id, j->boot_id) != 0 || strcmp(id, "-") == 0))
 			j->unfinished++;
 		memcpy(j->boot_id, id, sizeof(id));
+		memcpy(j->last_boot, id, sizeof(id));
 		j->mode = (enum journal_mode)m;
 		j->done = false;
 		j->status = 0;
@@ -245,6 +246,8 @@ static enum rc take_clean(struct journal *j, const struct line *l)
 		ingests != j->ingest_count)
 		return RC_CORRUPT;
 	j->boot_id[0] = 0;
+	if (!text_fits(l->fields[4], j->last_boot, sizeof(j->last_boot)))
+		return RC_CORRUPT;
 	j->mode = JOURNAL_NOT_BEGUN;
 	j->done = false;
 	return RC_OK;

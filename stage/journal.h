@@ -92,6 +92,7 @@ struct journal {
 
 	bool clean;         /* the last record is the marker */
 	char boot_id[37];   /* of the last boot record; "" if there is none since the last seal */
+	char last_boot[37]; /* of the last record that names one, a seal included; "" if there is none */
 	enum journal_mode mode;
 	bool done;          /* it ended */
 	unsigned status;    /* with this exit status */

@@ -46,6 +46,7 @@ static const char *refusal_text(enum store_refusal r)
 struct run {
 	const struct opts *opts;
 	const char *sysroot;     /* "" for none */
+	struct store_hints hints;
 	struct report_options report;
 	struct arena keep, scratch;
 	bool repair;             /* and not only look */
@@ -131,7 +132,7 @@ static enum rc run_root(struct run *r, struct outcome *out, struct store *st, st
 	const struct opts *const o = r->opts;
 	const unsigned threads = o->threads ? o->threads : os_cpu_count();
 	const struct plan_options deciding = {.keep = o->keep, .now_ns = os_calendar_ns()};
-	enum rc rc = store_open(st, out->root, &r->keep, r->scratch, &out->refusal, e);
+	enum rc rc = store_open(st, out->root, &r->hints, &r->keep, r->scratch, &out->refusal, e);
 
 	if (rc || out->refusal != STORE_OPENED)
 		return rc;
@@ -139,6 +140,7 @@ static enum rc run_root(struct run *r, struct outcome *out, struct store *st, st
 	if (r->repair && st->read_only)
 		return fail(e, RC_IO, "the file system is mounted read-only: remount it, or run containerd-fsck check");
 	const struct journal *const known = r->read ? r->read : journal_of(r, st);
+	r->hints.journal_says = boot_is_another(known, st->dir, r->scratch);
 	const struct survey_options looking = {.threads = threads,
 		.stop = &stop,
 		.trust = r->trust,
@@ -148,7 +150,7 @@ static enum rc run_root(struct run *r, struct outcome *out, struct store *st, st
 		.documents_only = o->verb == VERB_SHOW,
 		.progress = report_progress,
 		.self = progress};
-	if ((rc = survey_begin(s, st, &looking, &r->keep, e)) || (rc = store_read(st, r->sysroot, r->scratch, e))) {
+	if ((rc = survey_begin(s, st, &looking, &r->keep, e)) || (rc = store_read(st, r->scratch, e))) {
 		survey_close(s); /* what it has begun is over before anything is told */
 		return rc;
 	}
@@ -323,7 +325,9 @@ static enum exit_status boot_root(struct run *r, const struct place *root, const
 	r->repair = wish->mode != BOOT_CHECK;
 	r->read = b.journal.present ? &b.journal : NULL;
 	r->trust = b.verdict == BOOT_CHECK_CHANGED ? &b.journal : NULL;
+	r->hints.first_boot = b.first;
 	rc = one_root(r, root, &status);
+	r->hints.first_boot = false;
 	r->trust = r->read = NULL;
 	if ((rc && boot_give_up(&b, status, r->scratch, &e)) || (!rc && boot_done(&b, &e)))
 		say_failure(r, root->path, &e);
@@ -349,11 +353,11 @@ static enum exit_status seal_root(struct run *r, const struct place *root)
 	for (unsigned waited = 0; waited <= LOCK_WAIT_MS && refusal == STORE_RUNNING && rc == RC_OK && !stop; waited += LOCK_STEP_MS) {
 		if (waited)
 			os_sleep_ms(LOCK_STEP_MS);
-		rc = store_open(&st, root->path, &r->keep, r->scratch, &refusal, &e);
+		rc = store_open(&st, root->path, &r->hints, &r->keep, r->scratch, &refusal, &e);
 	}
 	const bool opened = rc == RC_OK && refusal == STORE_OPENED;
 	if (opened)
-		rc = store_read(&st, r->sysroot, r->scratch, &e);
+		rc = store_read(&st, r->scratch, &e);
 	const bool none = refusal == STORE_NOT_THERE || refusal == STORE_NOT_A_ROOT ||
 			  (refusal == STORE_OPENED && !st.meta.present && !st.blob_count && !st.backend_count);
 	if (rc == RC_OK && none) {
@@ -474,6 +478,7 @@ static enum exit_status all_roots(struct run *r)
 		if (!r->sysroot)
 			return EXIT_FAILED;
 	}
+	r->hints = (struct store_hints){.sysroot = r->sysroot, .after_boot = o->after_boot};
 	if (o->verb == VERB_BOOT && boot_is_kdump()) {
 		report_message(&r->report, "containerd-fsck", "this is the crash kernel, nothing to do");
 		return EXIT_CLEAN;

@@ -23,6 +23,7 @@ const char opts_help[] =
 	"  -f, --full         check everything, whatever is known of the last stop\n"
 	"  -C                 show progress even if standard error is no terminal\n"
 	"      --sysroot DIR  put before every root and before the state directories\n"
+	"      --after-boot   containerd has not run since the machine started, whatever can be proved: leftovers are removed\n"
 	"      --json FILE    write the report as JSON; - is standard output\n"
 	"      --keep         set damaged blobs aside instead of removing them\n"
 	"      --budget SECONDS\n"
@@ -95,6 +96,7 @@ static enum rc take_long(struct parser *p)
 		{"--full", &p->o->full},
 		{"--quiet", &p->o->quiet},
 		{"--verbose", &p->o->verbose},
+		{"--after-boot", &p->o->after_boot},
 		{"--remount", &p->o->remount}};
 
 	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
@@ -214,6 +216,8 @@ enum rc opts_parse(struct opts *o, int argc, char *const *argv, struct err *e)
 		return fail(e, RC_CORRUPT, "--remount is for the command boot");
 	if ((o->interval_s || o->distance_s) && o->verb != VERB_RECORD && o->verb != VERB_HELP && o->verb != VERB_VERSION)
 		return fail(e, RC_CORRUPT, "--interval and --distance are for the command record");
+	if (o->after_boot && (o->verb == VERB_SEAL || o->verb == VERB_RECORD))
+		return fail(e, RC_CORRUPT, "--after-boot is for the commands that look: check, repair, show and boot");
 	o->interval_s += o->interval_s ? 0 : 2;
 	o->distance_s += o->distance_s ? 0 : 5;
 	if (o->quiet && o->verbose)

@@ -19,6 +19,7 @@ struct opts {
 	uint64_t budget_s;   /* 0: none */
 	uint64_t interval_s, distance_s; /* record */
 	bool remount;        /* boot only */
+	bool after_boot;     /* a person says that containerd has not run since the machine started */
 	bool keep, full, quiet, verbose, progress;
 };
 

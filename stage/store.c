@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host.h"
 #include "os.h"
 
 /* bytes; a file that holds one short text: an ingest's ref or total, the uuid, a CRI status, our boot record */
@@ -387,6 +388,7 @@ static enum rc add_snapshot(struct loader *l, const struct bolt_item *item, void
 {
 	const struct in_namespace *const in = context;
 	struct bolt_bucket b = {0};
+	struct span created = {0};
 	enum rc rc;
 
 	if (!item->is_bucket)
@@ -402,8 +404,9 @@ static enum rc add_snapshot(struct loader *l, const struct bolt_item *item, void
 	rc = get_value(l, &b, "name", &s->name);
 	if (rc == RC_END || (rc == RC_OK && s->name.left == 0))
 		return bad_record(l, META_PATH, "snapshot", item->key);
-	if (rc || (rc = optional(get_value(l, &b, "parent", &s->parent))))
+	if (rc || (rc = optional(get_value(l, &b, "parent", &s->parent))) || (rc = optional(look(l, &b, "createdat", &created))))
 		return rc;
+	s->created_ns = decode_time_ns(created);
 	return get_labels(l, &b, &s->labels);
 }
 
@@ -1399,25 +1402,27 @@ static enum rc read_state_files(struct store *st, struct arena scratch, struct e
 
 /* ---- this boot, or an earlier one ---- */
 
+#define KNOWN_STATES 2
 struct known_root {
-	const char *root, *state;
+	const char *root, *states[KNOWN_STATES];
 };
 
-/* containerd-store.md 1.4 */
+/* containerd-store.md 1.4. Docker's directory is also used by the system's containerd, with that one's state (Home Assistant OS). */
 static const struct known_root known_roots[] = {
-	{"/var/lib/containerd", "/run/containerd"},
-	{"/var/lib/rancher/k3s/agent/containerd", "/run/k3s/containerd"},
-	{"/var/lib/rancher/rke2/agent/containerd", "/run/k3s/containerd"},
-	{"/var/lib/k0s/containerd", "/run/k0s/containerd"},
-	{"/var/snap/microk8s/common/var/lib/containerd", "/var/snap/microk8s/common/run/containerd"},
-	{"/var/lib/docker/containerd/daemon", "/var/run/docker/containerd/daemon"},
-	{"/system/var/lib/containerd", "/system/run/containerd"},
-	{"/var/lib/host-containerd", "/run/host-containerd"},
+	{"/var/lib/containerd", {"/run/containerd"}},
+	{"/var/lib/rancher/k3s/agent/containerd", {"/run/k3s/containerd"}},
+	{"/var/lib/rancher/rke2/agent/containerd", {"/run/k3s/containerd"}},
+	{"/var/lib/k0s/containerd", {"/run/k0s/containerd"}},
+	{"/var/snap/microk8s/common/var/lib/containerd", {"/var/snap/microk8s/common/run/containerd"}},
+	{"/var/lib/docker/containerd/daemon", {"/var/run/docker/containerd/daemon", "/run/containerd"}},
+	{"/system/var/lib/containerd", {"/system/run/containerd"}},
+	{"/var/lib/host-containerd", {"/run/host-containerd"}},
 };
+#define KNOWN_ROOTS (sizeof(known_roots) / sizeof(known_roots[0]))
 
 enum rc store_well_known(const char *sysroot, struct arena *a, const char ***roots, struct err *e)
 {
-	const size_t n = sizeof(known_roots) / sizeof(known_roots[0]);
+	const size_t n = KNOWN_ROOTS;
 	const char **const found = arena_array(a, n + 1, sizeof(*found));
 	size_t count = 0;
 
@@ -1440,88 +1445,144 @@ enum rc store_well_known(const char *sysroot, struct arena *a, const char ***roo
 	return RC_OK;
 }
 
-/* Where an overlay is mounted that has this store's snapshots in it, in keep; NULL: nowhere. containerd shortens long options to
- * names relative to snapshots/, "12/fs:11/fs" (containerd 2.3: core/mount/mount_linux.go): those could be another containerd's,
- * and are taken for ours. */
-static const char *find_mount(const char *path, struct arena *keep, struct arena scratch)
+/* Whether a path leads to this root: by device and inode, since the same directory may be bound to several places. */
+static bool leads_here(const struct store *st, const char *path)
 {
-	struct span all = {0};
-	struct err ignored = {0};
-	const char *const ours = arena_printf(&scratch, "=%s/" STORE_OVERLAY_DIR "/snapshots/", path);
-	const char *const more = arena_printf(&scratch, ":%s/" STORE_OVERLAY_DIR "/snapshots/", path);
+	const char *const sysroot = st->hints->sysroot;
+	char inside[LIMIT_PATH_BYTES];
+	struct stat here = {0}, there = {0};
+	auto_fd fd = -1;
+	struct err ignored = {0}; /* what cannot be looked at is not known to be this */
 
-	if (!ours || !more || os_read_proc("/proc/self/mountinfo", &scratch, &all, &ignored))
-		return NULL; /* no /proc: nothing can be said, and containerd could not have run either */
-	for (char *line = (char *)(uintptr_t)all.at; line && *line;) {
-		char *const end = strchr(line, '\n');
-		if (end)
-			*end = 0;
-		const char *const options = strstr(line, " - overlay ");
-		const char *const lower = options ? strstr(options, "lowerdir=") : NULL;
-		if (options && (strstr(options, ours) || strstr(options, more) || (lower && lower[9] >= '0' && lower[9] <= '9'))) {
-			for (unsigned field = 1; field < 5; field++) /* id, parent, device, root: proc_pid_mountinfo(5) */
-				line += strcspn(line, " ") + 1;
-			char *const place = arena_printf(keep, "%.*s", (int)min_u64(strcspn(line, " "), 200), line);
-			/* the kernel writes blanks as \040, other bytes as they are */
-			for (char *at = place; at && *at; at++)
-				if (*at < ' ' || *at > '~')
-					*at = '?';
-			return place ? place : "somewhere";
-		}
-		line = end ? end + 1 : NULL;
-	}
-	return NULL;
+	return (!*sysroot || os_resolve_in(sysroot, path, inside, &ignored) == RC_OK) &&
+	       os_open_root(*sysroot ? inside : path, &fd, &ignored) == RC_OK && os_stat_fd(fd, &there, &ignored) == RC_OK &&
+	       os_stat_fd(st->dir, &here, &ignored) == RC_OK && here.st_dev == there.st_dev && here.st_ino == there.st_ino;
 }
 
-/* Leases and half-done work may be dropped only if containerd has not run since this boot. The proof is a state directory
- * that does not exist yet: it is on a tmpfs and containerd makes it when it starts. For a root that is none of the known,
- * no known state directory may exist. A clock is never asked. */
-static enum rc judge_boot(struct store *st, const char *sysroot, struct arena scratch, struct err *e)
+/* The state directories that may belong to this root. *known: it is one of the list. */
+struct states {
+	const char **at, **names; /* names: of the root, NULL at the end */
+	size_t count, name_count;
+	const char *there;        /* the first of them that is there, or of which it cannot be told */
+	bool known;
+};
+
+static void add_state(const struct store *st, struct states *s, const char *state)
 {
+	s->at[s->count++] = state;
+	if (!s->there && host_may_have(st->hints->sysroot, state))
+		s->there = state;
+}
+
+static enum rc find_states(const struct store *st, const char *real, struct states *s, struct arena *a, struct err *e)
+{
+	const struct store_hints *const h = st->hints;
+	bool doubtful = false;
+
+	s->at = arena_array(a, KNOWN_ROOTS * KNOWN_STATES + h->known_count + 1, sizeof(*s->at));
+	s->names = arena_array(a, KNOWN_ROOTS + h->known_count + 3, sizeof(*s->names));
+	if (!s->at || !s->names)
+		return no_memory(e);
+	s->names[s->name_count++] = real;
+	s->names[s->name_count++] = st->path;
+	for (size_t i = 0; i < KNOWN_ROOTS; i++) {
+		if (!leads_here(st, known_roots[i].root))
+			continue;
+		s->names[s->name_count++] = known_roots[i].root;
+		for (size_t k = 0; k < KNOWN_STATES && known_roots[i].states[k]; k++)
+			add_state(st, s, known_roots[i].states[k]);
+	}
+	for (size_t i = 0; i < h->known_count; i++) {
+		const struct store_known *const k = &h->known[i];
+		if (!leads_here(st, k->root))
+			continue;
+		doubtful |= k->unknown; /* it may say that the state is elsewhere */
+		s->names[s->name_count++] = k->root;
+		add_state(st, s, k->state);
+	}
+	s->known = s->count && !doubtful;
+	for (size_t i = 0; !s->count && i < KNOWN_ROOTS; i++)
+		for (size_t k = 0; !s->there && k < KNOWN_STATES && known_roots[i].states[k]; k++)
+			if (host_may_have(h->sysroot, known_roots[i].states[k]))
+				s->there = known_roots[i].states[k];
+	return RC_OK;
+}
+
+/* By the clock; in the future, it says nothing. */
+static bool was_written(const struct database *d, int64_t started_ns, int64_t now_ns)
+{
+	struct stat seen = {0};
+	struct err ignored = {0};
+
+	if (!d->present || !started_ns)
+		return false;
+	if (os_stat_fd(d->fd, &seen, &ignored))
+		return true;
+	return os_ctime_ns(&seen) >= started_ns && os_ctime_ns(&seen) <= now_ns;
+}
+
+static const char *sentence(const struct store *st, const struct boot_facts *f, const struct states *s, const struct host_view *v)
+{
+	struct arena *const a = st->keep;
+	const char *const unknown = "it is not known whether containerd has run since the machine started";
+
+	switch (st->proof) {
+	case PROOF_IN_USE:
+		return v->mounted ? arena_printf(a, "containers run on this store, %s is mounted", v->mounted)
+				  : "it could not be seen whether containers run on this store";
+	case PROOF_TOLD:
+		return "containerd has not run since the machine started, as told";
+	case PROOF_JOURNAL:
+		return "the databases are as the journal left them in an earlier boot";
+	case PROOF_FIRST_BOOT:
+		return "this is the first boot that the journal has of this machine's start: containerd has not run since";
+	case PROOF_NO_STATE:
+		return arena_printf(a, "%s does not exist: containerd has not run since the machine started", s->at[0]);
+	case PROOF_NONE:
+	default:
+		break;
+	}
+	return v->held		? arena_printf(a, "%s uses this store", v->held)
+	       : f->state_there ? arena_printf(a, "%s exists: containerd may have run since the machine started", s->there)
+	       : f->shims	? "/run/containerd/s has sockets: containers may have run since the machine started"
+	       : f->written	? arena_printf(a, "%s: the databases were changed since then", unknown)
+	       : !s->known	? arena_printf(a, "%s: which state directory belongs to this root is not known", unknown)
+				: arena_printf(a, "%s: not all processes could be looked at", unknown);
+}
+
+static enum rc judge_boot(struct store *st, struct arena scratch, struct err *e)
+{
+	const struct store_hints *const h = st->hints;
+	const int64_t started_ns = host_started_ns(scratch), now_ns = (int64_t)os_calendar_ns();
 	char real[LIMIT_PATH_BYTES]; /* PATH_MAX, what realpath fills at most */
-	const enum rc rc = os_boot_id(st->boot_id, e);
-	const char *found = NULL, *looked = NULL;
-	bool known = false;
+	struct host_view view = {0};
+	struct states states = {0};
+	enum rc rc = os_boot_id(st->boot_id, e);
 
 	if (rc == RC_IO)
 		return rc;
 	if (!realpath(st->path, real))
 		return fail(e, RC_IO, "resolve %s", st->path);
-	/* mount options keep the name that containerd was given, which may lead through a link: that of the command line, or
-	 * the usual one if it leads here too */
-	char usual[LIMIT_PATH_BYTES];
-	const char *place = find_mount(real, st->keep, scratch);
-	if (!place)
-		place = find_mount(st->path, st->keep, scratch);
-	for (size_t i = 0; !place && i < sizeof(known_roots) / sizeof(known_roots[0]); i++)
-		if (realpath(known_roots[i].root, usual) && strcmp(usual, real) == 0)
-			place = find_mount(known_roots[i].root, st->keep, scratch);
-	st->mounted = place;
-	const size_t length = strlen(real);
-	for (unsigned pass = 0; pass < 2 && !found && (pass == 0 || !known); pass++) {
-		for (size_t i = 0; i < sizeof(known_roots) / sizeof(known_roots[0]); i++) {
-			const size_t n = strlen(known_roots[i].root);
-			auto_fd state = -1;
-			struct err ignored = {0};
-			if (pass == 0 && !(length >= n && strcmp(real + length - n, known_roots[i].root) == 0))
-				continue;
-			known |= pass == 0;
-			const char *const path = arena_printf(st->keep, "%s%s", sysroot, known_roots[i].state);
-			if (!path)
-				return no_memory(e);
-			looked = path;
-			if (os_open_root(path, &state, &ignored) != RC_END) {
-				found = path;
-				break;
-			}
-		}
-	}
-	st->boot_proved_new = !found && !st->mounted;
-	st->boot_evidence = place   ? arena_printf(st->keep, "containers run on this store, %s is mounted", place)
-			    : found	    ? arena_printf(st->keep, "%s exists: containerd may have run since the machine started", found)
-			    : known	    ? arena_printf(st->keep,
-					       "%s does not exist: containerd has not run since the machine started", looked)
-					    : "no state directory exists: containerd has not run since the machine started";
+	if ((rc = find_states(st, real, &states, &scratch, e)))
+		return rc;
+	const struct host_question question = {.root = st->dir, .snapshots = st->snapshots_dir, .names = states.names};
+	if ((rc = host_look(&view, &question, st->keep, scratch, e)))
+		return rc;
+	const struct boot_facts facts = {.mounted = view.mounted || !view.mounts_seen,
+		.told = h->after_boot,
+		.journal_says = h->journal_says,
+		.first_boot = h->first_boot,
+		.state_known = states.known,
+		.state_there = states.there,
+		.shims = host_has_shims(h->sysroot, scratch),
+		.held = view.held,
+		.all_seen = view.all_seen,
+		.written = was_written(&st->meta, started_ns, now_ns) || was_written(&st->overlay, started_ns, now_ns)};
+	st->proof = evidence_of_boot(&facts);
+	st->mounted = facts.mounted;
+	st->boot_proved_new = st->proof >= PROOF_TOLD;
+	st->nothing_runs = st->boot_proved_new || (!facts.mounted && !facts.held && facts.all_seen);
+	st->boot_evidence = sentence(st, &facts, &states, &view);
 	return st->boot_evidence ? RC_OK : no_memory(e);
 }
 
@@ -1559,9 +1620,71 @@ static void link_records(struct store *st)
 	}
 }
 
+/* seconds; between the stamps that the two databases give a snapshot when it is made lies a walk through its files at most */
+#define KIN_S ((int64_t)3600)
+
+/* A commit of which metadata.db has the end, and meta.db still the beginning: the key of the unpacking is gone, and under the next
+ * number is the chain it was of. */
+static bool is_half_committed(const struct store *st, const struct snapshot *s, uint64_t number, struct arena scratch)
+{
+	const struct span ns = st->namespaces[s->ns].name;
+	const uint8_t *const space = s->key.left ? memchr(s->key.at, ' ', s->key.left) : NULL;
+	const size_t before = space ? (size_t)(space - s->key.at) + 1 : 0;
+	const char *const begin = space ? arena_printf(&scratch, "%.*s/%llu/", (int)min_u64(ns.left, LIMIT_PATH_BYTES), (const char *)ns.at,
+						  (unsigned long long)number + 1)
+					: NULL;
+	const size_t n = begin ? strlen(begin) : 0;
+	uint8_t *const key = n ? arena_get(&scratch, n + s->key.left) : NULL;
+
+	if (!key)
+		return false; /* without memory it is not proved */
+	memcpy(key, begin, n);
+	memcpy(key + n, s->key.at + before, s->key.left - before);
+	const size_t found = store_find_backend(st, span_of(key, n + s->key.left - before));
+	return found != STORE_NONE && st->backends[found].kind == SNAPSHOT_COMMITTED;
+}
+
+/* The names of meta.db's snapshots, looked for in metadata.db. Numbers are compared within a namespace, times of one snapshot only
+ * with each other. */
+static enum rc judge_kinship(struct store *st, struct arena scratch)
+{
+	struct kinship k = {.nothing = st->backend_count == 0 && st->overlay_sequence == 0};
+	uint64_t *const last = arena_array(&scratch, st->namespace_count + 1, sizeof(*last));
+
+	if (!last)
+		return RC_NOMEM;
+	for (size_t i = 0; i < st->backend_count; i++) {
+		const struct backend *const b = &st->backends[i];
+		const size_t ns = b->user_key.left ? store_find_namespace(st, b->ns_name) : STORE_NONE;
+		if (ns != STORE_NONE && b->number > last[ns])
+			last[ns] = b->number;
+	}
+	for (size_t i = 0; i < st->stray_count; i++)
+		k.ahead |= st->strays[i].kind == STRAY_SNAPSHOT_DIR && st->strays[i].id == st->overlay_sequence + 1;
+	for (size_t i = 0; i < st->snapshot_count; i++) {
+		const struct snapshot *const s = &st->snapshots[i];
+		struct backend name = {.key = s->name};
+		const size_t found = store_find_backend(st, s->name);
+		if (found != STORE_NONE) {
+			const int64_t apart_s = (s->created_ns - st->backends[found].created_ns) / 1000000000;
+			k.shared += s->created_ns && st->backends[found].created_ns && apart_s <= KIN_S && apart_s >= -KIN_S;
+			continue;
+		}
+		split_backend_key(&name);
+		k.missing++;
+		k.newer += last[s->ns] <= name.number;
+		k.shared += is_half_committed(st, s, name.number, scratch);
+	}
+	if (evidence_is_kin(&k))
+		return RC_OK;
+	return add_fault(st, OVERLAY_PATH, STORE_DB_UNRELATED,
+		"%zu of %zu snapshots of meta.db are not in it, and nothing proves that they ever were: where root_path is set, use --config",
+		k.missing, st->snapshot_count);
+}
+
 /* A database that went back in time: its counters are behind what the other one, or the disk, has seen. One step ahead
  * is the ordinary trace of a cut (the directory or the other record was made, the counter's transaction was not). */
-static enum rc judge_sequences(struct store *st)
+static enum rc judge_sequences(struct store *st, struct arena scratch)
 {
 	uint64_t dir_max = 0;
 	bool ahead_holds_data = false;
@@ -1605,7 +1728,7 @@ static enum rc judge_sequences(struct store *st)
 				(unsigned long long)sequence, shown);
 		}
 	}
-	return rc;
+	return rc || st->fault_count ? rc : judge_kinship(st, scratch);
 }
 
 /* fd stays -1 for what is not there, or is no directory. */
@@ -1755,7 +1878,7 @@ static enum rc judge_dirs(struct store *st, struct err *e)
 }
 
 /* What the databases say, beside what store_open has found. */
-static enum rc load(struct store *st, const char *sysroot, struct arena scratch, struct err *e)
+static enum rc load(struct store *st, struct arena scratch, struct err *e)
 {
 	struct backend **by_id = NULL;
 	struct loader meta = {st, scratch, &st->meta.bolt, e, 0};
@@ -1772,7 +1895,7 @@ static enum rc load(struct store *st, const char *sysroot, struct arena scratch,
 		return rc;
 	if (st->fault_count == 0 && (rc = judge_dirs(st, e)))
 		return rc;
-	if (st->fault_count == 0 && !st->overlay_elsewhere && (rc = judge_sequences(st)))
+	if (st->fault_count == 0 && !st->overlay_elsewhere && (rc = judge_sequences(st, scratch)))
 		return rc;
 	if (st->fault_count)
 		return RC_OK;
@@ -1787,7 +1910,7 @@ static enum rc load(struct store *st, const char *sysroot, struct arena scratch,
 		(rc = find_prefixed(st, STORE_OVERLAY_DIR "/snapshots/" STORE_OWN_DIR, "staging", STRAY_OWN, scratch, e)) ||
 		(rc = read_state_files(st, scratch, e)))
 		return rc;
-	return judge_boot(st, sysroot, scratch, e);
+	return judge_boot(st, scratch, e);
 }
 
 /* The lock before the first look at anything: whoever holds it is writing. */
@@ -1807,10 +1930,11 @@ static enum rc lock(struct store *st, enum store_refusal *refusal, struct err *e
 	return RC_OK;
 }
 
-enum rc store_open(struct store *out, const char *path, struct arena *keep, struct arena scratch, enum store_refusal *refusal,
-	struct err *e)
+enum rc store_open(struct store *out, const char *path, const struct store_hints *hints, struct arena *keep, struct arena scratch,
+	enum store_refusal *refusal, struct err *e)
 {
 	struct store st = {.path = path,
+		.hints = hints,
 		.dir = -1,
 		.blobs = -1,
 		.blob_dirs = {-1, -1, -1},
@@ -1861,7 +1985,7 @@ static enum rc open_meta(struct store *st, struct arena scratch, struct err *e)
 	return open_database(st, &st->meta, st->meta.dir, "meta.db", META_PATH, scratch, e);
 }
 
-enum rc store_read(struct store *st, const char *sysroot, struct arena scratch, struct err *e)
+enum rc store_read(struct store *st, struct arena scratch, struct err *e)
 {
 	enum rc rc = RC_OK;
 
@@ -1878,7 +2002,7 @@ enum rc store_read(struct store *st, const char *sysroot, struct arena scratch, 
 		*e = st->why_not;
 		return st->listed;
 	}
-	return load(st, sysroot, scratch, e);
+	return load(st, scratch, e);
 }
 
 void store_close(struct store *st)

@@ -7,6 +7,7 @@
 #define STORE_H
 
 #include "bolt.h"
+#include "evidence.h"
 #include "oci.h"
 
 #define STORE_META_DIR "io.containerd.metadata.v1.bolt"
@@ -97,6 +98,7 @@ struct container {
 struct snapshot {
 	size_t ns;
 	struct span key, name, parent; /* name: backend key; parent: key in the same namespace, empty for a base */
+	int64_t created_ns; /* Unix time, 0 unknown */
 	struct labels labels;
 	size_t backend; /* index, STORE_NONE: the other database does not know it */
 };
@@ -198,7 +200,8 @@ struct store_fault {
 		STORE_DB_SCHEMA,  /* a version we do not know */
 		STORE_DB_RECORD,  /* a record that does not decode */
 		STORE_DB_ROLLED_BACK,
-	STORE_DIR_UNUSABLE /* what the databases describe is not there at all */
+		STORE_DB_UNRELATED, /* not proved to be the database that meta.db goes with */
+		STORE_DIR_UNUSABLE /* what the databases describe is not there at all */
 	} kind;
 	struct bolt_fault fault; /* page and text; for the other kinds only the text */
 };
@@ -220,8 +223,27 @@ struct state_file {
 	const char *why;
 };
 
+/* What a configuration of containerd says of a root. */
+struct store_known {
+	const char *file;        /* that says so */
+	const char *root, *state;
+	const char *overlay;     /* root_path of the overlayfs snapshotter; NULL: it is in the root */
+	bool unknown;            /* not all of it could be read: any of them may be another */
+};
+
+/* What is known beside the root itself. */
+struct store_hints {
+	const char *sysroot;     /* put before every other place; "" for none */
+	const struct store_known *known;
+	size_t known_count;
+	bool after_boot;         /* a person says that containerd has not run since the machine started */
+	bool first_boot;         /* see struct boot_facts */
+	bool journal_says;
+};
+
 struct store {
 	const char *path; /* as the person named it */
+	const struct store_hints *hints;
 	int dir;          /* the root */
 	int blobs, ingest_dir, snapshots_dir; /* -1: not there */
 	int blob_dirs[DIGEST_KINDS];          /* in blobs; the same */
@@ -235,9 +257,12 @@ struct store {
 	bool meta_linked;          /* a link is where the database's directory should be: a fault, and nothing is locked */
 	bool other_snapshotters;   /* records of snapshotters we leave alone */
 	bool overlay_elsewhere;    /* meta.db has snapshots and the root has no overlayfs directory: configured with root_path */
-	bool mounted;              /* an overlay mount uses snapshots of this store: containers run on it */
+	bool mounted;              /* an overlay mount uses snapshots of this store: containers run on it, or it cannot be seen */
+	enum boot_proof proof;
 	bool boot_proved_new;      /* containerd has not run since this boot: leases and half-done work are of an earlier one */
-	const char *boot_evidence; /* a sentence: why, or why not */
+	bool nothing_runs;         /* that, or no container of this store is alive and nobody else has it open: all that containers are is
+	                            * in the records. Says nothing of leases and downloads: their client may come again */
+	const char *boot_evidence; /* a sentence: why it is proved new, or why not */
 	char boot_id[37];
 
 	struct namespace *namespaces;
@@ -266,14 +291,13 @@ enum store_refusal {
 };
 
 /* Opens, locks, and lists blobs and downloads. RC_OK with *refusal != STORE_OPENED: cannot be worked on, nothing is held. The
- * arena outlives the store. */
-CHECKED enum rc store_open(struct store *st, const char *path, struct arena *keep, struct arena scratch,
-	enum store_refusal *refusal, struct err *e);
+ * arena and the hints outlive the store; what the hints say of the boot may be set until store_read. */
+CHECKED enum rc store_open(struct store *st, const char *path, const struct store_hints *hints, struct arena *keep,
+	struct arena scratch, enum store_refusal *refusal, struct err *e);
 /* Once: all the rest. Meanwhile other threads may look at blobs and downloads (but for their links: blob.records, ingest.record)
  * and at the directories' descriptors, at nothing else. Faults are not failures: they are in st->faults, and the records may then
- * be incomplete; they come before a failure to list.
- * sysroot: put before the state directory that tells whether containerd has run in this boot; "" for none. */
-CHECKED enum rc store_read(struct store *st, const char *sysroot, struct arena scratch, struct err *e);
+ * be incomplete; they come before a failure to list. */
+CHECKED enum rc store_read(struct store *st, struct arena scratch, struct err *e);
 void store_close(struct store *st);
 
 /* Of a store that is read: blobs that have no file, whose bytes are in these spares. at: digest, size and spare are set. Returns

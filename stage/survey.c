@@ -302,6 +302,7 @@ static void pass_databases(struct survey_run *r)
 		[STORE_DB_SCHEMA] = P_DB_SCHEMA,
 		[STORE_DB_RECORD] = P_DB_RECORD,
 		[STORE_DB_ROLLED_BACK] = P_DB_ROLLED_BACK,
+		[STORE_DB_UNRELATED] = P_DB_UNRELATED,
 		[STORE_DIR_UNUSABLE] = P_DIR_UNUSABLE};
 
 	for (size_t i = 0; i < r->st->fault_count; i++) {

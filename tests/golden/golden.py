@@ -631,7 +631,8 @@ class Store:
         report = "/run/tmp/report.json"
         with contextlib.suppress(OSError):
             os.unlink(report)
-        p = subprocess.run([tool or laboratory.TOOL, verb, "--threads", "2", "--json", report, *self.args, self.root],
+        after = [] if self.state else ["--after-boot"]  # tests/boot is about what proves it
+        p = subprocess.run([tool or laboratory.TOOL, verb, "--threads", "2", "--json", report, *after, *self.args, self.root],
                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, env=env,
                            stdin=subprocess.DEVNULL)
         try:

@@ -619,13 +619,15 @@ def set_boot_id(boot_id=None):
 
 
 def fsck(verb, root, boot_id=None, timeout=600):
-    """Runs the tool as in a new boot: an empty /run, another boot id. (exit status, output, report)."""
+    """Runs the tool as in a new boot: an empty /run, another boot id, and told so, for the kernel's clock knows better. (exit status,
+    output, report)."""
     set_boot_id(boot_id)
     report = "/run/tmp/report-%d.json" % time.monotonic_ns()
     script = ("mount --bind /run/boot_id /proc/sys/kernel/random/boot_id && mount --bind /run/tmp /mnt && "
               "mount -t tmpfs run /run && mkdir -p \"$(dirname \"$3\")\" && mount --bind /mnt \"$(dirname \"$3\")\" && "
-              "exec \"$1\" \"$2\" --json \"$3\" \"$4\"")
-    status, out = sh("unshare", "--mount", "sh", "-c", script, "sh", TOOL, verb, report, root, check=False,
+              "exec \"$1\" \"$2\" --json \"$3\" \"$4\" $5")
+    after = "--after-boot" if verb in ("check", "repair", "boot") else ""
+    status, out = sh("unshare", "--mount", "sh", "-c", script, "sh", TOOL, verb, report, root, after, check=False,
                      timeout=timeout)
     try:
         with open(report) as f:

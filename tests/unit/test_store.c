@@ -17,6 +17,7 @@ static struct arena arena, scratch;
 static char top[] = "/tmp/test-store-XXXXXX";
 static int root = -1;
 static bool no_list;
+static const struct store_hints hints = {.sysroot = ""};
 
 CHECKED enum rc __real_os_list(int dir, struct arena *a, struct os_name **names, size_t *count, struct err *e);
 CHECKED enum rc __wrap_os_list(int dir, struct arena *a, struct os_name **names, size_t *count, struct err *e);
@@ -41,7 +42,7 @@ static void open_store(struct store *st)
 	enum store_refusal refusal = STORE_RUNNING;
 	struct err e = {0};
 
-	if (store_open(st, top, &arena, scratch, &refusal, &e) || refusal != STORE_OPENED)
+	if (store_open(st, top, &hints, &arena, scratch, &refusal, &e) || refusal != STORE_OPENED)
 		abort();
 }
 
@@ -53,7 +54,7 @@ static void a_database_that_appears(void)
 
 	open_store(&st);
 	make_meta(65536);
-	CHECK(store_read(&st, "", scratch, &e) == RC_CORRUPT && strstr(e.text, "meta.db has appeared"));
+	CHECK(store_read(&st, scratch, &e) == RC_CORRUPT && strstr(e.text, "meta.db has appeared"));
 	CHECK(!st.meta.present && st.fault_count == 0);
 	store_close(&st);
 	arena = mark;
@@ -67,7 +68,7 @@ static void a_link_in_its_place(void)
 
 	CHECK(unlinkat(root, STORE_META_DIR "/meta.db", 0) == 0 && symlinkat("elsewhere", root, STORE_META_DIR "/meta.db") == 0);
 	open_store(&st);
-	CHECK(store_read(&st, "", scratch, &e) == RC_OK && st.fault_count == 1 && st.faults[0].kind == STORE_DB_MISSING);
+	CHECK(store_read(&st, scratch, &e) == RC_OK && st.fault_count == 1 && st.faults[0].kind == STORE_DB_MISSING);
 	store_close(&st);
 	CHECK(unlinkat(root, STORE_META_DIR "/meta.db", 0) == 0);
 	arena = mark;
@@ -84,7 +85,7 @@ static void what_is_wrong_with_a_database_comes_first(void)
 		no_list = true;
 		open_store(&st);
 		no_list = false; /* the other snapshotters are looked for */
-		const enum rc rc = store_read(&st, "", scratch, &e);
+		const enum rc rc = store_read(&st, scratch, &e);
 		CHECK(damaged ? rc == RC_OK && st.fault_count == 1 && st.faults[0].fault.kind == BOLT_EMPTY_FILE
 			      : rc == RC_IO && strstr(e.text, "list a directory") && st.fault_count == 0);
 		store_close(&st);
