@@ -571,6 +571,44 @@ void report_message(const struct report_options *options, const char *root, cons
 	(void)fflush(s.file); /* a console that is gone cannot be told so */
 }
 
+/* Whether something was kept only because it may be of this boot. */
+static bool keeps_for_boot(const struct outcome *o)
+{
+	const struct store *const st = o->store;
+	bool keeps = o->plan->total[P_INGEST_KEPT] > 0;
+
+	if (st->boot_proved_new)
+		return false;
+	for (size_t i = 0; !keeps && i < st->lease_count; i++)
+		keeps = st->leases[i].expires && !span_is(st->leases[i].id, STORE_OWN_LEASE);
+	for (size_t i = 0; !keeps && i < st->backend_count; i++)
+		keeps = st->backends[i].kind == SNAPSHOT_ACTIVE &&
+			store_is_extract(st, store_find_namespace(st, st->backends[i].ns_name), st->backends[i].user_key);
+	for (size_t i = 0; !keeps && i < st->state_file_count; i++)
+		keeps = st->state_files[i].kind == STATE_CRI_STATUS;
+	return keeps;
+}
+
+static void put_evidence(struct sink *s, const char *before, const struct store *st)
+{
+	puts_to(s, before);
+	put_sentence(s, st->boot_evidence);
+	puts_to(s, "\n");
+}
+
+static void put_boot(struct sink *s, const struct outcome *o, const struct report_options *options)
+{
+	if (o->survey->halted || o->survey->interrupted)
+		return;
+	if (options->verbose && (o->store->lease_count || o->store->ingest_count))
+		put_evidence(s, "leases and downloads: ", o->store);
+	if (!keeps_for_boot(o) || (options->quiet && o->status == EXIT_CLEAN))
+		return;
+	put_evidence(s, "kept: what may be of this boot, for ", o->store);
+	if (o->store->proof == PROOF_NONE)
+		putf(s, "if containerd has not run since the machine started: %s --after-boot\n", options->command);
+}
+
 void report_console(const struct outcome *o, const struct report_options *options)
 {
 	struct err ignored = {0};
@@ -593,11 +631,7 @@ void report_console(const struct outcome *o, const struct report_options *option
 		put_findings(&s, o, options);
 		if (!o->survey->halted && !o->survey->interrupted && (!options->quiet || o->status != EXIT_CLEAN))
 			put_images(&s, o, options);
-		if (o->store->lease_count && !o->survey->halted && options->verbose) {
-			puts_to(&s, "leases: ");
-			put_sentence(&s, o->store->boot_evidence);
-			puts_to(&s, "\n");
-		}
+		put_boot(&s, o, options);
 		put_summary(&s, o, options);
 		if (!o->failure && !o->survey->halted)
 			put_pulls(&s, o, options);

@@ -1629,18 +1629,15 @@ static bool is_half_committed(const struct store *st, const struct snapshot *s, 
 {
 	const struct span ns = st->namespaces[s->ns].name;
 	const uint8_t *const space = s->key.left ? memchr(s->key.at, ' ', s->key.left) : NULL;
-	const size_t before = space ? (size_t)(space - s->key.at) + 1 : 0;
-	const char *const begin = space ? arena_printf(&scratch, "%.*s/%llu/", (int)min_u64(ns.left, LIMIT_PATH_BYTES), (const char *)ns.at,
-						  (unsigned long long)number + 1)
+	const size_t before = space ? (size_t)(space - s->key.at) + 1 : s->key.left;
+	const char *const key = space && ns.left < LIMIT_PATH_BYTES && s->key.left < LIMIT_PATH_BYTES
+					? arena_printf(&scratch, "%.*s/%llu/%.*s", (int)ns.left, (const char *)ns.at,
+						  (unsigned long long)number + 1, (int)(s->key.left - before),
+						  (const char *)s->key.at + before)
 					: NULL;
-	const size_t n = begin ? strlen(begin) : 0;
-	uint8_t *const key = n ? arena_get(&scratch, n + s->key.left) : NULL;
+	/* without memory it is not proved */
+	const size_t found = key ? store_find_backend(st, span_of_string(key)) : STORE_NONE;
 
-	if (!key)
-		return false; /* without memory it is not proved */
-	memcpy(key, begin, n);
-	memcpy(key + n, s->key.at + before, s->key.left - before);
-	const size_t found = store_find_backend(st, span_of(key, n + s->key.left - before));
 	return found != STORE_NONE && st->backends[found].kind == SNAPSHOT_COMMITTED;
 }
 
@@ -1678,7 +1675,8 @@ static enum rc judge_kinship(struct store *st, struct arena scratch)
 	if (evidence_is_kin(&k))
 		return RC_OK;
 	return add_fault(st, OVERLAY_PATH, STORE_DB_UNRELATED,
-		"%zu of %zu snapshots of meta.db are not in it, and nothing proves that they ever were: where root_path is set, use --config",
+		"%zu of %zu snapshots of meta.db are not in it, and nothing proves that they ever were: where root_path is set, use "
+		"--config",
 		k.missing, st->snapshot_count);
 }
 

@@ -48,9 +48,11 @@ static void versions(void)
 static void places(void)
 {
 	const struct config c = parse(
-		"version = 3\r\nroot = \"/data/containerd\" # here\nstate='/run/c'\nimports = [ # several\n \"/etc/x.toml\",\n 'conf.d/*.toml', ]\n"
+		"version = 3\r\nroot = \"/data/containerd\" # here\nstate='/run/c'\nimports = [ # several\n "
+		"\"/etc/x.toml\",\n 'conf.d/*.toml', ]\n"
 		"oom_score = -999\ntemp = \"\"\nrequired_plugins = []\n[timeouts]\n  \"io.containerd.timeout.shim.load\" = \"5s\"\n"
-		"[proxy_plugins.stargz]\ntype = \"snapshot\"\naddress = \"/run/s.sock\"\n[proxy_plugins.stargz.exports]\nroot = \"/var/lib/s\"\n"
+		"[proxy_plugins.stargz]\ntype = \"snapshot\"\naddress = \"/run/s.sock\"\n"
+		"[proxy_plugins.stargz.exports]\nroot = \"/var/lib/s\"\n"
 		"[plugins.\"io.containerd.grpc.v1.cri\".registry]\nroot = \"not this\"\n"
 		"a = [[1, 2], [\"root\", {root = \"nor this\"}]]\nb = {c = 1979-05-27 07:32:00, d = [], e = {}}\nf = 1e5\n"
 		"g = \"\"\"\nroot = \"x\" \\\n   y\\\\\"\"\"\"\"\nh = '''\nstate = 'z'''\ni = inf\nj = 0xff\nk = true\n",
@@ -72,10 +74,14 @@ static void places(void)
 static void what_is_none(void)
 {
 	static const char *const texts[] = {"root", "root =", "root = /a", "root = \"/a", "root = \"/a\n\"", "root = \"\"", "root = 5",
-		"root = \"/a\" x", "root = \"/a\"\nroot = \"/b\"", "root = [\"/a\"]\nroot = \"/b\" = 1", "imports = [1]", "imports = [\"a\"",
-		"imports = [\"a\" \"b\"]", "[a", "[a]]", "[[a]", "[]", "[a.]", "a..b = 1", ".a = 1", "= 1", "a = {b = 1", "a = {b}", "a = }",
-		"root = \"\\q\"", "root = \"\\u00\"", "root = \"\\u0000\"", "root = \"\\ud83d\\ude00\"", "root = '''/a", "root = \"\\", "version = x",
-		"version = 2\nversion = 3", "\"\"\"a\"\"\" = 1", "a = 1 b = 2", "root = \"a\x01\"", "a = [1,,2]"};
+		"root = \"/a\" x",
+		"root = \"/a\"\nroot = \"/b\"", "root = [\"/a\"]\nroot = \"/b\" = 1", "imports = [1]", "imports = [\"a\"",
+		"imports = [\"a\" \"b\"]", "[a", "[a]]", "[[a]", "[]", "[a.]", "a..b = 1", ".a = 1", "= 1",
+		"a = {b = 1", "a = {b}", "a = }",
+		"root = \"\\q\"", "root = \"\\u00\"", "root = \"\\u0000\"", "root = \"\\ud83d\\ude00\"", "root = '''/a", "root = \"\\",
+		"version = x",
+		"version = 2\nversion = 3", "\"\"\"a\"\"\" = 1", "a = 1 b = 2",
+		"root = \"a\x01\"", "a = [1,,2]"};
 
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
 		(void)parse(texts[i], RC_CORRUPT);
@@ -97,8 +103,10 @@ static void limits(void)
 static void json(void)
 {
 	struct config c = {0};
-	static const char good[] = " {\n\t\"data-root\": \"/mnt/docker\", \"features\": {\"containerd-snapshotter\": true, \"data-root\": \"no\"},\n"
-				   "\"log-opts\": {\"a\\/b\": [\"x\", {\"exec-root\": 1}], \"n\": null}, \"exec-root\" : \"/run/d\", \"m\": -1.5e3}\n";
+	static const char good[] = " {\n\t\"data-root\": \"/mnt/docker\", \"features\": {\"containerd-snapshotter\": true, "
+				   "\"data-root\": \"no\"},\n"
+				   "\"log-opts\": {\"a\\/b\": [\"x\", {\"exec-root\": 1}], \"n\": null}, "
+				   " \"exec-root\" : \"/run/d\", \"m\": -1.5e3}\n";
 
 	CHECK(config_parse_json(&c, span_of_string(good), &arena) == RC_OK);
 	CHECK(span_is(c.data_root, "/mnt/docker") && span_is(c.exec_root, "/run/d"));
@@ -112,8 +120,10 @@ static void json(void)
 /* In memory of its own, so that a byte too far is seen; and with every byte another one. */
 static void truncations_and_changes(void)
 {
-	static const char text[] = "version = 2\nroot = \"/a\\tb\"\n[plugins.'io.containerd.snapshotter.v1.overlayfs']\nroot_path = '''\n/x'''\n"
-				   "[x]\ny = [{a = \"\"\"q\\\n z\"\"\"}, 'l', 1979-05-27 07:32:00]\n[proxy_plugins.p]\ntype = \"snapshot\"\n";
+	static const char text[] = "version = 2\nroot = \"/a\\tb\"\n[plugins.'io.containerd.snapshotter.v1.overlayfs']\n"
+				   "root_path = '''\n/x'''\n"
+				   "[x]\ny = [{a = \"\"\"q\\\n z\"\"\"}, 'l', 1979-05-27 07:32:00]\n"
+				   "[proxy_plugins.p]\ntype = \"snapshot\"\n";
 
 	for (size_t n = 0; n < sizeof(text); n++) {
 		const struct arena mark = arena;
@@ -141,8 +151,10 @@ static void patterns(void)
 	static const struct {
 		const char *pattern, *name;
 		bool fits;
-	} rows[] = {{"*.toml", "a.toml", true}, {"*.toml", ".toml", true}, {"*.toml", "a.tom", false}, {"*", "", true}, {"a*b*c", "axbxc", true},
-		{"a*b*c", "axbx", false}, {"a", "a", true}, {"a", "b", false}, {"*", "a/b", false}, {"**", "ab", true}, {"", "", true}, {"", "a", false}};
+	} rows[] = {{"*.toml", "a.toml", true}, {"*.toml", ".toml", true}, {"*.toml", "a.tom", false}, {"*", "", true},
+		{"a*b*c", "axbxc", true},
+		{"a*b*c", "axbx", false}, {"a", "a", true}, {"a", "b", false}, {"*", "a/b", false},
+		{"**", "ab", true}, {"", "", true}, {"", "a", false}};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		CHECK(config_name_fits(span_of_string(rows[i].pattern), span_of_string(rows[i].name)) == rows[i].fits);
