@@ -291,6 +291,7 @@ $(BUILD)/unit/test_record: UNIT_WRAPPED := $(addprefix -Xlinker --wrap=os_,syncf
 $(BUILD)/unit/test_os: UNIT_WRAPPED := -Xlinker --wrap=syscall
 $(BUILD)/unit/test_layer: UNIT_WRAPPED := -Xlinker --wrap=os_open_dir
 $(BUILD)/unit/test_store: UNIT_WRAPPED := -Xlinker --wrap=os_list
+$(BUILD)/unit/test_host: UNIT_WRAPPED := $(addprefix -Xlinker --wrap=os_,read_link list open_dir read_proc)
 unit: $(UNITS)
 	@status=0; for test in $(UNITS); do $(UNDER) $$test || { status=1; echo "not ok - $$test ended with $$?"; }; done; exit $$status
 

@@ -169,18 +169,17 @@ static enum rc look_at_namespace(struct look *l, int process, const char *number
 
 /* ---- processes ---- */
 
-/* A file below the root, whatever path leads there: all that containerd opens there is in a directory io.containerd.*. */
-static bool is_in_root(struct look *l, char *path)
+/* A file below the root, whatever path leads there for that process: all that containerd opens there is in a directory
+ * io.containerd.*. The same name may be another place for who has other mounts. */
+static bool is_in_root(struct look *l, const char *number, char *path, struct arena scratch)
 {
 	char *const part = strstr(path, "/io.containerd.");
 
 	if (!part)
 		return false;
 	*part = 0;
-	for (size_t i = 0; l->q->names[i]; i++)
-		if (strcmp(path, l->q->names[i]) == 0)
-			return true;
-	return is_same(*path ? path : "/", &l->root);
+	const char *const there = arena_printf(&scratch, "/proc/%s/root%s", number, path);
+	return !there || is_same(there, &l->root); /* without memory: it may be */
 }
 
 /* The name of its program; false: of this one, or it has ended. */
@@ -232,7 +231,7 @@ static enum rc look_at_process(struct look *l, int proc, const char *number, boo
 		const enum rc got = os_read_link(dir, names[i].name, path, &n, &why);
 		if (got && got != RC_END)
 			l->v->all_seen = false;
-		if (got || *path != '/' || !is_in_root(l, path))
+		if (got || *path != '/' || !is_in_root(l, number, path, scratch))
 			continue;
 		l->v->held = arena_printf(l->keep, "process %s (%s)", number, name);
 		if (!l->v->held)
