@@ -28,6 +28,7 @@ SYSROOT ?=
 UNDER ?=
 Q := $(if $(V),,@)
 said = @$(if $(V),:,echo '  $1')
+comma := ,
 
 # ---- what we are made of -------------------------------------------------------------------------------------------
 
@@ -144,15 +145,21 @@ $(BUILD)/containerd-fsck: $(BUILD)/containerd-fsck.full
 $(BUILD)/containerd-fsck-asan: $(patsubst %,$(BUILD)/host/stage/%.o,$(MODULES)) $(call library_objects,host)
 	$(Q)$(HOST_CC) $(HOST_CFLAGS) -o $@ $^ -lpthread
 
-# The same objects, each change of the disk through tests/fault/wrap.c.
-WRAPPED := -Wl,--wrap=os_write_failed,--wrap=os_clock_ns,--wrap=mmap,--wrap=mprotect $(shell sed -n 's/^CHECKED enum rc \(os_[a-z_]*\).*/-Wl,--wrap=\1/p' stage/os_write.h)
+# The same objects, each change of the disk through tests/fault/wrap.c, and each look at it through look.c.
+CHANGES := mkdirat openat pwrite ftruncate fsync syncfs mount renameat unlinkat linkat symlinkat mknodat fchownat fchmodat utimensat \
+	lsetxattr lremovexattr syscall
+LOOKS := $(shell sed -n 's/^LOOK.\([a-z_]*\),.*/os_\1/p' tests/fault/look.c) os_small_take os_src
+WRAPPED := $(addprefix -Wl$(comma)--wrap=,os_clock_ns mmap mprotect $(CHANGES) $(LOOKS)) $(shell sed -n 's/^CHECKED enum rc \(os_[a-z_]*\).*/-Wl,--wrap=\1/p' stage/os_write.h)
+$(BUILD)/musl/look.o: tests/fault/look.c stage/os.h stage/base.h Makefile
+	@mkdir -p $(@D)
+	$(Q)$(MUSL_CC) $(OUR_FLAGS) $(WARNINGS) $(MUSL_CFLAGS) -c -o $@ $<
 $(BUILD)/musl/wrap.o: tests/fault/wrap.c stage/os_write.h stage/base.h Makefile
 	@mkdir -p $(@D)
 	$(Q)$(MUSL_CC) $(OUR_FLAGS) $(WARNINGS) $(MUSL_CFLAGS) -c -o $@ $<
 $(BUILD)/musl/descriptors.o: tests/fault/descriptors.c Makefile
 	@mkdir -p $(@D)
 	$(Q)$(MUSL_CC) $(OUR_FLAGS) $(WARNINGS) $(MUSL_CFLAGS) -c -o $@ $<
-$(BUILD)/containerd-fsck-fault: $(MUSL_OBJECTS) $(BUILD)/musl/wrap.o $(BUILD)/musl/descriptors.o
+$(BUILD)/containerd-fsck-fault: $(MUSL_OBJECTS) $(BUILD)/musl/wrap.o $(BUILD)/musl/look.o $(BUILD)/musl/descriptors.o
 	$(Q)$(MUSL_CC) $(MUSL_LDFLAGS) -fno-lto $(WRAPPED) -o $@ $(MUSL_BEGIN) $^ -lgcc -lc $(MUSL_END)
 
 # What tests/vectors/verify.c is, of the objects that the binary is made of: a call takes a tenth of what it takes with the sanitizers.

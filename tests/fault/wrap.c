@@ -4,7 +4,8 @@
  *   FAULT=die:N     ends the process in place of call N
  *   FAULT=after:N   ends it when call N was made
  *   FAULT=torn:N    call N writes the first half of its bytes, then the process ends
- *   FAULT=fail:N:E  call N is not made and fails with EIO or ENOSPC
+ *   FAULT=fail:N:E  call N fails with E, which is the name of an errno: the system call that it makes answers so, and what os_linux.c
+ *                   does about that is under test as well
  *   FAULT=memory:N  the system has no memory when it is asked for the Nth time, and has some again after that
  *   FAULT=starved:N it has none from then on
  *   FAULT_TICK_NS=N each look at the clock takes so long
@@ -21,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "os_write.h"
@@ -48,7 +50,14 @@ static void read_environment(void)
 		char *end = NULL;
 		*(kind >= FAULT_MEMORY ? &fault.memory_at : &fault.at) = strtoul(spec + strlen(words[kind]), &end, 10);
 		fault.kind = (enum fault_kind)kind;
-		fault.error = strcmp(end, ":ENOSPC") == 0 ? ENOSPC : EIO;
+		static const struct {
+			const char *name;
+			int error;
+		} errors[] = {{":ENOSPC", ENOSPC}, {":EROFS", EROFS}, {":EPERM", EPERM}, {":EBUSY", EBUSY}, {":EXDEV", EXDEV}};
+		fault.error = EIO;
+		for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++)
+			if (strcmp(end, errors[i].name) == 0)
+				fault.error = errors[i].error;
 	}
 	fault.log = log ? fopen(log, "we") : NULL;
 	fault.memory_log = memory ? fopen(memory, "we") : NULL;
@@ -65,8 +74,11 @@ static unsigned long long inode_of(int dir, const char *name)
 	return st.st_ino;
 }
 
-/* Before a call; true: it must fail. A call on an open file has it in dir, and no name. */
-static bool begin(const char *what, int dir, const char *name, int new_dir, const char *about, struct err *e, enum rc *rc)
+/* What system calls that change something answer in this thread; 0: what they are asked. */
+static _Thread_local int answer;
+
+/* Before a call, which is to be made in any case. A call on an open file has it in dir, and no name. */
+static void begin(const char *what, int dir, const char *name, int new_dir, const char *about)
 {
 	(void)pthread_once(&once, read_environment);
 	fault.calls++;
@@ -76,18 +88,15 @@ static bool begin(const char *what, int dir, const char *name, int new_dir, cons
 		(void)fflush(fault.log);
 	}
 	if (fault.calls != fault.at)
-		return false;
+		return;
 	if (fault.kind == FAULT_DIE || (fault.kind == FAULT_TORN && strcmp(what, "os_write") != 0))
 		_exit(DEAD);
-	if (fault.kind != FAULT_FAIL)
-		return false;
-	errno = fault.error;
-	*rc = fail(e, RC_IO, "%s %s", what, about);
-	return true;
+	answer = fault.kind == FAULT_FAIL ? fault.error : 0;
 }
 
 static enum rc end(enum rc rc)
 {
+	answer = 0;
 	if (fault.calls == fault.at && fault.kind == FAULT_AFTER)
 		_exit(DEAD);
 	return rc;
@@ -98,9 +107,7 @@ static enum rc end(enum rc rc)
 	enum rc __wrap_os_##call parameters;                          \
 	enum rc __wrap_os_##call parameters                           \
 	{                                                             \
-		enum rc rc = RC_OK;                                   \
-		if (begin("os_" #call, in, file, to, about, e, &rc)) \
-			return rc;                                    \
+		begin("os_" #call, in, file, to, about);              \
 		return end(__real_os_##call arguments);               \
 	}
 
@@ -167,10 +174,7 @@ enum rc __real_os_write(int fd, uint64_t off, const void *buf, size_t n, struct 
 enum rc __wrap_os_write(int fd, uint64_t off, const void *buf, size_t n, struct err *e);
 enum rc __wrap_os_write(int fd, uint64_t off, const void *buf, size_t n, struct err *e)
 {
-	enum rc rc = RC_OK;
-
-	if (begin("os_write", fd, NULL, -1, "", e, &rc))
-		return rc;
+	begin("os_write", fd, NULL, -1, "");
 	if (fault.calls == fault.at && fault.kind == FAULT_TORN) {
 		(void)__real_os_write(fd, off, buf, n / 2, e); /* dies at once */
 		_exit(DEAD);
@@ -178,11 +182,56 @@ enum rc __wrap_os_write(int fd, uint64_t off, const void *buf, size_t n, struct 
 	return end(__real_os_write(fd, off, buf, n, e));
 }
 
-bool __real_os_write_failed(void);
-bool __wrap_os_write_failed(void);
-bool __wrap_os_write_failed(void)
+/* The system calls that they make. */
+#define ANSWER(call, parameters, arguments)         \
+	int __real_##call parameters;                \
+	int __wrap_##call parameters;                \
+	int __wrap_##call parameters                 \
+	{                                            \
+		if (answer) {                        \
+			errno = answer;              \
+			return -1;                   \
+		}                                    \
+		return __real_##call arguments;      \
+	}
+
+ANSWER(mkdirat, (int dir, const char *name, mode_t mode), (dir, name, mode))
+ANSWER(openat, (int dir, const char *name, int flags, mode_t mode), (dir, name, flags, mode))
+ANSWER(ftruncate, (int fd, off_t size), (fd, size))
+ANSWER(fsync, (int fd), (fd))
+ANSWER(syncfs, (int fd), (fd))
+ANSWER(mount, (const char *from, const char *to, const char *type, unsigned long flags, const void *more),
+	(from, to, type, flags, more))
+ANSWER(renameat, (int dir, const char *name, int to, const char *new_name), (dir, name, to, new_name))
+ANSWER(unlinkat, (int dir, const char *name, int flags), (dir, name, flags))
+ANSWER(linkat, (int dir, const char *name, int to, const char *new_name, int flags), (dir, name, to, new_name, flags))
+ANSWER(symlinkat, (const char *target, int dir, const char *name), (target, dir, name))
+ANSWER(mknodat, (int dir, const char *name, mode_t mode, dev_t device), (dir, name, mode, device))
+ANSWER(fchownat, (int dir, const char *name, uid_t uid, gid_t gid, int flags), (dir, name, uid, gid, flags))
+ANSWER(fchmodat, (int dir, const char *name, mode_t mode, int flags), (dir, name, mode, flags))
+ANSWER(utimensat, (int dir, const char *name, const struct timespec times[2], int flags), (dir, name, times, flags))
+ANSWER(lsetxattr, (const char *path, const char *name, const void *value, size_t n, int flags), (path, name, value, n, flags))
+ANSWER(lremovexattr, (const char *path, const char *name), (path, name))
+
+ssize_t __real_pwrite(int fd, const void *buf, size_t n, off_t at);
+ssize_t __wrap_pwrite(int fd, const void *buf, size_t n, off_t at);
+ssize_t __wrap_pwrite(int fd, const void *buf, size_t n, off_t at)
 {
-	return (fault.kind == FAULT_FAIL && fault.calls >= fault.at) || __real_os_write_failed();
+	if (!answer)
+		return __real_pwrite(fd, buf, n, at);
+	errno = answer;
+	return -1;
+}
+
+/* Of those that go by it these change something, or open what will be changed. */
+long __real_syscall(long number, long a, long b, long c, long d, long e, long f);
+long __wrap_syscall(long number, long a, long b, long c, long d, long e, long f);
+long __wrap_syscall(long number, long a, long b, long c, long d, long e, long f)
+{
+	if (!answer || (number != SYS_openat2 && number != SYS_renameat2 && number != SYS_ioctl))
+		return __real_syscall(number, a, b, c, d, e, f);
+	errno = answer;
+	return -1;
 }
 
 static bool no_memory(void)
