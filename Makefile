@@ -284,6 +284,7 @@ tests-need:
 check: all $(BUILD)/containerd-fsck-asan $(BUILD)/containerd-fsck-fault lint unit
 	FSCK=$(abspath $(BUILD)/containerd-fsck-asan) tests/golden/run --quick
 	FSCK_FAULT=$(abspath $(BUILD)/containerd-fsck-fault) tests/fault/run
+	FSCK_FAULT=$(abspath $(BUILD)/containerd-fsck-fault) tests/fault/looks
 	FSCK=$(abspath $(BUILD)/containerd-fsck) tests/golden/run --quick
 
 # tests/unit/test_x.c, each against all of stage/ but main

@@ -29,6 +29,7 @@ struct planner {
 	const char **left_snapshot;    /* meta.db records */
 	/* what an earlier round could not do, and why; by blob, blob, ingest, backend, backend */
 	const char **stuck_blob, **stuck_bytes, **stuck_ingest, **stuck_rebuild, **stuck_aside;
+	bool *unseen_bytes;            /* of stuck ones: nothing refused it, the next run may do it */
 	const char *stuck_records;     /* meta.db cannot be changed: no record goes or comes */
 	size_t *evaluated;             /* blobs: 1 + the last image for which this manifest or index was looked at */
 	size_t evaluation;
@@ -407,7 +408,8 @@ static bool is_wrong_file(const struct planner *w, size_t blob)
 /* Neither a good file of its own nor, after this, one that is put there. */
 static bool is_gone(const struct planner *w, size_t blob)
 {
-	return w->s->blobs[blob].verdict == BLOB_IS_BAD || (w->st->blob_files[blob].spare != STORE_NONE && w->stuck_bytes[blob]);
+	return w->s->blobs[blob].verdict == BLOB_IS_BAD ||
+	       (w->st->blob_files[blob].spare != STORE_NONE && w->stuck_bytes[blob] && !w->unseen_bytes[blob]);
 }
 
 /* Its bytes may be in what could not be read; the next run knows. */
@@ -706,7 +708,7 @@ static bool blob_is_here(const struct planner *w, size_t ns, const struct digest
 	const size_t c = store_find_content(w->st, ns, d);
 	const size_t blob = store_find_blob(w->st, d);
 
-	if (blob != STORE_NONE && w->s->blobs[blob].verdict == BLOB_IS_UNREADABLE)
+	if (blob != STORE_NONE && (w->s->blobs[blob].verdict == BLOB_IS_UNREADABLE || w->unseen_bytes[blob]))
 		*unreadable = true;
 	if (c == STORE_NONE)
 		return gets_record(w, ns, d);
@@ -1350,6 +1352,7 @@ static void recall(struct planner *w)
 		if (low < d->count && sorted[low].kind == a->kind && sorted[low].index == a->index) {
 			a->outcome = sorted[low].outcome;
 			a->why = sorted[low].why;
+			a->unseen = sorted[low].unseen;
 			a->earlier = true;
 		}
 	}
@@ -1375,6 +1378,7 @@ static void learn(struct planner *w)
 			break;
 		case ACTION_PLACE_BLOB:
 			w->stuck_bytes[d->index] = d->why;
+			w->unseen_bytes[d->index] = d->unseen;
 			break;
 		case ACTION_REBUILD:
 			w->stuck_rebuild[d->index] = d->why;
@@ -1457,6 +1461,7 @@ enum rc plan_make(struct plan *p, const struct store *st, const struct survey *s
 	w->held_stray = arena_array(keep, st->stray_count + 1, sizeof(*w->held_stray));
 	w->held_blob = arena_array(keep, st->blob_count + 1, sizeof(*w->held_blob));
 	w->stuck_bytes = arena_array(keep, st->blob_count + 1, sizeof(*w->stuck_bytes));
+	w->unseen_bytes = arena_array(keep, st->blob_count + 1, sizeof(*w->unseen_bytes));
 	w->rescued = arena_array(keep, st->blob_count + 1, sizeof(bool));
 	w->evaluated = arena_array(keep, st->blob_count + 1, sizeof(*w->evaluated));
 	w->leased = arena_array(keep, st->namespace_count + 1, sizeof(bool));
@@ -1468,7 +1473,7 @@ enum rc plan_make(struct plan *p, const struct store *st, const struct survey *s
 	w->stuck_aside = arena_array(keep, st->backend_count + 1, sizeof(*w->stuck_aside));
 	p->dropped = w->drop;
 	if (!extra || !p->images || !w->drop || !w->pinned || !w->drop_snapshot || !w->drop_content || !w->held_ingest ||
-		!w->held_stray || !w->held_blob || !w->stuck_bytes ||
+		!w->held_stray || !w->held_blob || !w->stuck_bytes || !w->unseen_bytes ||
 		!w->rescued || !w->evaluated || !w->leased || !w->left || !w->left_snapshot || !w->stuck_blob || !w->stuck_ingest ||
 		!w->stuck_rebuild || !w->stuck_aside)
 		return fail(e, RC_NOMEM, "no memory for the plan");

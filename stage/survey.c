@@ -2327,8 +2327,8 @@ static void judge_without_layer(struct survey_run *r, size_t index)
 		state->verdict = SNAPSHOT_IS_UNREADABLE;
 		f.problem = P_SNAPSHOT_UNCHECKED;
 		f.why = text_of("a directory in it cannot be read");
-	} else if (b->inodes > census.names) {
-		state->verdict = unknown ? SNAPSHOT_IS_UNREADABLE : SNAPSHOT_IS_LOST;
+	} else if (b->inodes > census.names && !unknown) { /* else its layer may be here and whole */
+		state->verdict = SNAPSHOT_IS_LOST;
 		f.problem = P_SNAPSHOT_LOSSY;
 		f.got = census.names;
 		f.want = b->inodes;
