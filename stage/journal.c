@@ -177,11 +177,14 @@ static enum rc take_ingest(struct journal *j, const struct line *l, struct arena
 	in->held = l->count == 6;
 	if (l->count != 5 && !(in->held && span_is(l->fields[5], "held")))
 		return RC_CORRUPT;
-	if (!span_is(l->fields[4], "-") && !unquote(l->fields[4], a, &in->ref))
+	if (!unquote(l->fields[1], a, &in->name) || !number_of(l->fields[2], &in->size) || !number_of(l->fields[3], &in->sum))
 		return RC_CORRUPT;
-	return unquote(l->fields[1], a, &in->name) && number_of(l->fields[2], &in->size) && number_of(l->fields[3], &in->sum)
-		       ? RC_OK
-		       : RC_CORRUPT;
+	if (span_is(l->fields[4], "-")) { /* of what nobody could say what it was: it was there, and that is all */
+		in->size = 0;
+		in->held = true;
+		return RC_OK;
+	}
+	return unquote(l->fields[4], a, &in->ref) ? RC_OK : RC_CORRUPT;
 }
 
 static enum rc take_database(struct journal *j, const struct line *l)
@@ -822,9 +825,10 @@ void journal_put_ingest(struct journal_writer *w, const struct journal_ingest *i
 	(void)quote(name, sizeof(name), in->name); /* fits */
 	if (in->ref.left && in->ref.left <= sizeof(ref) / 3 - 4)
 		(void)quote(ref, sizeof(ref), in->ref);
+	const bool known = strcmp(ref, "-") != 0; /* else no bytes are vouched for */
 	w->ingest_count++;
-	put(w, "ingest %s %llu %llu %s%s", name, (unsigned long long)in->size, (unsigned long long)in->sum, ref,
-		in->held ? " held" : "");
+	put(w, "ingest %s %llu %llu %s%s", name, known ? (unsigned long long)in->size : 0, known ? (unsigned long long)in->sum : 0, ref,
+		in->held || !known ? " held" : "");
 }
 
 void journal_put_clean(struct journal_writer *w, const char *boot_id)

@@ -61,7 +61,8 @@ struct journal_snapshot {
  * that neither its inode nor its size would tell whether they still are. */
 struct journal_ingest {
 	struct span name; /* of the directory in ingest/: the SHA-256 of ref */
-	struct span ref;  /* what the file ref says, with the digest that is expected in its tail; "" if not known, or too long */
+	struct span ref;  /* what the file ref says, with the digest that is expected in its tail; "" if not known, or too long: then no
+			   * bytes are vouched for */
 	uint64_t size, sum;
 	bool held; /* what was behind them when the last check ended is doubtful, and stays so: it may not be vouched for later */
 };

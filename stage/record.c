@@ -535,6 +535,9 @@ static enum rc put_download(struct recorder *r, struct journal_writer *w, const 
 		d->at = 0;
 		wide_sum_begin(&d->sum);
 	}
+	/* containerd writes ref before data; what has none, or another's, is on its way out, and nobody can say what its bytes are of */
+	if (os_read_small(dir, "ref", REF_MAX, &scratch, &ref, &why) || !store_ref_fits(ref, name))
+		return RC_END;
 	struct wide_sum sum = d->sum;
 	for (uint64_t at = d->at; at < size; at += got) {
 		if (os_read(data, at, piece, (size_t)min_u64(PIECE_BYTES, size - at), &got, &why) || !got)
@@ -545,8 +548,6 @@ static enum rc put_download(struct recorder *r, struct journal_writer *w, const 
 			d->at = at + got;
 		}
 	}
-	if (os_read_small(dir, "ref", REF_MAX, &scratch, &ref, &why))
-		ref = span_of("", 0); /* it is for people: what makes the download that of ref is its name, which boot compares */
 	d->said = size;
 	journal_put_ingest(
 		w, &(struct journal_ingest){.name = span_of_string(name), .ref = ref, .size = size, .sum = wide_sum_end(&sum)});

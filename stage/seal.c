@@ -211,7 +211,7 @@ static void put_ingest(struct sealer *w, size_t i)
 	const enum ingest_verdict v = w->check ? w->check->survey->ingests[i].verdict : INGEST_IS_PARTIAL;
 	const bool unread = v == INGEST_IS_UNREADABLE || v == INGEST_IS_NOT_CHECKED;
 	const struct journal_ingest *const known = w->check && !unread ? NULL : journal_find_ingest(w->journal, in->name);
-	struct journal_ingest record = {.name = in->name, .ref = in->ref, .held = true};
+	struct journal_ingest record = {.name = in->name, .ref = in->ref_fits ? in->ref : (struct span){0}, .held = true};
 	struct err why = {0}; /* what cannot be read is not vouched for */
 	auto_fd dir = -1, data = -1;
 	struct stat st = {0};

@@ -1042,13 +1042,24 @@ static enum rc add_ingest_files(struct store *st, int dir, const char *name, str
 	return rc;
 }
 
+bool store_ref_fits(struct span ref, const char *name)
+{
+	char hex[DIGEST_TEXT_BYTES];
+	struct digest d;
+	struct hash h;
+
+	hash_begin(&h, DIGEST_SHA256);
+	hash_add(&h, ref.at, ref.left);
+	hash_end(&h, &d);
+	digest_format(&d, hex);
+	return ref.left && strcmp(hex + sizeof("sha256:") - 1, name) == 0;
+}
+
 static enum rc read_ingest(struct store *st, const char *name, struct ingest *in, struct arena scratch, struct err *e)
 {
 	auto_fd dir = -1;
 	struct stat found = {0};
 	struct span text = {0};
-	struct digest d;
-	struct hash h;
 	enum rc rc = os_open_dir(st->ingest_dir, name, &dir, e);
 
 	if (rc == RC_CORRUPT || rc == RC_END) {
@@ -1071,12 +1082,7 @@ static enum rc read_ingest(struct store *st, const char *name, struct ingest *in
 	if (rc == RC_IO || rc == RC_NOMEM)
 		return rc;
 	if (in->ref.left) {
-		char hex[DIGEST_TEXT_BYTES];
-		hash_begin(&h, DIGEST_SHA256);
-		hash_add(&h, in->ref.at, in->ref.left);
-		hash_end(&h, &d);
-		digest_format(&d, hex);
-		in->ref_fits = strcmp(hex + sizeof("sha256:") - 1, name) == 0;
+		in->ref_fits = store_ref_fits(in->ref, name);
 		if (in->ref_fits)
 			split_ref(in);
 	}

@@ -307,6 +307,8 @@ size_t *store_add_blobs(struct store *st, const struct blob *at, size_t count);
 CHECKED bool store_add_spare(struct store *st, size_t blob);
 /* "io.containerd.content.v1.content/blobs/sha256". */
 const char *store_blob_dir_path(enum digest_kind kind);
+/* Whether a download's directory, which is named after its ref's SHA-256, is that of this ref. */
+bool store_ref_fits(struct span ref, const char *name);
 /* The digest that a download is for, from the tail of what a client calls it. */
 bool store_digest_of_ref(struct span client_ref, struct digest *d);
 
