@@ -1070,6 +1070,27 @@ static enum rc write_status(struct applier *w, const struct state_file *f, int d
 	return os_fsync(dir, w->e);
 }
 
+/* What containerd keeps of a container whose records go. It would delete it as soon as the records are gone. */
+static enum rc set_cri_aside(struct applier *w, size_t index)
+{
+	const struct cri_record *const r = &w->st->cri[index];
+	const bool sandbox = r->kind == CRI_SANDBOX;
+	const char *const name = name_ok(r->id) ? arena_string(w->keep, r->id) : "";
+	const char *const what = name ? arena_printf(w->keep, "%s-%s", sandbox ? "sandbox" : "container", name) : NULL;
+	struct stat st = {0};
+	auto_fd dir = -1;
+	enum rc rc;
+
+	if (!what)
+		return fail(w->e, RC_NOMEM, "no memory");
+	if (!*name)
+		return RC_END;
+	if ((rc = store_open_path(w->st, sandbox ? STORE_CRI_DIR "/sandboxes" : STORE_CRI_DIR "/containers", &dir, w->e)) ||
+		(rc = os_stat(dir, name, &st, w->e)))
+		return rc;
+	return set_aside(w, dir, name, what);
+}
+
 static enum rc mend_state_file(struct applier *w, size_t index)
 {
 	const struct state_file *const f = &w->st->state_files[index];
@@ -1112,6 +1133,8 @@ static enum rc carry_out(struct applier *w, const struct action *a)
 		return remove_stray(w, a->index, a->set_aside);
 	case ACTION_STATE_FILE:
 		return mend_state_file(w, a->index);
+	case ACTION_ASIDE_CRI:
+		return set_cri_aside(w, a->index);
 	default:
 		return RC_OK;
 	}
@@ -1133,6 +1156,7 @@ static const char *phrase(enum action_kind k)
 	case ACTION_CLEAN_STAGING:
 	case ACTION_REMOVE_INGEST:
 	case ACTION_ASIDE_SNAPSHOT:
+	case ACTION_ASIDE_CRI:
 	case ACTION_REMOVE_SNAPSHOT:
 	case ACTION_REMOVE_STRAY:
 	case ACTION_STATE_FILE:

@@ -536,6 +536,73 @@ static void spread(const struct planner *w, bool *marked)
 	}
 }
 
+/* ---- records of containerd's CRI plugin ---- */
+
+/* The directory that a container writes to; STORE_NONE: it is another snapshotter's, or not in both databases. */
+static size_t layer_of(const struct store *st, const struct container *c)
+{
+	const size_t own = span_is(c->snapshotter, "overlayfs") ? store_find_snapshot(st, c->ns, c->snapshot_key) : STORE_NONE;
+	const size_t layer = own == STORE_NONE ? STORE_NONE : st->snapshots[own].backend;
+
+	return layer == STORE_NONE || st->backends[layer].kind == SNAPSHOT_COMMITTED ? STORE_NONE : layer;
+}
+
+/* Why a record that must go stays; NULL: it goes. After a boot no container of Kubernetes runs: kubelet removes what it finds of them,
+ * and makes them anew. What it cannot find goes here. In the boot in which containerd ran a task may still be of use. */
+static const char *why_cri_stays(const struct planner *w, size_t i)
+{
+	const struct cri_record *const r = &w->st->cri[i];
+	const size_t layer = r->kind == CRI_STORED ? STORE_NONE : layer_of(w->st, &w->st->containers[r->container]);
+
+	return !w->st->boot_proved_new			      ? "containerd may have run since the machine started, and know better"
+	       : w->stuck_records			      ? w->stuck_records
+	       : layer != STORE_NONE && w->stuck_aside[layer] ? "its own layer cannot be set aside"
+							      : NULL;
+}
+
+static bool cri_goes(const struct planner *w, size_t i)
+{
+	const enum cri_verdict v = w->s->cri[i].verdict;
+	return v != CRI_STAYS && v != CRI_IS_UNCHECKED && !why_cri_stays(w, i);
+}
+
+static void plan_cri(struct planner *w)
+{
+	const struct store *const st = w->st;
+	const size_t ns = store_find_namespace(st, literal(STORE_KUBERNETES));
+	bool *const goes = arena_array(w->keep, st->container_count + 1, sizeof(*goes));
+	bool *const used = arena_array(w->keep, st->snapshot_count + 1, sizeof(*used)); /* by a container that stays */
+
+	if (!goes || !used) {
+		w->no_memory = true;
+		return;
+	}
+	for (size_t i = 0; i < st->cri_count; i++)
+		if (st->cri[i].kind != CRI_STORED)
+			goes[st->cri[i].container] = cri_goes(w, i);
+	for (size_t i = 0; i < st->container_count; i++) {
+		const struct container *const c = &st->containers[i];
+		const size_t own = goes[i] ? STORE_NONE : store_find_snapshot(st, c->ns, c->snapshot_key);
+		if (own != STORE_NONE)
+			used[own] = true;
+	}
+	for (size_t i = 0; i < st->cri_count; i++) {
+		const struct cri_record *const r = &st->cri[i];
+		if (!cri_goes(w, i))
+			continue;
+		if (r->kind == CRI_STORED) {
+			if (st->schema >= STORE_SCHEMA_SANDBOXES)
+				meta_remove(w, META_PATH(ns, literal("sandboxes"), r->id));
+			continue;
+		}
+		const size_t layer = layer_of(st, &st->containers[r->container]);
+		meta_remove(w, META_PATH(ns, literal("containers"), r->id));
+		add_action(w, ACTION_ASIDE_CRI, i, true);
+		if (layer != STORE_NONE && !used[st->backends[layer].snapshot])
+			w->drop[layer] = true; /* set aside: see edit_drops */
+	}
+}
+
 /* meta.db records whose other half is gone, and what stands on them in meta.db. */
 static void seed_meta_only(struct planner *w)
 {
@@ -696,6 +763,7 @@ static void plan_rebuilds(struct planner *w)
 struct image_eval {
 	enum image_verdict verdict;
 	bool damaged, unpacked; /* unpacked: it has, or had, a chain here */
+	bool by_layers;         /* IMAGE_NEEDS_PULL for no other reason than that layers are not here, nor their snapshots */
 	bool pinned;            /* its files are lost, and something keeps their records: a pull would say "done" */
 	bool chained;           /* it has a complete one: config and top are set */
 	struct digest config;
@@ -840,6 +908,7 @@ static struct image_eval eval_manifest(struct planner *w, size_t ns, const struc
 		r.why = "another snapshotter has its files";
 	} else {
 		r.verdict = IMAGE_NEEDS_PULL;
+		r.by_layers = true;
 		r.why = arena_printf(w->keep, "%zu of its %zu layers are not local", layers - here, layers);
 	}
 	return r;
@@ -958,6 +1027,53 @@ static bool is_unreferenced(const struct planner *w, size_t ns, const struct ima
 	return false;
 }
 
+/* No pull noted a registry at what the name leads to. Of what is not recorded at all nothing is known. */
+static bool is_imported(const struct planner *w, const struct image *image)
+{
+	const size_t c = image->target_known ? store_find_content(w->st, image->ns, &image->target) : STORE_NONE;
+	return c != STORE_NONE && !w->st->contents[c].has_source;
+}
+
+/* Somebody relies on it being here always: CRI's own sandbox image, what a product brings along. */
+static bool is_pinned_name(const struct image *image)
+{
+	static const char *const keys[] = {"io.cri-containerd.pinned", "io.cattle.k3s.pinned"};
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		if (labels_get(&image->labels, keys[i]))
+			return true;
+	return false;
+}
+
+/* In k8s.io a name stands for an image that kubelet need not pull, and no container can be made of one that is incomplete, whatever
+ * made it so. NULL: its name is dropped. A sentence: why it stays. What this run has lost is known to be gone; what was incomplete
+ * before may be what somebody is at, unless containerd has not run since the machine started. */
+static const char *why_name_stays(struct planner *w, const struct image *image, const struct image_eval *r)
+{
+	const char *why = NULL;
+
+	if (w->stuck_records)
+		return w->stuck_records;
+	if (r->pinned)
+		return "a pull would say done and repair nothing";
+	if (is_pinned_name(image) && is_imported(w, image))
+		why = "it is pinned and was imported, and no registry may have it: import it again";
+	else if (!r->damaged && (w->s->wants_unknown || w->s->unread_count || w->s->unread_size_count))
+		why = "what it lacks may lie in the store: not all that may hold it could be read";
+	else if (!r->damaged && !w->st->boot_proved_new)
+		why = arena_printf(w->keep, "%s; its name is dropped at the next boot", w->st->boot_evidence);
+	else
+		return NULL;
+	return why ? why : "there is no memory to say why";
+}
+
+/* A pull of it may be under way, or its files elsewhere: whoever asks for it will tell. */
+static bool is_only_incomplete(const struct planner *w, const struct image *image, const struct image_eval *r)
+{
+	return !r->damaged && (!w->st->namespaces[image->ns].kubernetes || is_config_name(image->name) ||
+				      (r->by_layers && w->st->other_snapshotters));
+}
+
 static void plan_images(struct planner *w, struct finding *extra, size_t *extra_count)
 {
 	const struct store *const st = w->st;
@@ -987,10 +1103,12 @@ static void plan_images(struct planner *w, struct finding *extra, size_t *extra_
 		}
 		if (r.verdict != IMAGE_NEEDS_PULL)
 			continue;
-		if (!r.damaged)
-			continue; /* nothing of it was lost in this run: the list of images tells what it lacks */
-		const bool droppable = st->namespaces[image->ns].kubernetes && !is_config_name(image->name) && !r.pinned &&
-				       !w->stuck_records;
+		state->imported = is_imported(w, image);
+		if (is_only_incomplete(w, image, &r))
+			continue; /* the list of images tells what it lacks */
+		if (st->namespaces[image->ns].kubernetes && !is_config_name(image->name))
+			state->left = why_name_stays(w, image, &r);
+		const bool droppable = st->namespaces[image->ns].kubernetes && !is_config_name(image->name) && !state->left;
 		struct finding *const f = &extra[(*extra_count)++];
 		*f = (struct finding){.problem = P_IMAGE_INCOMPLETE,
 			.subject = SUBJECT_IMAGE,
@@ -1100,14 +1218,11 @@ static enum fate fate_of(const struct planner *w, const struct finding *f, const
 		*left = w->stuck_records;
 		return *left ? FATE_LEFT : FATE_DROP;
 	case SUBJECT_IMAGE:
-		if (w->stuck_records) {
-			*left = w->stuck_records;
+		*left = w->stuck_records		  ? w->stuck_records
+			: w->p->images[f->index].pinned ? "a pull would say done and repair nothing"
+							  : w->p->images[f->index].left;
+		if (*left)
 			return FATE_LEFT;
-		}
-		if (w->p->images[f->index].pinned) {
-			*left = "a pull would say done and repair nothing";
-			return FATE_LEFT;
-		}
 		return f->problem == P_CHAIN_UNREFERENCED ? FATE_REPAIR : FATE_DROP;
 	case SUBJECT_BACKEND:
 		if (w->drop[f->index])
@@ -1139,6 +1254,9 @@ static enum fate fate_of(const struct planner *w, const struct finding *f, const
 			return FATE_REPAIR;
 		*left = "containerd may have run since the machine started, and know better";
 		return FATE_LEFT;
+	case SUBJECT_CRI:
+		*left = why_cri_stays(w, f->index);
+		return *left ? FATE_LEFT : FATE_DROP;
 	case SUBJECT_LEASE:
 		*left = w->stuck_records;
 		if (!lease_stays(w, &st->leases[f->index]))
@@ -1248,6 +1366,7 @@ static bool find_answers(struct planner *w, struct answers *a)
 			break;
 		case ACTION_FREE_BYTES:     /* what is done with them then answers */
 		case ACTION_ASIDE_SNAPSHOT: /* its records answer */
+		case ACTION_ASIDE_CRI:
 		default:
 			break;
 		}
@@ -1278,6 +1397,7 @@ static size_t answer(const struct planner *w, const struct answers *a, const str
 	case SUBJECT_INGEST_RECORD:
 	case SUBJECT_LEASE:
 	case SUBJECT_IMAGE:
+	case SUBJECT_CRI:
 		return a->meta;
 	case SUBJECT_NONE:
 	case SUBJECT_FAULT:
@@ -1389,6 +1509,7 @@ static void learn(struct planner *w)
 		case ACTION_EDIT_META:
 			w->stuck_records = d->why;
 			break;
+		case ACTION_ASIDE_CRI: /* containerd will delete it, or not: its start is worth more */
 		case ACTION_EDIT_OVERLAY: /* what is left of these the next run finds: nothing depends on it */
 		case ACTION_REMOVE_INGEST:
 		case ACTION_REMOVE_SNAPSHOT:
@@ -1484,6 +1605,8 @@ enum rc plan_make(struct plan *p, const struct store *st, const struct survey *s
 		plan_ingests(w);
 		plan_blobs(w);
 		plan_records(w);
+		if (s->cri)
+			plan_cri(w);
 		plan_drops(w);
 		edit_drops(w);
 		plan_rebuilds(w);

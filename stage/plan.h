@@ -16,6 +16,7 @@ enum action_kind {
 	ACTION_PLACE_BLOB,      /* blob: its bytes get its name, before its record, and before a layer in it is needed */
 	ACTION_REBUILD,         /* backend: damaged entries, or the whole tree, from its layer */
 	ACTION_ASIDE_SNAPSHOT,  /* backend: a container's own directory, before its records: later it would be a leftover */
+	ACTION_ASIDE_CRI,       /* cri: CRI's directory of a container or sandbox, before its records: without them containerd deletes it */
 	ACTION_EDIT_META,       /* one transaction: plan.meta */
 	ACTION_EDIT_OVERLAY,    /* one transaction: plan.overlay */
 	ACTION_REMOVE_INGEST,   /* ingest: the directory, after its record */
@@ -78,7 +79,9 @@ struct image_state {
 	bool damaged;               /* something of it was found wrong in this run */
 	const char *why;            /* a phrase; NULL for a whole image */
 	bool name_dropped;
+	bool imported;              /* no pull brought it, as far as its records say: whether a registry has it is not known */
 	bool pinned;                /* a pull cannot heal it: see why */
+	const char *left;           /* of an incomplete one in k8s.io: a sentence, why its name stays; else NULL */
 	size_t top;                 /* snapshot of its top layer, STORE_NONE if it has no complete chain */
 };
 

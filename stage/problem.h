@@ -35,7 +35,8 @@ enum subject {
 	SUBJECT_LEASE,
 	SUBJECT_IMAGE,
 	SUBJECT_STRAY,
-	SUBJECT_STATE_FILE
+	SUBJECT_STATE_FILE,
+	SUBJECT_CRI
 };
 
 /* What happens, or with check would happen, to it. */

@@ -243,6 +243,8 @@ static const char *fate_word(const struct outcome *o, const struct finding *f)
 	case FATE_REMOVE:
 		return done ? "removed" : "repair removes it";
 	case FATE_DROP:
+		if (f->subject == SUBJECT_CRI)
+			return done ? "its records are dropped" : "repair drops its records";
 		return done ? "dropped, a pull heals it" : "repair drops it, a pull heals it";
 	case FATE_LEFT:
 		return "left alone";
@@ -272,7 +274,10 @@ static const char *outcome_name(enum action_outcome o)
 static const char *image_word(const struct image_state *state, bool repair)
 {
 	if (!state->name_dropped)
-		return "a pull heals it";
+		return state->imported ? "it was imported: import it again" : "a pull heals it";
+	if (state->imported)
+		return repair ? "name dropped; it was imported: import it again, if no registry has it"
+			      : "repair drops the name; it was imported: import it again, if no registry has it";
 	return repair ? "name dropped, kubelet pulls it" : "repair drops the name, kubelet pulls it";
 }
 
@@ -445,12 +450,18 @@ static void put_pulls(struct sink *s, const struct outcome *o, const struct repo
 		const struct image *const image = &st->images[i];
 		if (o->plan->images[i].verdict != IMAGE_NEEDS_PULL || o->plan->images[i].pinned)
 			continue;
-		if (st->namespaces[image->ns].kubernetes) {
-			kubelet = true;
+		const bool own_name = st->namespaces[image->ns].kubernetes && span_starts(image->name, "sha256:");
+		kubelet |= o->plan->images[i].name_dropped && !o->plan->images[i].imported;
+		if (!options->repair || own_name || (o->plan->images[i].name_dropped && !o->plan->images[i].imported))
+			continue; /* own_name: CRI's, of a configuration: it stands for no reference that could be pulled */
+		if (o->plan->images[i].imported) {
+			puts_to(s, "next, once containerd runs, unless a registry has ");
+			put_word(s, image->name);
+			puts_to(s, ": ctr -n ");
+			put_word(s, st->namespaces[image->ns].name);
+			puts_to(s, " images import ARCHIVE\n");
 			continue;
 		}
-		if (!options->repair)
-			continue;
 		puts_to(s, "next, once containerd runs: ctr -n ");
 		put_word(s, st->namespaces[image->ns].name);
 		puts_to(s, " images pull ");
@@ -586,6 +597,10 @@ static bool keeps_for_boot(const struct outcome *o)
 			store_is_extract(st, store_find_namespace(st, st->backends[i].ns_name), st->backends[i].user_key);
 	for (size_t i = 0; !keeps && i < st->state_file_count; i++)
 		keeps = st->state_files[i].kind == STATE_CRI_STATUS;
+	for (size_t i = 0; !keeps && i < o->plan->finding_count; i++)
+		keeps = o->plan->findings[i].subject == SUBJECT_CRI && o->plan->findings[i].fate == FATE_LEFT;
+	for (size_t i = 0; !keeps && i < st->image_count; i++)
+		keeps = o->plan->images[i].left && !o->plan->images[i].damaged;
 	return keeps;
 }
 

@@ -119,25 +119,32 @@ static enum rc each_in(struct loader *l, const struct bolt_bucket *b, const char
 	return rc ? optional(rc) : each(l, &inner, fn, context);
 }
 
-/* A value that is one. Where a blob came from, nobody asks, and every blob says it. */
-static bool is_wanted_label(const struct bolt_item *item)
+/* Which registry a blob came from: every blob that was pulled says it, and only whether it does is asked. */
+static bool is_source_label(const struct bolt_item *item)
 {
-	return !item->is_bucket && !span_starts(item->key, "containerd.io/distribution.source.");
+	return span_starts(item->key, "containerd.io/distribution.source.");
 }
 
-static enum rc count_label(struct loader *l, const struct bolt_item *item, void *context)
+static bool is_wanted_label(const struct bolt_item *item)
 {
-	size_t *const count = context;
-
-	(void)l;
-	*count += is_wanted_label(item);
-	return RC_OK;
+	return !item->is_bucket && !is_source_label(item);
 }
 
 struct label_room {
 	struct labels *labels;
 	size_t left;
+	bool has_source;
 };
+
+static enum rc count_label(struct loader *l, const struct bolt_item *item, void *context)
+{
+	struct label_room *const room = context;
+
+	(void)l;
+	room->left += is_wanted_label(item);
+	room->has_source |= is_source_label(item);
+	return RC_OK;
+}
 
 static enum rc add_label(struct loader *l, const struct bolt_item *item, void *context)
 {
@@ -153,14 +160,18 @@ static enum rc add_label(struct loader *l, const struct bolt_item *item, void *c
 	return label->value.bad ? no_memory(l->e) : RC_OK;
 }
 
-/* Each bucket is walked twice, so that what stays is no longer than it must be: there may be very many. */
-static enum rc get_labels(struct loader *l, const struct bolt_bucket *b, struct labels *labels)
+/* Each bucket is walked twice, so that what stays is no longer than it must be: there may be very many. has_source may be NULL. */
+static enum rc get_labels(struct loader *l, const struct bolt_bucket *b, struct labels *labels, bool *has_source)
 {
 	struct bolt_bucket inner = {0};
-	struct label_room room = {labels, 0};
+	struct label_room room = {labels, 0, false};
 	enum rc rc = get_bucket(l, b, "labels", &inner);
 
-	if (rc || (rc = each(l, &inner, count_label, &room.left)) || room.left == 0)
+	if (rc == RC_OK)
+		rc = each(l, &inner, count_label, &room);
+	if (has_source)
+		*has_source = room.has_source;
+	if (rc || room.left == 0)
 		return optional(rc);
 	labels->at = arena_array(l->st->keep, room.left, sizeof(*labels->at));
 	return labels->at ? each(l, &inner, add_label, &room) : no_memory(l->e);
@@ -227,7 +238,7 @@ static enum rc add_image(struct loader *l, const struct bolt_item *item, void *c
 		return no_memory(l->e);
 	image->ns = in->ns;
 	image->name = arena_copy(l->st->keep, item->key);
-	if ((rc = bolt_bucket_of(item, &b)) || (rc = get_labels(l, &b, &image->labels)))
+	if ((rc = bolt_bucket_of(item, &b)) || (rc = get_labels(l, &b, &image->labels, NULL)))
 		return rc;
 	if ((rc = get_bucket(l, &b, "target", &target)))
 		return optional(rc);
@@ -267,7 +278,7 @@ static enum rc add_content(struct loader *l, const struct bolt_item *item, void 
 	if ((rc = optional(look(l, &b, "createdat", &created))))
 		return rc;
 	c->created_ns = decode_time_ns(created);
-	return get_labels(l, &b, &c->labels);
+	return get_labels(l, &b, &c->labels, &c->has_source);
 }
 
 static enum rc add_ingest_record(struct loader *l, const struct bolt_item *item, void *context)
@@ -347,7 +358,7 @@ static enum rc add_lease(struct loader *l, const struct bolt_item *item, void *c
 		return no_memory(l->e);
 	lease->ns = in->ns;
 	lease->id = arena_copy(l->st->keep, item->key);
-	if ((rc = bolt_bucket_of(item, &b)) || (rc = get_labels(l, &b, &lease->labels)))
+	if ((rc = bolt_bucket_of(item, &b)) || (rc = get_labels(l, &b, &lease->labels, NULL)))
 		return rc;
 	const struct span *const expire = labels_get(&lease->labels, "containerd.io/gc.expire");
 	int64_t until = 0;
@@ -359,6 +370,74 @@ static enum rc add_lease(struct loader *l, const struct bolt_item *item, void *c
 		return rc;
 	rc = get_bucket(l, &b, "snapshots", &snapshots);
 	return rc ? optional(rc) : each_in(l, &snapshots, "overlayfs", add_leased, &lease->snapshots);
+}
+
+/* The metadata in an extension of a container's or sandbox's record. */
+static enum rc read_extension(struct loader *l, const struct bolt_bucket *b, const char *name, enum cri_kind kind, struct cri_metadata *out)
+{
+	struct bolt_bucket extensions = {0};
+	struct span any = {0};
+	enum rc rc = get_bucket(l, b, "extensions", &extensions);
+
+	if (rc == RC_OK)
+		rc = look(l, &extensions, name, &any);
+	if (rc == RC_END) {
+		out->reading = CRI_ABSENT;
+		return RC_OK;
+	}
+	return rc ? rc : cri_read_metadata(any, kind, l->st->keep, l->scratch, out) ? no_memory(l->e) : RC_OK;
+}
+
+/* The other members of a container's record are read already. */
+static enum rc add_cri(struct loader *l, const struct bolt_bucket *b, size_t container)
+{
+	const struct container *const c = &l->st->containers[container];
+	struct bolt_bucket labels = {0};
+	struct span kind = {0};
+	enum rc rc = get_bucket(l, b, "labels", &labels);
+
+	if (rc == RC_OK)
+		rc = look(l, &labels, CRI_KIND_LABEL, &kind);
+	if (rc)
+		return optional(rc);
+	const enum cri_kind known = cri_kind_of(kind);
+	if (known == CRI_OTHER)
+		return RC_OK;
+	struct cri_record *const r = PUSH(l->st, cri, cri_count);
+	if (!r)
+		return no_memory(l->e);
+	*r = (struct cri_record){.kind = known,
+		.id = c->id,
+		.directory = CRI_DIR_UNKNOWN,
+		.created_ns = c->created_ns,
+		.container = container};
+	return read_extension(l, b, known == CRI_SANDBOX ? CRI_SANDBOX_EXTENSION : CRI_CONTAINER_EXTENSION, known, &r->metadata);
+}
+
+/* Of the bucket sandboxes, after all containers. containerd 1.7's is never read by the CRI plugin it runs: there only its ids are
+ * taken, so that no container of such a sandbox is thought to have none. */
+static enum rc add_stored_sandbox(struct loader *l, const struct bolt_item *item, void *context)
+{
+	struct bolt_bucket b = {0};
+	enum rc rc;
+
+	(void)context;
+	if (!item->is_bucket)
+		return bad_record(l, META_PATH, "sandbox", item->key);
+	struct cri_record *const r = PUSH(l->st, cri, cri_count);
+	if (!r)
+		return no_memory(l->e);
+	r->kind = CRI_STORED;
+	r->container = STORE_NONE;
+	r->id = arena_copy(l->st->keep, item->key);
+	r->metadata.reading = CRI_UNKNOWN;
+	if (r->id.bad)
+		return no_memory(l->e);
+	if (l->st->schema < STORE_SCHEMA_SANDBOXES)
+		return RC_OK;
+	if ((rc = bolt_bucket_of(item, &b)))
+		return bad_record(l, META_PATH, "sandbox", item->key);
+	return read_extension(l, &b, CRI_STORED_EXTENSION, CRI_STORED, &r->metadata);
 }
 
 static enum rc add_container(struct loader *l, const struct bolt_item *item, void *context)
@@ -381,7 +460,7 @@ static enum rc add_container(struct loader *l, const struct bolt_item *item, voi
 		(rc = optional(look(l, &b, "createdat", &created))))
 		return rc;
 	c->created_ns = decode_time_ns(created);
-	return RC_OK;
+	return l->st->namespaces[in->ns].kubernetes ? add_cri(l, &b, l->st->container_count - 1) : RC_OK;
 }
 
 static enum rc add_snapshot(struct loader *l, const struct bolt_item *item, void *context)
@@ -407,7 +486,7 @@ static enum rc add_snapshot(struct loader *l, const struct bolt_item *item, void
 	if (rc || (rc = optional(get_value(l, &b, "parent", &s->parent))) || (rc = optional(look(l, &b, "createdat", &created))))
 		return rc;
 	s->created_ns = decode_time_ns(created);
-	return get_labels(l, &b, &s->labels);
+	return get_labels(l, &b, &s->labels, NULL);
 }
 
 static enum rc add_snapshotter(struct loader *l, const struct bolt_item *item, void *context)
@@ -482,6 +561,7 @@ static enum rc add_namespace(struct loader *l, const struct bolt_item *item, voi
 	if ((rc = bolt_bucket_of(item, &b)) || (rc = each_in(l, &b, "images", add_image, &in)) ||
 		(rc = each_in(l, &b, "leases", add_lease, &in)) ||
 		(rc = each_in(l, &b, "containers", add_container, &in)) ||
+		(fresh->kubernetes && (rc = each_in(l, &b, "sandboxes", add_stored_sandbox, NULL))) ||
 		(rc = each_in(l, &b, "snapshots", add_snapshotter, &in)))
 		return rc;
 	rc = get_bucket(l, &b, "content", &content);
@@ -521,7 +601,11 @@ static enum rc read_meta(struct loader *l)
 			"schema %lld is not known to this program (it knows %d and %d)", (long long)schema, SCHEMA_OLDEST,
 			SCHEMA_NEWEST);
 	l->st->schema = (uint64_t)schema;
-	return each(l, &v1, add_namespace, NULL);
+	if ((rc = each(l, &v1, add_namespace, NULL)))
+		return rc;
+	struct bolt_bucket beside = {0}; /* before schema 4 sandboxes were outside v1 */
+	rc = schema < STORE_SCHEMA_SANDBOXES ? get_bucket(l, &root, STORE_KUBERNETES, &beside) : RC_END;
+	return rc ? optional(rc) : each_in(l, &beside, "sandboxes", add_stored_sandbox, NULL);
 }
 
 /* ---- metadata.db ---- */
@@ -563,7 +647,7 @@ static enum rc add_backend(struct loader *l, const struct bolt_item *item, void 
 		(rc = optional(get_value(l, &bucket, "parent", &b->parent))) ||
 		(rc = optional(look(l, &bucket, "inodes", &inodes))) ||
 		(rc = optional(look(l, &bucket, "createdat", &created))) ||
-		(rc = get_labels(l, &bucket, &b->labels)))
+		(rc = get_labels(l, &bucket, &b->labels, NULL)))
 		return rc;
 	b->id = span_uvarint(&id);
 	const uint8_t kind_byte = span_u8(&kind);
@@ -1340,9 +1424,32 @@ static bool all_zero(struct span s)
 	return true;
 }
 
+/* Numbers of snapshots grow, and a container's own is made just before it. */
+static void number_cri(struct store *st)
+{
+	for (size_t i = 0; i < st->cri_count && st->cri[i].kind != CRI_STORED; i++) {
+		const struct container *const c = &st->containers[st->cri[i].container];
+		const size_t own = span_is(c->snapshotter, "overlayfs") ? store_find_snapshot(st, c->ns, c->snapshot_key) : STORE_NONE;
+		if (own != STORE_NONE && st->snapshots[own].backend != STORE_NONE)
+			st->cri[i].made = st->backends[st->snapshots[own].backend].id;
+	}
+}
+
+/* What the attempt to open it means for containerd, which would follow a link. */
+static enum cri_directory seen_as(int containers, const char *id, enum rc opened)
+{
+	struct stat found = {0};
+	struct err ignored = {0};
+
+	if (opened == RC_CORRUPT && os_stat(containers, id, &found, &ignored) == RC_OK && !S_ISLNK(found.st_mode))
+		return CRI_DIR_GONE;
+	return opened == RC_OK ? CRI_DIR_THERE : opened == RC_END ? CRI_DIR_GONE : CRI_DIR_UNKNOWN;
+}
+
 static enum rc read_state_files(struct store *st, struct arena scratch, struct err *e)
 {
 	auto_fd introspection = -1, cri = -1, containers = -1;
+	size_t known = 0;
 	struct span text = {0};
 	struct err unseen = {0};
 	enum rc rc = os_open_dir(st->dir, STORE_INTROSPECTION_DIR, &introspection, &unseen);
@@ -1378,14 +1485,19 @@ static enum rc read_state_files(struct store *st, struct arena scratch, struct e
 		if (!id)
 			return no_memory(e);
 		unseen = (struct err){0};
-		if ((rc = os_open_dir(containers, id, &dir, &unseen))) {
-			/* not there: a sandbox, or a container that CRI does not know: not ours to make up */
+		rc = os_open_dir(containers, id, &dir, &unseen);
+		while (known < st->cri_count && st->cri[known].kind != CRI_STORED && st->cri[known].container < i)
+			known++;
+		if (known < st->cri_count && st->cri[known].container == i)
+			st->cri[known].directory = seen_as(containers, id, rc);
+		if (rc) {
+			/* not there: a sandbox, or a container that CRI does not know, or cannot load: no file of it can be made up */
 			if ((rc = note_unseen(st, STORE_CRI_DIR "/containers", id, rc, &unseen, e)))
 				return rc;
 			continue;
 		}
-		text = (struct span){0};
 		struct err why = {0};
+		text = (struct span){0};
 		rc = os_read_small(dir, "status", SMALL_FILE_BYTES, &local, &text, &why);
 		if (rc == RC_NOMEM)
 			return no_memory(e);
@@ -1904,6 +2016,7 @@ static enum rc load(struct store *st, struct arena scratch, struct err *e)
 	if (st->fault_count)
 		return RC_OK;
 	link_records(st);
+	number_cri(st);
 	if ((rc = find_prefixed(st, STORE_CONTENT_DIR, ".fsverity-check-", STRAY_PROBE, scratch, e)) ||
 		(rc = find_prefixed(st, STORE_OVERLAY_DIR, "userxattr-check", STRAY_PROBE, scratch, e)) ||
 		(rc = find_prefixed(st, STORE_OVERLAY_DIR, "multiple-lowerdir-check", STRAY_PROBE, scratch, e)) ||

@@ -7,6 +7,7 @@
 #define STORE_H
 
 #include "bolt.h"
+#include "cri.h"
 #include "evidence.h"
 #include "oci.h"
 
@@ -17,6 +18,7 @@
 #define STORE_INTROSPECTION_DIR "io.containerd.grpc.v1.introspection"
 #define STORE_OWN_DIR "containerd-fsck"
 #define STORE_KUBERNETES "k8s.io"
+#define STORE_SCHEMA_SANDBOXES 4 /* since then the bucket of a namespace has the bucket sandboxes in it */
 
 struct label {
 	struct span key, value;
@@ -59,6 +61,7 @@ struct content {
 	struct span text; /* the key: "sha256:..." */
 	struct digest digest;
 	bool digest_known;
+	bool has_source; /* a pull noted the registry it came from; an import has none to note */
 	uint64_t size;
 	int64_t created_ns; /* Unix time, 0 unknown */
 	struct labels labels;
@@ -271,6 +274,7 @@ struct store {
 	struct ingest_record *ingest_records;
 	struct lease *leases;
 	struct container *containers;
+	struct cri_record *cri; /* of namespace k8s.io, in the order that cri_judge asks for */
 	struct snapshot *snapshots;
 	struct backend *backends;
 	struct blob *blob_files;
@@ -279,7 +283,7 @@ struct store {
 	struct spare *spares;
 	struct state_file *state_files;
 	struct store_fault *faults;
-	size_t namespace_count, image_count, content_count, ingest_record_count, lease_count, container_count, snapshot_count,
+	size_t namespace_count, image_count, content_count, ingest_record_count, lease_count, container_count, cri_count, snapshot_count,
 		backend_count, blob_count, ingest_count, stray_count, spare_count, state_file_count, fault_count;
 };
 

@@ -2464,6 +2464,67 @@ static void pass_references(struct survey_run *r)
 	}
 }
 
+/* ---- records of containerd's CRI plugin ---- */
+
+static void emit_cri(struct survey_run *r, size_t index)
+{
+	const struct store *const st = r->st;
+	const struct cri_record *const record = &st->cri[index];
+	const struct cri_judgement *const j = &r->s->cri[index];
+	const bool sandbox = record->kind != CRI_CONTAINER;
+	const struct span id = record->id, name = record->metadata.name;
+	char text[LIMIT_PATH_BYTES] = "";
+	struct finding f = {.subject = SUBJECT_CRI, .index = index, .ns = span_of_string(STORE_KUBERNETES), .name = id};
+
+	switch (j->verdict) {
+	case CRI_NAME_IS_TAKEN:
+		f.problem = sandbox ? P_CRI_SANDBOX_NAME : P_CRI_CONTAINER_NAME;
+		(void)snprintf(text, sizeof(text), "%.*s is that of %.*s", (int)min_u64(name.left, 1000), (const char *)name.at,
+			(int)min_u64(st->cri[j->other].id.left, 1000), (const char *)st->cri[j->other].id.at); /* fits */
+		f.why = span_of_string(text);
+		break;
+	case CRI_HAS_NO_SANDBOX:
+		f.problem = P_CRI_NO_SANDBOX;
+		(void)snprintf(text, sizeof(text), "%.*s %s", (int)min_u64(record->metadata.sandbox.left, 1000),
+			(const char *)record->metadata.sandbox.at, j->other == SIZE_MAX ? "is not there" : "cannot stay either"); /* fits */
+		f.why = span_of_string(text);
+		break;
+	case CRI_HAS_NO_DIRECTORY:
+	case CRI_IS_UNCHECKED:
+		f.problem = j->verdict == CRI_IS_UNCHECKED ? P_CRI_UNCHECKED : P_CRI_NO_DIRECTORY;
+		(void)snprintf(text, sizeof(text), STORE_CRI_DIR "/containers/%.*s", (int)min_u64(id.left, 1000),
+			(const char *)id.at); /* fits */
+		f.path = span_of_string(text);
+		if (j->verdict == CRI_IS_UNCHECKED)
+			f.why = text_of(record->directory == CRI_DIR_UNKNOWN
+						? "it, or the directory it is in, could not be opened"
+						: "that of another container of its name could not be opened");
+		break;
+	case CRI_HAS_NO_METADATA:
+		f.problem = P_CRI_NO_METADATA;
+		f.why = text_of(sandbox ? "sandbox" : "container");
+		break;
+	case CRI_STAYS:
+	case CRI_GOES_WITH: /* what it goes with is told of */
+	default:
+		return;
+	}
+	emit(r, f);
+}
+
+static enum rc pass_cri(struct survey_run *r)
+{
+	struct survey *const s = r->s;
+	const struct store *const st = r->st;
+
+	s->cri = arena_array(r->keep, st->cri_count + 1, sizeof(*s->cri));
+	if (!s->cri || cri_judge(st->cri, st->cri_count, *r->keep, s->cri))
+		return fail(r->e, RC_NOMEM, "no memory to look at the records of CRI");
+	for (size_t i = 0; i < st->cri_count; i++)
+		emit_cri(r, i);
+	return RC_OK;
+}
+
 /* ---- the passes in order ---- */
 
 static struct journal_stamp blob_stamp(const struct blob *b)
@@ -2704,7 +2765,7 @@ static enum rc look(struct survey_run *r)
 	pass_content(r);
 	pass_snapshots(r);
 	pass_references(r);
-	return RC_OK;
+	return pass_cri(r);
 }
 
 enum rc survey_end(struct survey *s, struct err *e)

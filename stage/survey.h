@@ -125,6 +125,7 @@ struct survey {
 	struct digest *unread;    /* digests that downloads are for which could not be read, in order */
 	uint64_t *unread_sizes;   /* of those that do not say what they are for, in order */
 	size_t unread_count, unread_size_count;
+	struct cri_judgement *cri; /* NULL: not looked at */
 	bool halted;              /* a database cannot be worked with: nothing after it was looked at */
 	bool interrupted;
 	bool out_of_time;         /* the deadline came: some objects are unchecked for no other reason */

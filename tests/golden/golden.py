@@ -618,6 +618,54 @@ class Store:
                 os.chmod(os.path.join(place, name), mode)
         return place
 
+    # names and what they stand for
+
+    def share(self, ns, image, layers, source=True):
+        """Records in ns of an image's manifest, config and so many of its layers, whose blobs are here for another namespace."""
+        blobs = {d: os.path.getsize(self.blob(d)) for d in [image.manifest, image.config, *image.layers[:layers]]}
+        for digest, size in blobs.items():
+            at = ["v1", ns, "content", "blob", digest]
+            labels = [put(at + ["labels", "containerd.io/distribution.source.registry"], "a/b")] if source else []
+            if digest == image.manifest:
+                labels += [put(at + ["labels", "containerd.io/gc.ref.content.%d" % i], d)
+                           for i, d in enumerate([image.config, *image.layers])]
+            self.meta({"op": "put", "path": at + ["createdat"], "hex": TIME}, {"op": "put", "path": at + ["updatedat"], "hex": TIME},
+                      {"op": "put", "path": at + ["size"], "varint": size}, *labels)
+
+    def name(self, ns, name, target, pinned=False, media_type="application/vnd.oci.image.manifest.v1+json"):
+        at = ["v1", ns, "images", name]
+        self.meta({"op": "put", "path": at + ["createdat"], "hex": TIME}, {"op": "put", "path": at + ["updatedat"], "hex": TIME},
+                  put(at + ["target", "digest"], target), put(at + ["target", "mediatype"], media_type),
+                  {"op": "put", "path": at + ["target", "size"], "varint": 1000},
+                  *([put(at + ["labels", "io.cri-containerd.pinned"], "pinned")] if pinned else []))
+
+    # what CRI leaves
+
+    def cri(self, kind, name, called, sandbox=None, number=None, metadata=True, directory=True, status=True):
+        """The record of a pod's container or sandbox, as containerd's CRI plugin makes it. number: of its own layer, on the image
+        three; metadata: False, or bytes of the extension."""
+        at = ["v1", "k8s.io", "containers", name]
+        inner = {"ID": name, "Name": called, "Config": {"metadata": {"name": called.split("_")[0]}}}
+        if kind == "container":
+            inner["SandboxID"] = sandbox
+        ops = [{"op": "put", "path": at + ["createdat"], "hex": TIME}, {"op": "put", "path": at + ["updatedat"], "hex": TIME},
+               put(at + ["image"], laboratory.REGISTRY + "/golden/three:latest"), put(at + ["snapshotter"], "overlayfs"),
+               put(at + ["snapshotKey"], name), put(at + ["runtime", "name"], "io.containerd.runc.v2"),
+               put(at + ["labels", "io.cri-containerd.kind"], kind)]
+        if metadata is True:
+            metadata = any_of("github.com/containerd/cri/pkg/store/%s/Metadata" % kind, {"Version": "v1", "Metadata": inner})
+        if metadata:
+            ops.append({"op": "put", "path": at + ["extensions", "io.cri-containerd.%s.metadata" % kind], "hex": metadata.hex()})
+        self.meta(*ops)
+        if number:
+            self.snapshot("k8s.io", name, number, parent=self.images["three"].chain[1])
+        if directory:
+            place = self.path("io.containerd.grpc.v1.cri/%s" % ("containers" if kind == "container" else "sandboxes"), name)
+            os.makedirs(place)
+            if kind == "container" and status:
+                with open(place + "/status", "w") as f:
+                    f.write('{"Version":"v1","Pid":0,"CreatedAt":1,"StartedAt":2,"FinishedAt":3,"ExitCode":0}')
+
     # how the tool is run
 
     def same_boot(self):
@@ -641,6 +689,16 @@ class Store:
         except (OSError, ValueError) as e:
             parsed = {"unreadable": str(e)}
         return p.returncode, p.stdout.decode(errors="replace"), parsed
+
+
+def any_of(type_url, value):
+    """google.protobuf.Any around JSON."""
+    def field(number, data):
+        n, size = len(data), b""
+        while n > 127:
+            size, n = size + bytes([n & 127 | 128]), n >> 7
+        return bytes([number << 3 | 2]) + size + bytes([n]) + data
+    return field(1, type_url.encode()) + field(2, json.dumps(value).encode())
 
 
 TIME = "010000000ee296614400000000ffff"  # 2026-11-23T16:31:00Z
@@ -872,5 +930,5 @@ def cook(case, known):
         code = compile(f.read(), case + "/recipe", "exec")
     exec(code, {"s": s, "put": put, "remove": remove, "remove_key": remove_key, "os": os, "shutil": shutil, "sh": sh,
                 "META": META, "OVERLAY": OVERLAY, "OVERLAY_DIR": OVERLAY_DIR, "CONTENT": CONTENT, "UUID": UUID,
-                "hashlib": hashlib, "TIME": TIME})
+                "hashlib": hashlib, "TIME": TIME, "any_of": any_of})
     return s
