@@ -318,7 +318,7 @@ $(BUILD)/fuzzer/%: tests/fuzz/%.c $(call our_objects,fuzz) $(call library_object
 	$(Q)$(FUZZ_CC) $(OUR_FLAGS) $(WARNINGS) $(FUZZ_CFLAGS) -fsanitize=fuzzer -o $@ $^ -lpthread
 fuzz: $(FUZZERS)
 	@status=0; for fuzzer in $(FUZZERS); do name=$${fuzzer##*/}; found=$(BUILD)/fuzz-found/$$name; mkdir -p $$found/new; \
-	if $$fuzzer -max_total_time=$(FUZZ_SECONDS) -timeout=20 -rss_limit_mb=3000 -print_final_stats=0 -verbosity=0 \
+	if $$fuzzer -max_total_time=$(FUZZ_SECONDS) -timeout=300 -rss_limit_mb=3000 -print_final_stats=0 -verbosity=0 \
 		-artifact_prefix=$$found/ $$found/new $$(find tests/corpus/$$name -maxdepth 0 2>/dev/null) >$$found/log 2>&1; \
 	then echo "ok - fuzz $$name, $(FUZZ_SECONDS) s"; \
 	else status=1; tail -n 40 $$found/log; echo "not ok - fuzz $$name: see $$found"; fi; done; exit $$status
