@@ -48,7 +48,7 @@ def wrong(text):
     say("BAD " + text)
 
 
-def sh(*command, seconds=600, check=False):
+def sh(*command, seconds=3600, check=False):
     p = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=seconds,
                        errors="replace")
     if check and p.returncode:
@@ -60,7 +60,7 @@ def ctr(ns, *args, **kw):
     return sh("ctr", "-n", ns, *args, **kw)
 
 
-def wait_for(what, condition, seconds=240):
+def wait_for(what, condition, seconds=3600):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if condition():
@@ -111,7 +111,7 @@ def start_registry():
     def answers():
         import http.client
         try:
-            c = http.client.HTTPConnection(REGISTRY, timeout=20)
+            c = http.client.HTTPConnection(REGISTRY, timeout=600)
             c.request("GET", "/v2/")
             return c.getresponse().status == 200
         except OSError:

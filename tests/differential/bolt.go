@@ -54,7 +54,7 @@ func must(err error) {
 
 func (c config) open(file string) *bolt.DB {
 	db, err := bolt.Open(file, 0o600, &bolt.Options{
-		Timeout: 5 * time.Second, PageSize: c.pageSize, NoFreelistSync: c.noFreelist, FreelistType: c.freelist,
+		Timeout: 10 * time.Minute, PageSize: c.pageSize, NoFreelistSync: c.noFreelist, FreelistType: c.freelist,
 		InitialMmapSize: c.mapped})
 	must(err)
 	db.NoSync = true

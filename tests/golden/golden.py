@@ -20,7 +20,6 @@ import shutil
 import stat
 import subprocess
 import sys
-import time
 import traceback
 import zlib
 
@@ -190,7 +189,7 @@ def names_of(known):
 # ---------------------------------------------------------------------------------------- databases as text
 
 def boltool(*args, stdin=None):
-    p = subprocess.run([BOLTOOL, *args], input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
+    p = subprocess.run([BOLTOOL, *args], input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=laboratory.HANGS)
     if p.returncode:
         raise Failure("boltool %s: %s" % (" ".join(args), p.stderr.decode(errors="replace").strip()[-300:]))
     return p.stdout.decode()
@@ -681,7 +680,7 @@ class Store:
             os.unlink(report)
         after = [] if self.state else ["--after-boot"]  # tests/boot is about what proves it
         p = subprocess.run([tool or laboratory.TOOL, verb, "--threads", "2", "--json", report, *after, *self.args, self.root],
-                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, env=env,
+                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=laboratory.HANGS, env=env,
                            stdin=subprocess.DEVNULL)
         try:
             with open(report) as f:
@@ -783,7 +782,9 @@ def make_base(lab, disk, known):
             with open(os.path.join(where, "precious"), "w") as f:
                 f.write("written in %s\n" % key)
         daemon.ctr("leases", "create", "--id", "kept-for-ever", "--expires", "0s", ns="default")
-        time.sleep(.3)  # the collection that follows
+        # to remove a name so waits for the collection that the rest brought about
+        daemon.ctr("images", "tag", laboratory.reference(known["two"]), "collect", ns="default")
+        daemon.ctr("images", "rm", "--sync", "collect", ns="default")
     finally:
         daemon.stop()
         registry.stop()

@@ -41,7 +41,11 @@ class Failure(Exception):
     pass
 
 
-def sh(*args, check=True, timeout=300, env=None, stdin=None):
+# Nothing is judged by how long it takes: what has a limit has one only so that what hangs ends.
+HANGS = 1800
+
+
+def sh(*args, check=True, timeout=HANGS, env=None, stdin=None):
     """Runs a command; (exit status, output with errors)."""
     p = subprocess.run(args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout, env=env,
                        stdin=subprocess.DEVNULL if stdin is None else stdin, errors="replace")
@@ -319,7 +323,7 @@ def mount_disk(path, where, fs, read_only=False):
 
 
 def umount(where):
-    for _ in range(50):
+    for _ in range(600):
         if not sh("umount", where, check=False)[0]:
             return
         time.sleep(.1)
@@ -344,7 +348,7 @@ def spawn(args, log, env=None):
         return subprocess.Popen(args, stdout=f, stderr=f, stdin=subprocess.DEVNULL, env=env, start_new_session=True)
 
 
-def wait_for(what, condition, seconds=60):
+def wait_for(what, condition, seconds=HANGS):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if condition():
@@ -353,7 +357,7 @@ def wait_for(what, condition, seconds=60):
     raise Failure(what)
 
 
-def end(process, how=signal.SIGTERM, seconds=20):
+def end(process, how=signal.SIGTERM, seconds=300):
     if process.poll() is None:
         process.send_signal(how)
         try:
@@ -390,7 +394,7 @@ class Registry:
         end(self.process, signal.SIGKILL)
 
     def ask(self, verb, path, body=None, headers=()):
-        c = http.client.HTTPConnection(REGISTRY, timeout=60)
+        c = http.client.HTTPConnection(REGISTRY, timeout=HANGS)
         c.request(verb, path, body=body, headers=dict(headers))
         r = c.getresponse()
         data = r.read()
@@ -502,7 +506,7 @@ class Containerd:
     def ctr_args(self, *args, ns=None):
         return [os.path.join(self.bin, "ctr"), "--address", self.socket] + (["-n", ns] if ns else []) + list(args)
 
-    def ctr(self, *args, ns=None, check=True, timeout=120):
+    def ctr(self, *args, ns=None, check=True, timeout=HANGS):
         return sh(*self.ctr_args(*args, ns=ns), check=check, timeout=timeout, env=self.env)
 
     def pull_args(self, ns, image):
@@ -618,7 +622,7 @@ def set_boot_id(boot_id=None):
         f.write(text + "\n")
 
 
-def fsck(verb, root, boot_id=None, timeout=600):
+def fsck(verb, root, boot_id=None, timeout=HANGS):
     """Runs the tool as in a new boot: an empty /run, another boot id, and told so, for the kernel's clock knows better. (exit status,
     output, report)."""
     set_boot_id(boot_id)

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* A unit test: functions that CHECK, and a main that RUNs them and returns test_failed != 0. Prints "ok - FILE TEST", or
- * what did not hold and "not ok - FILE TEST". A test that hangs is ended by an alarm. */
+ * what did not hold and "not ok - FILE TEST". A test that hangs is ended: after so much of the processor, or, where it waits for
+ * ever, by an alarm that no loaded machine comes near to. */
 #ifndef TEST_H
 #define TEST_H
 
 #include <stdbool.h>
 #include <stdio.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #define TEST_SECONDS 300
+#define TEST_ALARM_SECONDS 3600
 
 static unsigned test_faults, test_failed;
 
@@ -21,7 +24,9 @@ static inline void test_check(bool holds, const char *file, int line, const char
 
 static inline void test_run(const char *file, const char *name, void (*test)(void))
 {
-	alarm(TEST_SECONDS);
+	const struct itimerval most = {.it_value = {.tv_sec = TEST_SECONDS}};
+	(void)setitimer(ITIMER_PROF, &most, NULL); /* a valid time: cannot fail */
+	alarm(TEST_ALARM_SECONDS);
 	test_faults = 0;
 	test();
 	test_failed += test_faults != 0;

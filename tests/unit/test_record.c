@@ -444,7 +444,7 @@ static void record(void)
 	const pid_t child = fork();
 	if (child == 0) {
 		struct err e = {0};
-		alarm(120); /* it is not inherited */
+		alarm(TEST_ALARM_SECONDS); /* it is not inherited */
 		const struct record_options o = {.interval_ns = 1, .distance_ns = 1, .stop = &stop, .say = say};
 		inside = true;
 		const enum rc rc = record_run(place, &o, &e);
