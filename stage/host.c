@@ -280,13 +280,11 @@ enum rc host_look(struct host_view *out, const struct host_question *q, struct a
 		return fail(e, RC_NOMEM, "no memory to look at mounts");
 	*l = (struct look){.q = q, .v = &v, .keep = keep};
 	local = scratch;
-	if (os_stat_fd(q->root, &l->root, &why))
-		l->root = (struct stat){0};
-	if (q->snapshots >= 0 && os_stat_fd(q->snapshots, &l->snapshots, &why))
-		l->snapshots = (struct stat){0};
+	const bool known = os_stat_fd(q->root, &l->root, &why) == RC_OK &&
+			   (q->snapshots < 0 || os_stat_fd(q->snapshots, &l->snapshots, &why) == RC_OK);
 	enum rc rc = os_read_proc("/proc/self/mountinfo", &local, &text, &why);
 	/* without /proc containerd could not have run here either */
-	v.mounts_seen = rc == RC_OK || rc == RC_END;
+	v.mounts_seen = known && (rc == RC_OK || rc == RC_END);
 	if (rc == RC_NOMEM)
 		return fail(e, RC_NOMEM, "no memory to look at mounts");
 	if (rc == RC_OK && (rc = look_at_mounts(l, (char *)(uintptr_t)text.at, "", e)))

@@ -1214,15 +1214,18 @@ static int compare_blobs(const void *a, const void *b)
 static bool looks_like_download(int staging, const char *name)
 {
 	static const char *const files[] = {"data", "ref", "startedat", "updatedat", "total"};
-	struct err ignored = {0};
+	struct err ignored = {0}; /* what cannot be looked at may be one */
 	struct stat found = {0};
 	auto_fd dir = -1;
 	bool yes = false;
+	enum rc rc = os_open_dir(staging, name, &dir, &ignored);
 
-	if (os_open_dir(staging, name, &dir, &ignored))
-		return false;
-	for (size_t i = 0; !yes && i < sizeof(files) / sizeof(files[0]); i++)
-		yes = os_stat(dir, files[i], &found, &ignored) == RC_OK && S_ISREG(found.st_mode);
+	if (rc)
+		return rc != RC_END && rc != RC_CORRUPT;
+	for (size_t i = 0; !yes && i < sizeof(files) / sizeof(files[0]); i++) {
+		rc = os_stat(dir, files[i], &found, &ignored);
+		yes = rc == RC_OK ? S_ISREG(found.st_mode) : rc != RC_END;
+	}
 	return yes;
 }
 
