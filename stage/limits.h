@@ -42,6 +42,10 @@
  * tells: some 0.5 us each. Past it a snapshot is unchecked. 2,000 parents whose configs are all lost, and as many layers, fit. */
 #define LIMIT_CHAIN_PAIRS ((uint64_t)1 << 22)
 
+/* chain IDs of other snapshotters' snapshots that are kept, some 100 bytes each: to tell which images only they have unpacked. Past
+ * it any image may be one. */
+#define LIMIT_FOREIGN_SNAPSHOTS ((size_t)1 << 18)
+
 /* blobs that one snapshot is tried with beside those that manifests name: one layer as plain tar, gzip and zstd are three */
 #define LIMIT_PROOFS 8
 

@@ -32,6 +32,11 @@ enum rc match_add(struct match *m, size_t blob, const struct digest *diff_id, bo
 	return RC_OK;
 }
 
+static void find(struct match *m, size_t backend, const struct digest *diff_id)
+{
+	m->chains[backend] = (struct match_chain){.diff_id = *diff_id, .found = true};
+}
+
 void match_name(struct match *m, size_t ns, const struct digest *chain, const struct digest *diff_id)
 {
 	char text[DIGEST_TEXT_BYTES];
@@ -40,7 +45,7 @@ void match_name(struct match *m, size_t ns, const struct digest *chain, const st
 	const size_t snapshot = store_find_snapshot(m->st, ns, span_of_string(text));
 	const size_t backend = snapshot == STORE_NONE ? STORE_NONE : m->st->snapshots[snapshot].backend;
 	if (backend != STORE_NONE)
-		m->chains[backend] = (struct match_chain){.diff_id = *diff_id, .found = true, .named = true};
+		find(m, backend, diff_id);
 }
 
 static int compare_layers(const void *a, const void *b)
@@ -81,11 +86,6 @@ static size_t first_layer(const struct match *m, const struct digest *diff_id)
 static bool is_layer(const struct match *m, size_t i, const struct digest *diff_id)
 {
 	return i < m->layer_count && digest_equal(&m->layers[i].diff_id, diff_id);
-}
-
-static void find(struct match *m, size_t backend, const struct digest *diff_id)
-{
-	m->chains[backend] = (struct match_chain){.diff_id = *diff_id, .found = true};
 }
 
 /* What stands for the layers below a snapshot in its name. The two databases must agree on whether there are any. */

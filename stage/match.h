@@ -16,7 +16,6 @@ struct match_layer {
 struct match_chain {
 	struct digest diff_id; /* if found */
 	bool found;
-	bool named; /* a local config has this chain: what it is the layer of needs no guess */
 };
 
 struct match {

@@ -25,6 +25,7 @@ struct planner {
 	const char **held_ingest;      /* why they stay, if they hold, or may hold, the only copy of what is named */
 	const char **held_stray, **held_blob; /* the same */
 	bool *leased;                  /* namespaces that got a lease of ours */
+	bool *unproved;                /* namespaces with files of image layers that stay and were compared with nothing */
 	const char **left;             /* backends: why they stay */
 	const char **left_snapshot;    /* meta.db records */
 	/* what an earlier round could not do, and why; by blob, blob, ingest, backend, backend */
@@ -765,6 +766,7 @@ struct image_eval {
 	bool damaged, unpacked; /* unpacked: it has, or had, a chain here */
 	bool by_layers;         /* IMAGE_NEEDS_PULL for no other reason than that layers are not here, nor their snapshots */
 	bool pinned;            /* its files are lost, and something keeps their records: a pull would say "done" */
+	bool unproved;          /* a pull would take files as they are that no layer here proves */
 	bool chained;           /* it has a complete one: config and top are set */
 	struct digest config;
 	size_t top;             /* meta.db snapshot */
@@ -793,124 +795,167 @@ static const struct oci_doc *doc_of(const struct planner *w, const struct digest
 	return blob == STORE_NONE ? NULL : w->s->blobs[blob].doc;
 }
 
-/* Another snapshotter has this image's chain: labels of the config's record say so. */
-static bool other_snapshotter(const struct planner *w, size_t ns, const struct digest *config)
+/* The snapshotter, other than overlayfs, that has this image's chain, or had it when that was noted: it stands in meta.db, or a label
+ * of the config's record says so. NULL: none that is known. */
+static const char *other_snapshotter(struct planner *w, size_t ns, const struct digest *config, const struct digest *top)
 {
 	static const char prefix[] = "containerd.io/gc.ref.snapshot.";
-	const size_t c = store_find_content(w->st, ns, config);
+	const struct store *const st = w->st;
+	const size_t c = store_find_content(st, ns, config), foreign = top ? store_find_foreign(st, ns, top) : STORE_NONE;
+	struct span name = foreign == STORE_NONE ? (struct span){0} : st->foreign[foreign].snapshotter;
 
-	for (size_t i = 0; c != STORE_NONE && i < w->st->contents[c].labels.count; i++) {
-		const struct span key = w->st->contents[c].labels.at[i].key;
-		if (span_starts(key, prefix) && !span_starts(key, SNAPSHOT_LABEL))
-			return true;
+	for (size_t i = 0; !name.left && c != STORE_NONE && i < st->contents[c].labels.count; i++) {
+		struct span key = st->contents[c].labels.at[i].key;
+		if (!span_starts(key, prefix) || span_starts(key, SNAPSHOT_LABEL))
+			continue;
+		(void)span_take(&key, sizeof(prefix) - 1);
+		name = key;
 	}
-	return false;
+	if (!name.left && top && st->foreign_cut)
+		name = literal("other than overlayfs");
+	if (!name.left)
+		return NULL;
+	const char *const text = arena_string(w->keep, name);
+	w->no_memory |= !text;
+	return text;
 }
 
-static struct image_eval eval_manifest(struct planner *w, size_t ns, const struct oci_doc *m)
-{
-	struct image_eval r = {.verdict = IMAGE_IS_WHOLE};
-	struct digest chain, previous;
-	bool unreadable = false, lost_layer = false, healed = false, dropped = false, lost = false, unverified = false,
-	     blocked = false, stuck = false;
-	size_t layers = 0, here = 0, in_chain = 0;
-	const struct oci_doc *config = NULL;
+/* What is known of an image's parts in one namespace. */
+struct image_facts {
+	bool config_gone, unreadable;   /* unreadable: a blob of it */
+	bool paired;                    /* its config has a diff ID for each layer */
+	bool lost_layer;                /* a layer's blob is, or was found damaged */
+	bool dropped, lost;             /* of its chain: records go; files are lost, and the records stay */
+	bool torn, blocked, stuck;      /* files are put back; are not, as containers run; or could not be */
+	bool unverified, unread;        /* not compared with a layer; not even looked at */
+	bool complete;                  /* overlayfs has its whole chain */
+	const char *other;              /* snapshotter that has it too, or alone */
+	size_t layers, here, in_chain;
+	size_t top;                     /* meta.db snapshot */
+};
 
-	if (m->config.digest_known) {
-		if (!blob_is_here(w, ns, &m->config.digest, &r.damaged, &unreadable)) {
-			r.verdict = unreadable ? IMAGE_IS_UNVERIFIED : IMAGE_NEEDS_PULL;
-			r.why = unreadable ? "its config could not be read" : "its config is not local";
-			return r;
-		}
-		config = oci_is_config_type(m->config.media_type) ? doc_of(w, &m->config.digest) : NULL;
-		if (config && config->kind != OCI_CONFIG)
-			config = NULL;
-	}
-	for (size_t i = 0; i < m->child_count; i++) {
+static void look_at_blobs(const struct planner *w, size_t ns, const struct oci_doc *m, struct image_facts *f, bool *damaged)
+{
+	f->config_gone = m->config.digest_known && !blob_is_here(w, ns, &m->config.digest, damaged, &f->unreadable);
+	for (size_t i = 0; i < m->child_count && !f->config_gone; i++) {
 		const struct oci_descriptor *const d = &m->children[i];
-		bool damaged = false;
-		layers++;
-		if (d->digest_known && blob_is_here(w, ns, &d->digest, &damaged, &unreadable))
-			here++;
-		lost_layer |= damaged;
+		f->layers++;
+		f->here += d->digest_known && blob_is_here(w, ns, &d->digest, &f->lost_layer, &f->unreadable);
 	}
-	bool paired = config && config->unpackable && config->diff_id_count;
-	size_t layer = 0;
-	for (size_t i = 0; paired && i < m->child_count; i++)
-		layer += oci_is_layer_type(m->children[i].media_type);
-	paired = paired && layer == config->diff_id_count;
-	size_t top = STORE_NONE;
-	for (size_t i = 0; paired && i < config->diff_id_count; i++) {
+}
+
+static void look_at_snapshot(const struct planner *w, size_t s, struct image_facts *f)
+{
+	const size_t b = w->st->snapshots[s].backend;
+	const enum snapshot_verdict v = b != STORE_NONE		   ? w->s->snapshots[b].verdict
+					: w->st->overlay_elsewhere ? SNAPSHOT_IS_UNVERIFIED
+								   : SNAPSHOT_IS_LOST;
+
+	f->in_chain++;
+	if (w->drop_snapshot[s]) {
+		f->dropped = true;
+		return;
+	}
+	if (v == SNAPSHOT_IS_TORN) {
+		f->torn = true;
+		f->blocked |= w->st->mounted; /* plan_rebuilds does not touch it now */
+		f->stuck |= w->stuck_rebuild[b] != NULL;
+		f->unread |= w->s->snapshots[b].layer.count[DIFF_UNREADABLE] > 0;
+	}
+	f->lost |= v == SNAPSHOT_IS_LOST;
+	f->unverified |= v == SNAPSHOT_IS_UNVERIFIED;
+	f->unread |= v == SNAPSHOT_IS_UNREADABLE || v == SNAPSHOT_NOT_CHECKED;
+}
+
+static void look_at_chain(struct planner *w, size_t ns, const struct oci_doc *m, struct image_facts *f)
+{
+	const struct oci_doc *const config = oci_is_config_type(m->config.media_type) ? doc_of(w, &m->config.digest) : NULL;
+	struct digest chain, previous;
+	size_t layers = 0;
+
+	f->top = STORE_NONE;
+	if (!config || config->kind != OCI_CONFIG)
+		return;
+	for (size_t i = 0; i < m->child_count; i++)
+		layers += oci_is_layer_type(m->children[i].media_type);
+	f->paired = config->unpackable && config->diff_id_count && layers == config->diff_id_count;
+	for (size_t i = 0; f->paired && i < config->diff_id_count; i++) {
 		char text[DIGEST_TEXT_BYTES];
 		oci_chain_id(i ? &previous : NULL, &config->diff_ids[i], &chain);
 		previous = chain;
 		digest_format(&chain, text);
-		const size_t s = store_find_snapshot(w->st, ns, literal(text));
-		top = s;
-		if (s == STORE_NONE)
-			continue;
-		in_chain++;
-		/* a manifest for another platform may share the first layers: what was unpacked has its top */
-		r.unpacked = i + 1 == config->diff_id_count;
-		if (w->drop_snapshot[s]) {
-			r.damaged = dropped = true;
-			continue;
-		}
-		const size_t b = w->st->snapshots[s].backend;
-		const enum snapshot_verdict v = b != STORE_NONE		   ? w->s->snapshots[b].verdict
-						: w->st->overlay_elsewhere ? SNAPSHOT_IS_UNVERIFIED
-									   : SNAPSHOT_IS_LOST;
-		healed |= v == SNAPSHOT_IS_TORN;
-		blocked |= v == SNAPSHOT_IS_TORN && w->st->mounted; /* plan_rebuilds does not touch it now */
-		stuck |= v == SNAPSHOT_IS_TORN && w->stuck_rebuild[b];
-		unverified |= v == SNAPSHOT_IS_TORN && w->s->snapshots[b].layer.count[DIFF_UNREADABLE];
-		lost |= v == SNAPSHOT_IS_LOST;
-		unverified |= v == SNAPSHOT_IS_UNVERIFIED || v == SNAPSHOT_IS_UNREADABLE || v == SNAPSHOT_NOT_CHECKED;
+		f->top = store_find_snapshot(w->st, ns, literal(text));
+		if (f->top != STORE_NONE)
+			look_at_snapshot(w, f->top, f);
 	}
-	r.damaged |= lost_layer || healed || lost;
-	const bool complete = top != STORE_NONE && !dropped && in_chain == (paired ? config->diff_id_count : 0);
-	const bool elsewhere = config && other_snapshotter(w, ns, &m->config.digest);
-	/* whatever is in what could not be read: what is lost beside it cannot be unpacked again, and no later run would tell so */
-	const bool gone = paired && !complete && here < layers && !elsewhere && !lost;
-	if (complete && !lost) {
+	f->complete = f->top != STORE_NONE && !f->dropped && f->in_chain == layers;
+	f->other = other_snapshotter(w, ns, &m->config.digest, f->paired ? &chain : NULL);
+}
+
+/* Of an image's parts what becomes of it; the first row that holds says so. What was not compared is not verified: nothing else is
+ * called whole or healed. */
+static struct image_eval eval_manifest(struct planner *w, size_t ns, const struct oci_doc *m)
+{
+	struct image_facts f = {.top = STORE_NONE};
+	struct image_eval r = {0};
+
+	look_at_blobs(w, ns, m, &f, &r.damaged);
+	if (!f.config_gone)
+		look_at_chain(w, ns, m, &f);
+	r.damaged |= f.lost_layer || f.torn || f.lost || f.dropped;
+	/* a manifest for another platform may share the first layers: what was unpacked has its top */
+	r.unpacked = f.top != STORE_NONE;
+	r.pinned = f.lost;
+	r.unproved = f.config_gone ? w->unproved[ns] : f.unverified || f.unread;
+	if (f.complete && !f.lost) {
 		r.chained = true;
 		r.config = m->config.digest;
-		r.top = top;
+		r.top = f.top;
 	}
-	if (unreadable && !gone) {
-		r.verdict = IMAGE_IS_UNVERIFIED;
-		r.why = "a part of it could not be read";
-	} else if (lost && w->stuck_records) {
-		r.verdict = IMAGE_IS_UNVERIFIED;
-		r.pinned = true;
-		r.why = "files of it are lost, and the records that say otherwise could not be changed";
-	} else if (lost) {
-		r.verdict = IMAGE_NEEDS_PULL;
-		r.pinned = true;
-		r.why = "files of it are lost, and a container stands on the rest: remove the container, then run repair again";
-	} else if (complete) {
-		r.verdict = blocked || stuck || (!healed && unverified) ? IMAGE_IS_UNVERIFIED : healed ? IMAGE_IS_HEALED : IMAGE_IS_WHOLE;
-		r.why = stuck	  ? "files of it are damaged and could not be put back"
-			: blocked ? "files of it are damaged, and are put back when no container runs on this store"
-			: healed && unverified ? "its local layers have the damaged files; others are not local to compare with"
-			: healed	     ? "its local layers have the damaged files"
-			: unverified && w->st->overlay_elsewhere ? "its snapshots are not in this directory: they were not compared"
-			: unverified	     ? "not all of its layers are local to compare with"
-			: lost_layer	     ? "it runs, but a layer blob is lost: it cannot be pushed or unpacked again"
-					     : NULL;
-	} else if (here == layers) {
-		r.verdict = r.damaged || in_chain ? IMAGE_IS_HEALED : IMAGE_IS_WHOLE;
-		r.why = r.damaged ? "it is unpacked again from its local layers when it is next used" : NULL;
-		if (!r.damaged && in_chain)
-			r.verdict = IMAGE_IS_WHOLE; /* a child of an index that shares its first layers with another */
-	} else if (elsewhere) {
-		r.verdict = IMAGE_IS_UNVERIFIED;
-		r.why = "another snapshotter has its files";
-	} else {
-		r.verdict = IMAGE_NEEDS_PULL;
-		r.by_layers = true;
-		r.why = arena_printf(w->keep, "%zu of its %zu layers are not local", layers - here, layers);
-	}
+	/* whatever is in what could not be read: what is lost beside it cannot be unpacked again, and no later run would tell so */
+	const bool gone = f.paired && !f.complete && f.here < f.layers && !f.other && !f.lost;
+	const char *const other =
+		f.other ? arena_printf(w->keep, "snapshotter %s has unpacked it: its files there are not compared", f.other) : NULL;
+	const char *const lacks = arena_printf(w->keep, "%zu of its %zu layers are not local", f.layers - f.here, f.layers);
+	const struct {
+		bool holds;
+		enum image_verdict verdict;
+		const char *why;
+	} rows[] = {
+		{f.config_gone && f.unreadable, IMAGE_IS_UNVERIFIED, "its config could not be read"},
+		{f.config_gone, IMAGE_NEEDS_PULL, "its config is not local"},
+		{f.unreadable && !gone, IMAGE_IS_UNVERIFIED, "a part of it could not be read"},
+		{f.lost && w->stuck_records, IMAGE_IS_UNVERIFIED,
+			"files of it are lost, and the records that say otherwise could not be changed"},
+		{f.lost, IMAGE_NEEDS_PULL,
+			"files of it are lost, and a container stands on the rest: remove the container, then run repair again"},
+		{f.complete && f.stuck, IMAGE_IS_UNVERIFIED, "files of it are damaged and could not be put back"},
+		{f.complete && f.blocked, IMAGE_IS_UNVERIFIED,
+			"files of it are damaged, and can be put back when no container runs on this store"},
+		{f.complete && f.torn && f.unread, IMAGE_IS_UNVERIFIED,
+			"its local layers have the damaged files; others could not be read"},
+		{f.complete && f.torn && f.unverified, IMAGE_IS_UNVERIFIED,
+			"its local layers have the damaged files; others are not local to compare with"},
+		{f.complete && f.other, IMAGE_IS_UNVERIFIED, other},
+		{f.complete && f.unread, IMAGE_IS_UNVERIFIED, "not all of its files could be read and compared"},
+		{f.complete && f.unverified && w->st->overlay_elsewhere, IMAGE_IS_UNVERIFIED,
+			"its snapshots are not in this directory: they were not compared"},
+		{f.complete && f.unverified, IMAGE_IS_UNVERIFIED, "not all of its layers are local to compare with"},
+		{f.complete && f.torn, IMAGE_IS_HEALED, "its local layers have the damaged files"},
+		{f.complete && f.lost_layer, IMAGE_IS_WHOLE,
+			"its files are whole, but a layer blob is lost: it cannot be pushed or unpacked again"},
+		{f.complete, IMAGE_IS_WHOLE, NULL},
+		{f.other != NULL, IMAGE_IS_UNVERIFIED, other},
+		{f.here == f.layers && r.damaged, IMAGE_IS_HEALED, "it is unpacked again from its local layers when it is next used"},
+		{f.here == f.layers, IMAGE_IS_WHOLE, NULL}, /* not unpacked, or a child of an index that shares its first layers */
+		{true, IMAGE_NEEDS_PULL, lacks},
+	};
+	size_t i = 0;
+	while (!rows[i].holds)
+		i++;
+	r.verdict = rows[i].verdict;
+	r.why = rows[i].why;
+	r.by_layers = i + 1 == sizeof(rows) / sizeof(rows[0]);
 	return r;
 }
 
@@ -933,6 +978,7 @@ static struct image_eval eval_image(struct planner *w, size_t ns, const struct d
 	w->evaluation++;
 	if (!blob_is_here(w, ns, target, &damaged, &unreadable)) {
 		best.damaged = damaged;
+		best.unproved = w->unproved[ns];
 		best.verdict = unreadable ? IMAGE_IS_UNVERIFIED : IMAGE_NEEDS_PULL;
 		best.why = unreadable ? "its manifest could not be read" : "its manifest is not local";
 		return best;
@@ -960,7 +1006,8 @@ static struct image_eval eval_image(struct planner *w, size_t ns, const struct d
 		if (!blob_is_here(w, ns, &d->digest, &child_damaged, &unreadable)) {
 			if (child_damaged) { /* it was here: this is the platform that was pulled */
 				any_unpacked = damaged = true;
-				best = (struct image_eval){.verdict = IMAGE_NEEDS_PULL, .why = "its manifest is not local"};
+				best = (struct image_eval){
+					.verdict = IMAGE_NEEDS_PULL, .unproved = w->unproved[ns], .why = "its manifest is not local"};
 				any = true;
 			}
 			continue;
@@ -1071,13 +1118,28 @@ static const char *why_name_stays(struct planner *w, const struct image *image, 
 static bool is_only_incomplete(const struct planner *w, const struct image *image, const struct image_eval *r)
 {
 	return !r->damaged && (!w->st->namespaces[image->ns].kubernetes || is_config_name(image->name) ||
-				      (r->by_layers && w->st->other_snapshotters));
+				      (r->by_layers && w->st->other_snapshots));
+}
+
+/* Where a manifest or a config is lost, nobody knows which files a pull of it takes as they are. */
+static void find_unproved(struct planner *w)
+{
+	for (size_t i = 0; i < w->st->snapshot_count; i++) {
+		const struct snapshot *const s = &w->st->snapshots[i];
+		const enum snapshot_verdict v =
+			s->backend == STORE_NONE ? SNAPSHOT_IS_UNVERIFIED : w->s->snapshots[s->backend].verdict;
+		struct digest d;
+		if (!w->drop_snapshot[i] && (v == SNAPSHOT_IS_UNVERIFIED || v == SNAPSHOT_IS_UNREADABLE) &&
+			digest_parse(s->key, &d) == RC_OK)
+			w->unproved[s->ns] = true;
+	}
 }
 
 static void plan_images(struct planner *w, struct finding *extra, size_t *extra_count)
 {
 	const struct store *const st = w->st;
 
+	find_unproved(w);
 	for (size_t i = 0; i < st->image_count; i++) {
 		const struct image *const image = &st->images[i];
 		struct image_state *const state = &w->p->images[i];
@@ -1087,6 +1149,7 @@ static void plan_images(struct planner *w, struct finding *extra, size_t *extra_
 		*state = (struct image_state){.verdict = r.verdict,
 			.damaged = r.damaged,
 			.pinned = r.pinned,
+			.unproved = r.unproved,
 			.top = r.chained ? r.top : STORE_NONE,
 			.why = r.why ? r.why : r.verdict == IMAGE_NEEDS_PULL ? "parts of it are not local" : NULL};
 		if (r.chained && !w->stuck_records && is_unreferenced(w, image->ns, &r)) {
@@ -1586,6 +1649,7 @@ enum rc plan_make(struct plan *p, const struct store *st, const struct survey *s
 	w->rescued = arena_array(keep, st->blob_count + 1, sizeof(bool));
 	w->evaluated = arena_array(keep, st->blob_count + 1, sizeof(*w->evaluated));
 	w->leased = arena_array(keep, st->namespace_count + 1, sizeof(bool));
+	w->unproved = arena_array(keep, st->namespace_count + 1, sizeof(bool));
 	w->left = arena_array(keep, st->backend_count + 1, sizeof(*w->left));
 	w->left_snapshot = arena_array(keep, st->snapshot_count + 1, sizeof(*w->left_snapshot));
 	w->stuck_blob = arena_array(keep, st->blob_count + 1, sizeof(*w->stuck_blob));
@@ -1594,9 +1658,9 @@ enum rc plan_make(struct plan *p, const struct store *st, const struct survey *s
 	w->stuck_aside = arena_array(keep, st->backend_count + 1, sizeof(*w->stuck_aside));
 	p->dropped = w->drop;
 	if (!extra || !p->images || !w->drop || !w->pinned || !w->drop_snapshot || !w->drop_content || !w->held_ingest ||
-		!w->held_stray || !w->held_blob || !w->stuck_bytes || !w->unseen_bytes ||
-		!w->rescued || !w->evaluated || !w->leased || !w->left || !w->left_snapshot || !w->stuck_blob || !w->stuck_ingest ||
-		!w->stuck_rebuild || !w->stuck_aside)
+		!w->held_stray || !w->held_blob || !w->stuck_bytes || !w->unseen_bytes || !w->rescued || !w->evaluated || !w->leased ||
+		!w->unproved || !w->left || !w->left_snapshot || !w->stuck_blob || !w->stuck_ingest || !w->stuck_rebuild ||
+		!w->stuck_aside)
 		return fail(e, RC_NOMEM, "no memory for the plan");
 	learn(w);
 	if (!s->halted && !s->interrupted) {

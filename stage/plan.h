@@ -82,6 +82,7 @@ struct image_state {
 	bool imported;              /* no pull brought it, as far as its records say: whether a registry has it is not known */
 	bool pinned;                /* a pull cannot heal it: see why */
 	const char *left;           /* of an incomplete one in k8s.io: a sentence, why its name stays; else NULL */
+	bool unproved;              /* a pull takes files of it as they are that were compared with nothing */
 	size_t top;                 /* snapshot of its top layer, STORE_NONE if it has no complete chain */
 };
 

@@ -239,13 +239,13 @@ static const char *fate_word(const struct outcome *o, const struct finding *f)
 	case FATE_NOTHING:
 		return "note";
 	case FATE_REPAIR:
-		return done ? "repaired" : "repair puts it right";
+		return done ? "repaired" : "repair can put it right";
 	case FATE_REMOVE:
-		return done ? "removed" : "repair removes it";
+		return done ? "removed" : "repair can remove it";
 	case FATE_DROP:
 		if (f->subject == SUBJECT_CRI)
-			return done ? "its records are dropped" : "repair drops its records";
-		return done ? "dropped, a pull heals it" : "repair drops it, a pull heals it";
+			return done ? "its records are dropped" : "repair can drop its records";
+		return done ? "dropped" : "repair can drop it";
 	case FATE_LEFT:
 		return "left alone";
 	case FATE_UNCHECKED:
@@ -270,15 +270,20 @@ static const char *outcome_name(enum action_outcome o)
 	return names[o];
 }
 
-/* The name of an image is dropped only where somebody pulls by itself. */
+/* The name of an image is dropped only where somebody pulls by itself. A pull fetches what is missing, and takes as it is whatever is
+ * unpacked already: it heals an image if all that is was proved. */
 static const char *image_word(const struct image_state *state, bool repair)
 {
+	if (state->unproved)
+		return !state->name_dropped ? "a pull fetches it, but takes as they are files that nothing here proves"
+		       : repair		    ? "name dropped; a pull takes as they are files that nothing here proves"
+					    : "repair can drop the name; a pull takes as they are files that nothing here proves";
 	if (!state->name_dropped)
 		return state->imported ? "it was imported: import it again" : "a pull heals it";
 	if (state->imported)
 		return repair ? "name dropped; it was imported: import it again, if no registry has it"
-			      : "repair drops the name; it was imported: import it again, if no registry has it";
-	return repair ? "name dropped, kubelet pulls it" : "repair drops the name, kubelet pulls it";
+			      : "repair can drop the name; it was imported: import it again, if no registry has it";
+	return repair ? "name dropped, so that kubelet pulls it" : "repair can drop the name, so that kubelet pulls it";
 }
 
 static const char *fate_name(enum fate f)
@@ -441,20 +446,30 @@ static void put_images(struct sink *s, const struct outcome *o, const struct rep
 	}
 }
 
-static void put_pulls(struct sink *s, const struct outcome *o, const struct report_options *options)
+/* "sha256:<hex>": CRI's own name of an image by its config, by which nothing can be pulled. */
+static bool is_config_name(struct span name)
+{
+	return span_starts(name, "sha256:") && name.left == 7 + 64;
+}
+
+static void put_pulls(struct sink *s, const struct outcome *o)
 {
 	const struct store *const st = o->store;
-	bool kubelet = false;
+	bool kubelet = false, unproved = false;
 
+	if (!o->applied)
+		return;
 	for (size_t i = 0; i < st->image_count; i++) {
 		const struct image *const image = &st->images[i];
-		if (o->plan->images[i].verdict != IMAGE_NEEDS_PULL || o->plan->images[i].pinned)
+		const struct image_state *const state = &o->plan->images[i];
+		if (state->verdict != IMAGE_NEEDS_PULL || state->pinned || is_config_name(image->name))
 			continue;
-		const bool own_name = st->namespaces[image->ns].kubernetes && span_starts(image->name, "sha256:");
-		kubelet |= o->plan->images[i].name_dropped && !o->plan->images[i].imported;
-		if (!options->repair || own_name || (o->plan->images[i].name_dropped && !o->plan->images[i].imported))
-			continue; /* own_name: CRI's, of a configuration: it stands for no reference that could be pulled */
-		if (o->plan->images[i].imported) {
+		unproved |= state->unproved;
+		if (state->name_dropped && !state->imported) {
+			kubelet = true;
+			continue;
+		}
+		if (state->imported) {
 			puts_to(s, "next, once containerd runs, unless a registry has ");
 			put_word(s, image->name);
 			puts_to(s, ": ctr -n ");
@@ -468,8 +483,11 @@ static void put_pulls(struct sink *s, const struct outcome *o, const struct repo
 		put_word(s, image->name);
 		puts_to(s, "\n");
 	}
-	if (kubelet && options->repair)
-		puts_to(s, "kubelet pulls what is missing in k8s.io by itself\n");
+	if (kubelet)
+		puts_to(s, "kubelet pulls what was dropped in k8s.io when a pod needs it, unless told never to pull\n");
+	if (unproved)
+		puts_to(s, "files that were not compared with their layers are compared by the first boot or check that finds these "
+			   "here\n");
 }
 
 static uint64_t count_harm(const struct plan *p, enum harm h)
@@ -505,6 +523,54 @@ static size_t count_left(const struct apply_result *applied)
 	return n;
 }
 
+struct proved {
+	uint64_t blobs, all_blobs, snapshots, all_snapshots, images, all_images; /* proved, and how many there are */
+	uint64_t containers; /* snapshots that containers write to, and views: nothing is promised of them */
+};
+
+/* What this run read and compared, or the journal vouches for since somebody did. */
+static struct proved count_proved(const struct outcome *o)
+{
+	const struct store *const st = o->store;
+	struct proved n = {.all_images = st->image_count, .all_snapshots = st->other_snapshots};
+
+	for (size_t i = 0; i < st->blob_count; i++) {
+		n.all_blobs += st->blob_files[i].spare == STORE_NONE;
+		n.blobs += st->blob_files[i].spare == STORE_NONE && o->survey->blobs[i].verdict == BLOB_IS_GOOD;
+	}
+	for (size_t i = 0; i < st->backend_count; i++) {
+		if (st->backends[i].kind != SNAPSHOT_COMMITTED) {
+			n.containers++;
+			continue;
+		}
+		n.all_snapshots++;
+		n.snapshots += o->survey->snapshots[i].verdict == SNAPSHOT_IS_WHOLE;
+	}
+	for (size_t i = 0; i < st->snapshot_count; i++) {
+		struct digest d;
+		n.all_snapshots += st->snapshots[i].backend == STORE_NONE && digest_parse(st->snapshots[i].key, &d) == RC_OK;
+	}
+	for (size_t i = 0; i < st->image_count; i++)
+		n.images += o->plan->images[i].verdict == IMAGE_IS_WHOLE;
+	return n;
+}
+
+/* A store is called clean only if all of it was proved. */
+static void put_proved(struct sink *s, const struct outcome *o)
+{
+	const struct proved n = count_proved(o);
+
+	if (n.blobs == n.all_blobs && n.snapshots == n.all_snapshots && n.images == n.all_images)
+		putf(s, "clean: %llu blobs and %llu snapshots hold what they must", (unsigned long long)o->survey->blobs_checked,
+			(unsigned long long)o->survey->snapshots_checked);
+	else
+		putf(s, "no damage found; proved are %llu of %llu blobs, %llu of %llu snapshots, %llu of %llu images",
+			(unsigned long long)n.blobs, (unsigned long long)n.all_blobs, (unsigned long long)n.snapshots,
+			(unsigned long long)n.all_snapshots, (unsigned long long)n.images, (unsigned long long)n.all_images);
+	putf(s, " (%s read, %llu entries compared)\n", size_text(o->survey->bytes_read).text,
+		(unsigned long long)o->survey->entries_compared);
+}
+
 static void put_summary(struct sink *s, const struct outcome *o, const struct report_options *options)
 {
 	const struct plan *const p = o->plan;
@@ -523,9 +589,7 @@ static void put_summary(struct sink *s, const struct outcome *o, const struct re
 	}
 	if (p->nothing_wrong && !p->something_left) {
 		if (!options->quiet)
-			putf(s, "clean: %llu blobs and %llu snapshots hold what they must (%s read, %llu entries compared)\n",
-				(unsigned long long)o->survey->blobs_checked, (unsigned long long)o->survey->snapshots_checked,
-				size_text(o->survey->bytes_read).text, (unsigned long long)o->survey->entries_compared);
+			put_proved(s, o);
 		if (!options->quiet)
 			put_trusted(s, o->survey);
 		return;
@@ -649,7 +713,7 @@ void report_console(const struct outcome *o, const struct report_options *option
 		put_boot(&s, o, options);
 		put_summary(&s, o, options);
 		if (!o->failure && !o->survey->halted)
-			put_pulls(&s, o, options);
+			put_pulls(&s, o);
 	}
 	if (o->failure)
 		put_failure(&s, o->failure);
@@ -729,6 +793,15 @@ static void put_json_body(struct sink *s, const struct outcome *o)
 			(unsigned long long)o->survey->snapshots_checked, (unsigned long long)o->survey->entries_compared,
 			(unsigned long long)o->survey->blobs_trusted, (unsigned long long)o->survey->snapshots_trusted,
 			o->survey->out_of_time ? "true" : "false", o->peak_bytes);
+	}
+	if (o->plan && !o->survey->halted && !o->survey->interrupted) {
+		const struct proved n = count_proved(o);
+		putf(s,
+			",\"proved\":{\"blobs\":%llu,\"of_blobs\":%llu,\"snapshots\":%llu,\"of_snapshots\":%llu,"
+			"\"of_other_snapshotters\":%llu,\"of_containers\":%llu,\"images\":%llu,\"of_images\":%llu}",
+			(unsigned long long)n.blobs, (unsigned long long)n.all_blobs, (unsigned long long)n.snapshots,
+			(unsigned long long)n.all_snapshots, (unsigned long long)o->store->other_snapshots,
+			(unsigned long long)n.containers, (unsigned long long)n.images, (unsigned long long)n.all_images);
 	}
 	if (o->applied)
 		putf(s,

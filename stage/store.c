@@ -489,6 +489,30 @@ static enum rc add_snapshot(struct loader *l, const struct bolt_item *item, void
 	return get_labels(l, &b, &s->labels, NULL);
 }
 
+static enum rc add_other_snapshot(struct loader *l, const struct bolt_item *item, void *context)
+{
+	const struct span *const snapshotter = context;
+	struct digest chain;
+
+	l->st->other_snapshots++;
+	if (digest_parse(item->key, &chain))
+		return RC_OK; /* a container's, or what no image leads to */
+	if (l->st->foreign_count == LIMIT_FOREIGN_SNAPSHOTS) {
+		l->st->foreign_cut = true;
+		return RC_OK;
+	}
+	struct foreign *const f = PUSH(l->st, foreign, foreign_count);
+	if (!f)
+		return no_memory(l->e);
+	*f = (struct foreign){chain, *snapshotter};
+	return RC_OK;
+}
+
+static int compare_foreign(const void *a, const void *b)
+{
+	return digest_compare(&((const struct foreign *)a)->chain, &((const struct foreign *)b)->chain);
+}
+
 static enum rc add_snapshotter(struct loader *l, const struct bolt_item *item, void *context)
 {
 	struct in_namespace *const in = context;
@@ -500,8 +524,8 @@ static enum rc add_snapshotter(struct loader *l, const struct bolt_item *item, v
 	if ((rc = bolt_bucket_of(item, &b)))
 		return rc;
 	if (!span_is(item->key, "overlayfs")) {
-		l->st->other_snapshotters = true;
-		return RC_OK;
+		struct span name = arena_copy(l->st->keep, item->key);
+		return name.bad ? no_memory(l->e) : each(l, &b, add_other_snapshot, &name);
 	}
 	l->st->namespaces[in->ns].overlay_sequence = b.sequence;
 	return each(l, &b, add_snapshot, in);
@@ -558,6 +582,7 @@ static enum rc add_namespace(struct loader *l, const struct bolt_item *item, voi
 	fresh->leases.first = st->lease_count;
 	fresh->containers.first = st->container_count;
 	fresh->snapshots.first = st->snapshot_count;
+	fresh->foreign.first = st->foreign_count;
 	if ((rc = bolt_bucket_of(item, &b)) || (rc = each_in(l, &b, "images", add_image, &in)) ||
 		(rc = each_in(l, &b, "leases", add_lease, &in)) ||
 		(rc = each_in(l, &b, "containers", add_container, &in)) ||
@@ -578,6 +603,9 @@ static enum rc add_namespace(struct loader *l, const struct bolt_item *item, voi
 	ns->leases.count = st->lease_count - ns->leases.first;
 	ns->containers.count = st->container_count - ns->containers.first;
 	ns->snapshots.count = st->snapshot_count - ns->snapshots.first;
+	ns->foreign.count = st->foreign_count - ns->foreign.first;
+	if (ns->foreign.count)
+		qsort(&st->foreign[ns->foreign.first], ns->foreign.count, sizeof(*st->foreign), compare_foreign);
 	return RC_OK;
 }
 
@@ -2181,6 +2209,11 @@ size_t store_find_content(const struct store *st, size_t ns, const struct digest
 size_t store_find_snapshot(const struct store *st, size_t ns, struct span key)
 {
 	FIND(st->namespaces[ns].snapshots.first, st->namespaces[ns].snapshots.count, span_compare(st->snapshots[middle].key, key));
+}
+
+size_t store_find_foreign(const struct store *st, size_t ns, const struct digest *chain)
+{
+	FIND(st->namespaces[ns].foreign.first, st->namespaces[ns].foreign.count, digest_compare(&st->foreign[middle].chain, chain));
 }
 
 size_t store_find_image(const struct store *st, size_t ns, struct span key)

@@ -43,7 +43,7 @@ struct range {
 
 struct namespace {
 	struct span name;
-	struct range images, contents, ingests, leases, containers, snapshots;
+	struct range images, contents, ingests, leases, containers, snapshots, foreign;
 	uint64_t overlay_sequence; /* of the bucket snapshots/overlayfs: the counter in backend keys */
 	bool kubernetes;
 };
@@ -104,6 +104,12 @@ struct snapshot {
 	int64_t created_ns; /* Unix time, 0 unknown */
 	struct labels labels;
 	size_t backend; /* index, STORE_NONE: the other database does not know it */
+};
+
+/* A snapshot of another snapshotter, as meta.db has it: only those that are named by a chain ID, sorted by that. */
+struct foreign {
+	struct digest chain;
+	struct span snapshotter;
 };
 
 enum snapshot_kind { SNAPSHOT_VIEW = 1, SNAPSHOT_ACTIVE = 2, SNAPSHOT_COMMITTED = 3 };
@@ -258,7 +264,8 @@ struct store {
 	struct database meta, overlay;
 	uint64_t overlay_sequence; /* last id handed out */
 	bool meta_linked;          /* a link is where the database's directory should be: a fault, and nothing is locked */
-	bool other_snapshotters;   /* records of snapshotters we leave alone */
+	uint64_t other_snapshots;  /* records of snapshotters we leave alone, whatever their names */
+	bool foreign_cut;          /* there are more of them than LIMIT_FOREIGN_SNAPSHOTS: what is not listed may be there */
 	bool overlay_elsewhere;    /* meta.db has snapshots and the root has no overlayfs directory: configured with root_path */
 	bool mounted;              /* an overlay mount uses snapshots of this store: containers run on it, or it cannot be seen */
 	enum boot_proof proof;
@@ -276,6 +283,7 @@ struct store {
 	struct container *containers;
 	struct cri_record *cri; /* of namespace k8s.io, in the order that cri_judge asks for */
 	struct snapshot *snapshots;
+	struct foreign *foreign;
 	struct backend *backends;
 	struct blob *blob_files;
 	struct ingest *ingests;
@@ -284,7 +292,7 @@ struct store {
 	struct state_file *state_files;
 	struct store_fault *faults;
 	size_t namespace_count, image_count, content_count, ingest_record_count, lease_count, container_count, cri_count, snapshot_count,
-		backend_count, blob_count, ingest_count, stray_count, spare_count, state_file_count, fault_count;
+		foreign_count, backend_count, blob_count, ingest_count, stray_count, spare_count, state_file_count, fault_count;
 };
 
 enum store_refusal {
@@ -324,6 +332,7 @@ bool store_is_extract(const struct store *st, size_t ns, struct span key);
 size_t store_find_blob(const struct store *st, const struct digest *d);
 size_t store_find_content(const struct store *st, size_t ns, const struct digest *d);
 size_t store_find_snapshot(const struct store *st, size_t ns, struct span key);
+size_t store_find_foreign(const struct store *st, size_t ns, const struct digest *chain);
 size_t store_find_backend(const struct store *st, struct span key);
 size_t store_find_namespace(const struct store *st, struct span name);
 size_t store_find_image(const struct store *st, size_t ns, struct span name);

@@ -2295,7 +2295,6 @@ static void judge_without_layer(struct survey_run *r, size_t index)
 	}
 	if (!f.digest.left && digest_parse(b->user_key, &d) == RC_OK) {
 		why = "its layer is not local";
-		state->named = r->match.chains[index].named;
 		unknown = r->match.cut && !r->match.chains[index].found ? "there are more layers here than can be tried"
 			  : r->some_unlearnt				? "a blob that may be its layer could not be read"
 									: NULL;
@@ -2652,10 +2651,8 @@ static void pass_snapshots(struct survey_run *r)
 {
 	for (size_t i = 0; i < r->st->backend_count; i++) {
 		const struct backend *const b = &r->st->backends[i];
-		if (r->s->snapshots[i].trusted && r->s->snapshots[i].verdict == SNAPSHOT_NOT_CHECKED) {
+		if (r->s->snapshots[i].trusted && r->s->snapshots[i].verdict == SNAPSHOT_NOT_CHECKED)
 			r->s->snapshots[i].verdict = SNAPSHOT_IS_UNVERIFIED; /* still nothing */
-			r->s->snapshots[i].named = r->match.chains[i].named;
-		}
 		const enum snapshot_verdict v = r->s->snapshots[i].verdict;
 		r->s->snapshots_trusted += r->s->snapshots[i].trusted;
 		r->s->snapshots_checked += !r->s->snapshots[i].trusted && (v == SNAPSHOT_IS_WHOLE || v == SNAPSHOT_IS_TORN);

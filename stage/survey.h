@@ -52,7 +52,6 @@ struct snapshot_state {
 	struct layer_verdict layer; /* damaged nodes; damaged_bits NULL with whole_tree */
 	bool whole_tree;        /* <id> or fs is not there */
 	bool trusted;           /* not compared in this run: the journal vouches for it */
-	bool named;             /* unverified: a local config has it in its chain, so that it is known whose files it holds */
 	bool orphan;            /* meta.db does not know it, and nothing of a user can be in it */
 	uint64_t rewrite_bytes, rewrite_inodes;
 };

@@ -444,6 +444,22 @@ class Store:
         self.meta(remove(["v1", self.images[image].namespace, "content", "blob", digest]))
         self.lose(self.blob(digest))
 
+    def unpacked_by(self, image, snapshotter, label=True, instead=True):
+        """Another snapshotter has the image's chain, as meta.db and the config's record tell; with instead, overlayfs has not."""
+        image = self.images[image]
+        ns, labels = image.namespace, ["v1", image.namespace, "content", "blob", image.config, "labels"]
+        for chain in reversed(image.chain) if instead else ():
+            self.lose(self.path(OVERLAY_DIR, "snapshots", self.id_of(ns, chain)))
+            self.drop_backend(ns, chain)
+        if instead:
+            self.meta(*(remove(["v1", ns, "snapshots", "overlayfs", chain]) for chain in image.chain),
+                      remove_key(labels + ["containerd.io/gc.ref.snapshot.overlayfs"]))
+        if label:
+            self.meta(put(labels + ["containerd.io/gc.ref.snapshot." + snapshotter], image.chain[-1]))
+        else:
+            self.meta(*(put(["v1", ns, "snapshots", snapshotter, chain, "name"], "%s/%d/%s" % (ns, i, chain))
+                        for i, chain in enumerate(image.chain)))
+
     def drop_backend(self, ns, key):
         """metadata.db forgets a snapshot; its directory's name is in gone."""
         backend_key = self.key_of(ns, key)

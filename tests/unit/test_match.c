@@ -131,7 +131,7 @@ static void chains_without_a_manifest(void)
 	CHECK(proves(&m, base, 0) && proves(&m, base_too, 0));
 	CHECK(proves(&m, middle, 1) && proves(&m, middle, 4) && proves(&m, middle_too, 1) && !proves(&m, middle, 2));
 	CHECK(proves(&m, top, 2) && proves(&m, beside, 2) && !proves(&m, beside, 1));
-	CHECK(m.chains[top].found && !m.chains[top].named && digest_equal(&m.chains[top].diff_id, &diffs[2]));
+	CHECK(m.chains[top].found && digest_equal(&m.chains[top].diff_id, &diffs[2]));
 }
 
 static void what_no_layer_fits_is_left_open(void)
@@ -169,7 +169,7 @@ static void a_config_names_its_chain(void)
 	match_name(&m, 0, &none, &diffs[2]);
 	match_name(&m, 1, &one, &diffs[1]);
 	resolve(&m);
-	CHECK(m.chains[upper].found && m.chains[upper].named && match_proofs(&m, upper, found) == 0 && m.pairs == 0);
+	CHECK(m.chains[upper].found && match_proofs(&m, upper, found) == 0 && m.pairs == 0);
 	say(&m, 1, &diffs[1]);
 	resolve(&m);
 	CHECK(proves(&m, upper, 1));
