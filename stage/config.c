@@ -213,9 +213,10 @@ static bool is_at(const struct parser *p, size_t n, const char *const names[])
 
 static enum rc set_once(struct span *place, struct span value)
 {
-	if (place->at || !value.left)
+	if (place->at)
 		return RC_CORRUPT;
-	*place = value;
+	if (value.left) /* "" is what is written for the default */
+		*place = value;
 	return RC_OK;
 }
 

@@ -9,9 +9,11 @@
 
 #include "apply.h"
 #include "boot.h"
+#include "host.h"
 #include "opts.h"
 #include "os.h"
 #include "os_write.h"
+#include "places.h"
 #include "plan.h"
 #include "record.h"
 #include "report.h"
@@ -28,13 +30,17 @@ static void on_signal(int number)
 	stop = 1;
 }
 
-static const char *refusal_text(enum store_refusal r)
+/* Why a root was not looked at, and what to type instead. */
+static const char *refusal_text(enum store_refusal r, const char *path, struct arena *a, struct arena scratch)
 {
+	const char *known = NULL;
+
 	switch (r) {
 	case STORE_NOT_THERE:
 		return "no such directory: give containerd's root, for example /var/lib/containerd";
 	case STORE_NOT_A_ROOT:
-		return "is not a containerd root (no io.containerd.* directory with a store in it)";
+		known = places_explain(path, a, scratch);
+		return known ? known : "is not a containerd root (no io.containerd.* directory with a store in it)";
 	case STORE_RUNNING:
 		return "containerd is running (it holds the lock of meta.db): stop it first, for example systemctl stop containerd";
 	case STORE_OPENED:
@@ -61,6 +67,7 @@ struct run {
 /* A root as the person named it, and where that is. */
 struct place {
 	const char *named, *path;
+	bool by_name; /* somebody named it, so that it must be there */
 };
 
 /* What helps even where nothing is trusted: the order of a run that may run out of time, and what is compared anyway. */
@@ -232,7 +239,7 @@ static enum rc one_root(struct run *r, const struct place *root, enum exit_statu
 		(void)fail(&e, rc, "the store could not be read"); /* a reason that nobody gave is still told */
 	out.status = report_status(&out, r->repair);
 	if (out.refusal != STORE_OPENED) {
-		report_message(&r->report, root->path, refusal_text(out.refusal));
+		report_message(&r->report, root->path, refusal_text(out.refusal, root->path, &r->keep, r->scratch));
 	} else if (r->opts->verb == VERB_SHOW && rc == RC_OK && !s.halted) {
 		report_show(&out, &r->report);
 		out.status = EXIT_CLEAN;
@@ -274,6 +281,37 @@ static void say_span(const struct run *r, const struct place *root, const char *
 	report_message(&r->report, root->path, line);
 }
 
+/* A root that somebody named, and that is none: told, and true. A directory with nothing in it is a root in which nothing is yet. */
+static bool is_no_root(struct run *r, const struct place *root)
+{
+	static const char *const parts[] = {STORE_META_DIR, STORE_CONTENT_DIR, STORE_OVERLAY_DIR};
+	struct arena scratch = r->scratch;
+	struct os_name *names = NULL;
+	enum store_refusal refusal = STORE_OPENED;
+	size_t count = 0, others = 0, found = 0;
+	struct err ignored = {0}; /* what cannot be looked at is told by who needs it */
+	auto_fd fd = -1;
+
+	if (!root->by_name)
+		return false;
+	const enum rc rc = os_open_root(root->path, &fd, &ignored);
+	if (rc == RC_END)
+		refusal = STORE_NOT_THERE;
+	if (rc || os_list(fd, &scratch, &names, &count, &ignored))
+		count = 0;
+	for (size_t i = 0; i < count; i++) {
+		others += strcmp(names[i].name, STORE_OWN_DIR) != 0 && strcmp(names[i].name, "lost+found") != 0;
+		for (size_t k = 0; k < sizeof(parts) / sizeof(parts[0]); k++)
+			found += strcmp(names[i].name, parts[k]) == 0;
+	}
+	if (others && !found)
+		refusal = STORE_NOT_A_ROOT;
+	if (refusal == STORE_OPENED)
+		return false;
+	report_message(&r->report, root->path, refusal_text(refusal, root->path, &r->keep, r->scratch));
+	return true;
+}
+
 static enum exit_status boot_root(struct run *r, const struct place *root, const struct boot_wish *wish)
 {
 	const struct boot_options options = {.mode = wish->mode,
@@ -295,6 +333,8 @@ static enum exit_status boot_root(struct run *r, const struct place *root, const
 		report_message(&r->report, root->path, shadow);
 		return EXIT_CLEAN;
 	}
+	if (!rc && is_no_root(r, root))
+		return EXIT_FAILED;
 	if (rc || (rc = boot_begin(&b, root->path, &options, &r->keep, r->scratch, &e))) {
 		say_failure(r, root->path, &e);
 		return EXIT_FAILED;
@@ -350,6 +390,8 @@ static enum exit_status seal_root(struct run *r, const struct place *root)
 	enum rc rc = RC_OK;
 	char text[300];
 
+	if (is_no_root(r, root))
+		return EXIT_FAILED;
 	for (unsigned waited = 0; waited <= LOCK_WAIT_MS && refusal == STORE_RUNNING && rc == RC_OK && !stop; waited += LOCK_STEP_MS) {
 		if (waited)
 			os_sleep_ms(LOCK_STEP_MS);
@@ -364,7 +406,7 @@ static enum exit_status seal_root(struct run *r, const struct place *root)
 		say_span(r, root, "no store yet, nothing to seal", began);
 		status = EXIT_CLEAN;
 	} else if (rc == RC_OK && refusal != STORE_OPENED) {
-		report_message(&r->report, root->path, refusal_text(refusal));
+		report_message(&r->report, root->path, refusal_text(refusal, root->path, &r->keep, r->scratch));
 	} else if (rc || (rc = seal_stop(&st, &result, r->scratch, &e))) {
 		say_failure(r, root->path, &e);
 	} else if (result.clean) {
@@ -403,6 +445,8 @@ static enum exit_status record_root(struct run *r, const struct place *root)
 	struct err e = {0};
 
 	r->recorded = root->path;
+	if (is_no_root(r, root))
+		return EXIT_FAILED;
 	if (record_run(root->path, &options, &e)) {
 		say_failure(r, root->path, &e);
 		return EXIT_FAILED;
@@ -425,36 +469,65 @@ static const char *system_being_started(void)
 	return "";
 }
 
-/* The places to work on, ended by one without a path; NULL: no memory. */
-static struct place *find_places(struct run *r, const char *const *given, size_t given_count)
+static bool is_same_place(const char *one, const char *other)
+{
+	struct stat a = {0}, b = {0};
+	auto_fd first = -1, second = -1;
+	struct err ignored = {0}; /* what cannot be opened is told when it is its turn */
+
+	return strcmp(one, other) == 0 || (os_open_root(one, &first, &ignored) == RC_OK && os_open_root(other, &second, &ignored) == RC_OK &&
+						  os_stat_fd(first, &a, &ignored) == RC_OK && os_stat_fd(second, &b, &ignored) == RC_OK &&
+						  a.st_dev == b.st_dev && a.st_ino == b.st_ino);
+}
+
+/* The roots that are looked for where none is named: those of the list, and those that a configuration names. */
+static enum rc find_usual(struct run *r, const char *const **out, size_t *count, struct err *e)
 {
 	const char **well_known = NULL;
+	size_t n = 0, listed = 0;
+	enum rc rc = store_well_known(r->sysroot, &r->keep, &well_known, e);
+
+	while (rc == RC_OK && well_known[listed])
+		listed++;
+	const char **const all = arena_array(&r->keep, listed + r->hints.known_count + 1, sizeof(*all));
+	if (rc || !all)
+		return rc ? rc : fail(e, RC_NOMEM, "no memory");
+	for (; n < listed; n++)
+		all[n] = well_known[n] + strlen(r->sysroot);
+	for (size_t i = 0; i < r->hints.known_count; i++)
+		if (!r->hints.known[i].unknown && host_may_have(r->sysroot, r->hints.known[i].root))
+			all[n++] = r->hints.known[i].root;
+	*out = all;
+	*count = n;
+	return RC_OK;
+}
+
+/* The places to work on, ended by one without a path; NULL: no memory. *missing: one that was named is not below sysroot. */
+static struct place *find_places(struct run *r, const char *const *given, size_t given_count, bool *missing)
+{
+	const char *const *roots = given;
 	struct err e = {0};
 	size_t n = given_count, kept = 0;
 
-	if (!given_count) {
-		if (store_well_known(r->sysroot, &r->keep, &well_known, &e))
-			return NULL;
-		while (well_known[n])
-			n++;
-	}
+	if (!given_count && find_usual(r, &roots, &n, &e))
+		return NULL;
 	struct place *const places = arena_array(&r->keep, n + 1, sizeof(*places));
 	for (size_t i = 0; places && i < n; i++) {
 		char path[LIMIT_PATH_BYTES];
-		const char *const named = given_count ? given[i] : well_known[i] + strlen(r->sysroot);
-		places[kept] = (struct place){named, named};
+		places[kept] = (struct place){roots[i], roots[i], given_count > 0};
 		/* what is not there inside must not be found outside, where a link could lead */
-		if (*r->sysroot && os_resolve_in(r->sysroot, named, path, &e) == RC_OK) {
+		if (*r->sysroot && os_resolve_in(r->sysroot, roots[i], path, &e) == RC_OK) {
 			places[kept].path = arena_string(&r->keep, span_of_string(path));
 		} else if (*r->sysroot) {
-			report_message(&r->report, named, "is not there in the system below --sysroot");
+			report_message(&r->report, roots[i], "is not there in the system below --sysroot");
+			*missing |= given_count > 0;
 			continue;
 		}
 		if (!places[kept].path)
 			return NULL;
-		bool twice = false; /* two names of one root, as a link makes them */
+		bool twice = false; /* two names of one root, as a link or a bind mount makes them */
 		for (size_t k = 0; k < kept; k++)
-			twice |= strcmp(places[k].path, places[kept].path) == 0;
+			twice |= is_same_place(places[k].path, places[kept].path);
 		kept += !twice;
 	}
 	if (places)
@@ -490,19 +563,29 @@ static enum exit_status all_roots(struct run *r)
 	if (wish.unknown && o->verb == VERB_BOOT)
 		report_message(&r->report, wish.unknown, "on the kernel's command line means nothing to this program");
 	const bool told = o->root_count == 0 && wish.root_count;
-	const struct place *const places = find_places(r, told ? wish.roots : o->roots, told ? wish.root_count : o->root_count);
+	if (places_read(r->sysroot, o->config, &r->keep, r->scratch, &r->hints.known, &r->hints.known_count, &e)) {
+		say_failure(r, o->config ? o->config : "containerd-fsck", &e);
+		return EXIT_FAILED;
+	}
+	bool missing = false;
+	const struct place *const places =
+		find_places(r, told ? wish.roots : o->roots, told ? wish.root_count : o->root_count, &missing);
+	if (missing && !told) /* what the kernel's command line names may be mounted after the initramfs */
+		status = EXIT_FAILED;
 	if (!places) {
 		report_message(&r->report, "containerd-fsck", "no memory");
 		return EXIT_FAILED;
 	}
 	if (o->verb == VERB_RECORD) {
-		static const struct place usual = {"/var/lib/containerd", "/var/lib/containerd"};
+		static const struct place usual = {"/var/lib/containerd", "/var/lib/containerd", false};
 		if (places[0].path && places[1].path) {
 			report_message(&r->report, "containerd-fsck", "several containerd roots are here: name the one to record");
 			return EXIT_USAGE;
 		}
 		return record_root(r, places[0].path ? &places[0] : &usual);
 	}
+	if (!places[0].path && missing)
+		return (enum exit_status)(by_itself ? status : EXIT_FAILED);
 	if (!places[0].path) {
 		report_message(&r->report, "containerd-fsck",
 			by_itself ? "no containerd root is here, nothing to do"

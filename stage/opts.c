@@ -24,6 +24,7 @@ const char opts_help[] =
 	"  -C                 show progress even if standard error is no terminal\n"
 	"      --sysroot DIR  put before every root and before the state directories\n"
 	"      --after-boot   containerd has not run since the machine started, whatever can be proved: leftovers are removed\n"
+	"      --config FILE  containerd's configuration, instead of those in their usual places\n"
 	"      --json FILE    write the report as JSON; - is standard output\n"
 	"      --keep         set damaged blobs aside instead of removing them\n"
 	"      --budget SECONDS\n"
@@ -111,6 +112,8 @@ static enum rc take_long(struct parser *p)
 		return RC_OK;
 	}
 	if ((rc = take_value(p, "--sysroot", &p->o->sysroot, &matched)) || matched)
+		return rc;
+	if ((rc = take_value(p, "--config", &p->o->config, &matched)) || matched)
 		return rc;
 	if ((rc = take_value(p, "--json", &p->o->json, &matched)) || matched)
 		return rc;

@@ -14,6 +14,7 @@ struct opts {
 	const char *roots[OPTS_ROOTS_MAX]; /* as given; none: the well-known ones */
 	size_t root_count;
 	const char *sysroot; /* "" for none */
+	const char *config;  /* the only configuration that is read; NULL: the usual ones */
 	const char *json;    /* NULL: none; "-": standard output */
 	unsigned threads;    /* 0: one for each processor */
 	uint64_t budget_s;   /* 0: none */

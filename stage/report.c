@@ -679,6 +679,13 @@ static void put_boot(struct sink *s, const struct outcome *o, const struct repor
 {
 	if (o->survey->halted || o->survey->interrupted)
 		return;
+	if (o->store->overlay_path && (!options->quiet || o->status != EXIT_CLEAN)) {
+		puts_to(s, "snapshots: in ");
+		put_escaped(s, span_of_string(o->store->overlay_path));
+		puts_to(s, ", as root_path says\n");
+	}
+	if (o->store->beside_docker && (!options->quiet || o->status != EXIT_CLEAN))
+		puts_to(s, "not looked at: docker's own images (overlay2) in /var/lib/docker\n");
 	if (options->verbose && (o->store->lease_count || o->store->ingest_count))
 		put_evidence(s, "leases and downloads: ", o->store);
 	if (!keeps_for_boot(o) || (options->quiet && o->status == EXIT_CLEAN))

@@ -1417,7 +1417,7 @@ static enum rc find_prefixed(struct store *st, const char *dir_name, const char 
 	struct stat here = {0};
 	size_t count = 0;
 	struct err why = {0};
-	enum rc rc = os_open_dir(st->dir, dir_name, &dir, &why);
+	enum rc rc = store_open_path(st, dir_name, &dir, &why);
 
 	if (rc == RC_OK && (rc = os_list(dir, &scratch, &names, &count, &why)) == RC_OK)
 		rc = os_stat_fd(dir, &here, &why);
@@ -1727,6 +1727,9 @@ static enum rc judge_boot(struct store *st, struct arena scratch, struct err *e)
 		.held = view.held,
 		.all_seen = view.all_seen,
 		.written = was_written(&st->meta, started_ns, now_ns) || was_written(&st->overlay, started_ns, now_ns)};
+	const size_t moby = store_find_namespace(st, SPAN_LITERAL("moby"));
+	st->beside_docker = (moby != STORE_NONE || strstr(real, "/docker/containerd/daemon")) &&
+			    host_may_have(h->sysroot, "/var/lib/docker/image/overlay2/imagedb");
 	st->proof = evidence_of_boot(&facts);
 	st->mounted = facts.mounted;
 	st->boot_proved_new = st->proof >= PROOF_TOLD;
@@ -1894,13 +1897,40 @@ static enum rc look_for_link(int dir, const char *name, struct err *e)
 	return rc ? rc : S_ISLNK(seen.st_mode) ? RC_OK : RC_END;
 }
 
+/* Where the configuration has the overlayfs snapshotter: it is opened instead of that in the root. Two that say different things of
+ * one root say nothing. */
+static enum rc open_overlay(struct store *st, struct err *e)
+{
+	const struct store_hints *const h = st->hints;
+	const char *path = NULL;
+	bool known = false, same = true;
+
+	for (size_t i = 0; i < h->known_count; i++) {
+		const struct store_known *const k = &h->known[i];
+		if (k->unknown || !leads_here(st, k->root))
+			continue;
+		same &= !known || (path && k->overlay ? strcmp(path, k->overlay) == 0 : path == k->overlay);
+		path = k->overlay;
+		known = true;
+	}
+	if (!path || !same)
+		return open_optional_dir(st->dir, STORE_OVERLAY_DIR, &st->overlay.dir, e);
+	char inside[LIMIT_PATH_BYTES];
+	st->overlay_path = path;
+	if (*h->sysroot) {
+		const enum rc rc = os_resolve_in(h->sysroot, path, inside, e);
+		if (rc)
+			return optional(rc);
+	}
+	return optional(os_open_root(*h->sysroot ? inside : path, &st->overlay.dir, e));
+}
+
 static enum rc open_dirs(struct store *st, bool *is_root, struct err *e)
 {
 	auto_fd content = -1;
 	enum rc rc;
 
-	if ((rc = open_optional_dir(st->dir, STORE_META_DIR, &st->meta.dir, e)) ||
-		(rc = open_optional_dir(st->dir, STORE_OVERLAY_DIR, &st->overlay.dir, e)) ||
+	if ((rc = open_optional_dir(st->dir, STORE_META_DIR, &st->meta.dir, e)) || (rc = open_overlay(st, e)) ||
 		(rc = open_optional_dir(st->dir, STORE_CONTENT_DIR, &content, e)))
 		return rc;
 	if (content >= 0 && ((rc = open_optional_dir(content, "blobs", &st->blobs, e)) ||
@@ -2268,18 +2298,22 @@ bool store_may_be_document(struct span head)
 
 enum rc store_open_path(const struct store *st, const char *path, int *fd, struct err *e)
 {
+	static const char overlay[] = STORE_OVERLAY_DIR;
+	const size_t n = sizeof(overlay) - 1;
+	const bool elsewhere = st->overlay_path && strncmp(path, overlay, n) == 0 && (path[n] == '/' || path[n] == 0);
 	auto_fd at = -1;
-	enum rc rc = os_open_dir(st->dir, ".", &at, e);
+	enum rc rc = elsewhere && st->overlay.dir < 0 ? RC_END : os_open_dir(elsewhere ? st->overlay.dir : st->dir, ".", &at, e);
 
+	path += elsewhere ? n + (path[n] == '/') : 0;
 	while (rc == RC_OK && *path) {
 		char part[LIMIT_NAME_BYTES + 1];
-		const size_t n = strcspn(path, "/");
+		const size_t length = strcspn(path, "/");
 		int next = -1;
-		if (n >= sizeof(part))
+		if (length >= sizeof(part))
 			return fail(e, RC_LIMIT, "name too long");
-		memcpy(part, path, n);
-		part[n] = 0;
-		path += n + (path[n] == '/');
+		memcpy(part, path, length);
+		part[length] = 0;
+		path += length + (path[length] == '/');
 		rc = os_open_dir(at, part, &next, e);
 		os_close(&at);
 		at = next;

@@ -268,6 +268,8 @@ struct store {
 	bool foreign_cut;          /* there are more of them than LIMIT_FOREIGN_SNAPSHOTS: what is not listed may be there */
 	bool overlay_elsewhere;    /* meta.db has snapshots and the root has no overlayfs directory: configured with root_path */
 	bool mounted;              /* an overlay mount uses snapshots of this store: containers run on it, or it cannot be seen */
+	const char *overlay_path;  /* where the overlayfs snapshotter is, as its configuration says; NULL: in the root */
+	bool beside_docker;        /* docker has images of its own, overlay2, beside this store */
 	enum boot_proof proof;
 	bool boot_proved_new;      /* containerd has not run since this boot: leases and half-done work are of an earlier one */
 	bool nothing_runs;         /* that, or no container of this store is alive and nobody else has it open: all that containers are is

@@ -41,6 +41,7 @@ static void versions(void)
 	CHECK(overlay_is("version = 2\n[plugins.overlayfs]\nroot_path = \"/x\"", NULL));
 	CHECK(overlay_is("version = 2\n[[plugins.\"io.containerd.snapshotter.v1.overlayfs\"]]\nroot_path = \"/x\"", NULL));
 	CHECK(overlay_is("version = 2\n[plugins.\"io.containerd.snapshotter.v1.native\"]\nroot_path = \"/x\"", NULL));
+	CHECK(overlay_is("version = 2\n[plugins.\"io.containerd.snapshotter.v1.overlayfs\"]\nroot_path = \"\"", NULL));
 	CHECK(parse("version = 3", RC_OK).version == 3);
 	CHECK(parse("", RC_OK).version == 1);
 }
@@ -73,7 +74,7 @@ static void places(void)
 
 static void what_is_none(void)
 {
-	static const char *const texts[] = {"root", "root =", "root = /a", "root = \"/a", "root = \"/a\n\"", "root = \"\"", "root = 5",
+	static const char *const texts[] = {"root", "root =", "root = /a", "root = \"/a", "root = \"/a\n\"", "root = 5",
 		"root = \"/a\" x",
 		"root = \"/a\"\nroot = \"/b\"", "root = [\"/a\"]\nroot = \"/b\" = 1", "imports = [1]", "imports = [\"a\"",
 		"imports = [\"a\" \"b\"]", "[a", "[a]]", "[[a]", "[]", "[a.]", "a..b = 1", ".a = 1", "= 1",
