@@ -475,9 +475,11 @@ static bool is_same_place(const char *one, const char *other)
 	auto_fd first = -1, second = -1;
 	struct err ignored = {0}; /* what cannot be opened is told when it is its turn */
 
-	return strcmp(one, other) == 0 || (os_open_root(one, &first, &ignored) == RC_OK && os_open_root(other, &second, &ignored) == RC_OK &&
-						  os_stat_fd(first, &a, &ignored) == RC_OK && os_stat_fd(second, &b, &ignored) == RC_OK &&
-						  a.st_dev == b.st_dev && a.st_ino == b.st_ino);
+	if (strcmp(one, other) == 0)
+		return true;
+	return os_open_root(one, &first, &ignored) == RC_OK && os_open_root(other, &second, &ignored) == RC_OK &&
+	       os_stat_fd(first, &a, &ignored) == RC_OK && os_stat_fd(second, &b, &ignored) == RC_OK && a.st_dev == b.st_dev &&
+	       a.st_ino == b.st_ino;
 }
 
 /* The roots that are looked for where none is named: those of the list, and those that a configuration names. */

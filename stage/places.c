@@ -252,9 +252,10 @@ const char *places_explain(const char *path, struct arena *a, struct arena scrat
 		const char *const root = arena_printf(&scratch, "%s/%s", real, below[i]);
 		if (!root || !has(root, STORE_META_DIR, scratch))
 			continue;
-		return docker ? arena_printf(a, "is docker's directory: its own images (overlay2) are not looked at. The root of its containerd: "
-						"containerd-fsck check '%s'", root)
-			      : arena_printf(a, "is a directory above a root: containerd-fsck check '%s'", root);
+		return arena_printf(a, docker ? "is docker's directory: its own images (overlay2) are not looked at. The root of its "
+						"containerd: containerd-fsck check '%s'"
+					      : "is a directory above a root: containerd-fsck check '%s'",
+			root);
 	}
 	char *up = real + strlen(real);
 	for (unsigned steps = 0; steps < 6 && up > real; steps++) {

@@ -16,6 +16,14 @@
 
 /* ---- status ---- */
 
+static uint64_t count_harm(const struct plan *p, enum harm harm);
+
+/* Of no use to anybody, and in nobody's way: a snapshot removed seconds before the stop leaves one. */
+static bool only_leftovers(const struct plan *p)
+{
+	return count_harm(p, HARM_TORN) + count_harm(p, HARM_LOST) + count_harm(p, HARM_UNCHECKED) + count_harm(p, HARM_HALT) == 0;
+}
+
 enum exit_status report_status(const struct outcome *o, bool repair)
 {
 	if (o->survey && (o->survey->interrupted || (o->applied && o->applied->interrupted)))
@@ -23,6 +31,8 @@ enum exit_status report_status(const struct outcome *o, bool repair)
 	if (o->failure || o->refusal != STORE_OPENED || !o->plan || o->survey->halted)
 		return EXIT_FAILED;
 	if (o->plan->nothing_wrong && !o->plan->something_left)
+		return EXIT_CLEAN;
+	if (!repair && !o->plan->something_left && only_leftovers(o->plan))
 		return EXIT_CLEAN;
 	if (!repair || o->plan->something_left || (o->applied && o->applied->starved))
 		return EXIT_LEFT;
@@ -604,6 +614,8 @@ static void put_summary(struct sink *s, const struct outcome *o, const struct re
 	if (o->survey->out_of_time)
 		puts_to(s, "the time allowed was over before everything was looked at; the next run begins with the rest\n");
 	if (!options->repair) {
+		if (o->status == EXIT_CLEAN)
+			puts_to(s, "nothing is damaged; leftovers are of no use, and in nobody's way\n");
 		puts_to(s, "next: ");
 		put_sentence(s, options->command);
 		puts_to(s, "\n");
