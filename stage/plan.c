@@ -548,14 +548,14 @@ static size_t layer_of(const struct store *st, const struct container *c)
 	return layer == STORE_NONE || st->backends[layer].kind == SNAPSHOT_COMMITTED ? STORE_NONE : layer;
 }
 
-/* Why a record that must go stays; NULL: it goes. After a boot no container of Kubernetes runs: kubelet removes what it finds of them,
- * and makes them anew. What it cannot find goes here. In the boot in which containerd ran a task may still be of use. */
+/* Why a record that must go stays; NULL: it goes. Where no container of Kubernetes runs kubelet removes what it finds of them and makes
+ * them anew; what it cannot find, because containerd does not start with it, goes here. A task that runs may still be of use. */
 static const char *why_cri_stays(const struct planner *w, size_t i)
 {
 	const struct cri_record *const r = &w->st->cri[i];
 	const size_t layer = r->kind == CRI_STORED ? STORE_NONE : layer_of(w->st, &w->st->containers[r->container]);
 
-	return !w->st->boot_proved_new			      ? "containerd may have run since the machine started, and know better"
+	return !w->st->nothing_runs			      ? "its containers may run, and containerd know better"
 	       : w->stuck_records			      ? w->stuck_records
 	       : layer != STORE_NONE && w->stuck_aside[layer] ? "its own layer cannot be set aside"
 							      : NULL;

@@ -1733,7 +1733,7 @@ static enum rc judge_boot(struct store *st, struct arena scratch, struct err *e)
 	st->proof = evidence_of_boot(&facts);
 	st->mounted = facts.mounted;
 	st->boot_proved_new = st->proof >= PROOF_TOLD;
-	st->nothing_runs = st->boot_proved_new || (!facts.mounted && !facts.held && facts.all_seen);
+	st->nothing_runs = st->boot_proved_new || (!facts.mounted && !facts.held && !facts.shims && !facts.state_there);
 	st->boot_evidence = sentence(st, &facts, &states, &view);
 	return st->boot_evidence ? RC_OK : no_memory(e);
 }

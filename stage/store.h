@@ -272,8 +272,10 @@ struct store {
 	bool beside_docker;        /* docker has images of its own, overlay2, beside this store */
 	enum boot_proof proof;
 	bool boot_proved_new;      /* containerd has not run since this boot: leases and half-done work are of an earlier one */
-	bool nothing_runs;         /* that, or no container of this store is alive and nobody else has it open: all that containers are is
-	                            * in the records. Says nothing of leases and downloads: their client may come again */
+	/* That; or no overlay of this store is mounted, no state directory and no shim's socket is there, and nobody that could be looked
+	 * at has the store open. Enough for what keeps containerd from starting and is set aside, not lost; leases and downloads may be
+	 * of this boot still. */
+	bool nothing_runs;
 	const char *boot_evidence; /* a sentence: why it is proved new, or why not */
 	char boot_id[37];
 
