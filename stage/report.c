@@ -285,7 +285,7 @@ static const char *outcome_name(enum action_outcome o)
 static const char *image_word(const struct image_state *state, bool repair)
 {
 	if (state->unproved)
-		return !state->name_dropped ? "a pull fetches it, but takes as they are files that nothing here proves"
+		return !state->name_dropped ? "a pull takes as they are files that nothing here proves"
 		       : repair		    ? "name dropped; a pull takes as they are files that nothing here proves"
 					    : "repair can drop the name; a pull takes as they are files that nothing here proves";
 	if (!state->name_dropped)
@@ -703,8 +703,11 @@ static void put_boot(struct sink *s, const struct outcome *o, const struct repor
 	if (!keeps_for_boot(o) || (options->quiet && o->status == EXIT_CLEAN))
 		return;
 	put_evidence(s, "kept: what may be of this boot, for ", o->store);
-	if (o->store->proof == PROOF_NONE)
-		putf(s, "if containerd has not run since the machine started: %s --after-boot\n", options->command);
+	if (o->store->proof != PROOF_NONE)
+		return;
+	puts_to(s, "if containerd has not run since the machine started: ");
+	put_sentence(s, options->command);
+	puts_to(s, " --after-boot\n");
 }
 
 void report_console(const struct outcome *o, const struct report_options *options)
