@@ -309,6 +309,9 @@ static size_t recording_namespace(const struct planner *w, const struct want *fi
 /* Whether it has no good file of its own now, and will have. */
 static bool comes_into_place(const struct planner *w, size_t blob)
 {
+	/* what would get a record, and cannot, stays where the next run finds it */
+	if (w->stuck_records && !is_recorded(w->st, &w->st->blob_files[blob].digest))
+		return false;
 	return w->st->blob_files[blob].spare != STORE_NONE && w->s->blobs[blob].verdict == BLOB_IS_GOOD && !w->stuck_bytes[blob];
 }
 
@@ -469,6 +472,54 @@ static void plan_blobs(struct planner *w)
 	}
 }
 
+static void put_label(struct planner *w, const struct want *a, const char *key, struct span value)
+{
+	const struct span digest = w->st->blob_files[store_find_blob(w->st, a->digest)].text;
+
+	if (!key || value.bad) {
+		w->no_memory = true;
+		return;
+	}
+	meta_put(w, META_PATH(a->ns, literal("content"), literal("blob"), digest, literal("labels"), literal(key)), value);
+}
+
+static struct span digest_text(struct planner *w, const struct digest *d)
+{
+	char text[DIGEST_TEXT_BYTES];
+
+	digest_format(d, text);
+	return arena_copy(w->keep, literal(text));
+}
+
+/* What a document names must not be collected when our lease ends: the labels that containerd's own pull gives it (containerd 2.3:
+ * core/images/handlers.go, ChildGCLabels; core/unpack/unpacker.go). */
+static void label_found(struct planner *w, const struct want *a)
+{
+	const struct oci_doc *const doc = w->s->blobs[store_find_blob(w->st, a->digest)].doc;
+	struct digest chain, previous;
+
+	if (!doc)
+		return;
+	if (doc->kind == OCI_CONFIG) {
+		for (size_t i = 0; doc->unpackable && i < doc->diff_id_count; i++) {
+			oci_chain_id(i ? &previous : NULL, &doc->diff_ids[i], &chain);
+			previous = chain;
+		}
+		const struct span text = doc->unpackable && doc->diff_id_count ? digest_text(w, &chain) : (struct span){0};
+		const size_t top = text.left ? store_find_snapshot(w->st, a->ns, text) : STORE_NONE;
+		if (top != STORE_NONE && !w->drop_snapshot[top])
+			put_label(w, a, SNAPSHOT_LABEL, text);
+		return;
+	}
+	if (doc->kind == OCI_MANIFEST && doc->config.digest_known)
+		put_label(w, a, "containerd.io/gc.ref.content.config", digest_text(w, &doc->config.digest));
+	for (size_t i = 0; i < doc->child_count; i++)
+		if (doc->children[i].digest_known)
+			put_label(w, a,
+				arena_printf(w->keep, "containerd.io/gc.ref.content.%c.%zu", doc->kind == OCI_MANIFEST ? 'l' : 'm', i),
+				digest_text(w, &doc->children[i].digest));
+}
+
 static void record_found(struct planner *w)
 {
 	const struct store *const st = w->st;
@@ -481,6 +532,7 @@ static void record_found(struct planner *w)
 		meta_put(w, META_PATH(a->ns, literal("content"), literal("blob"), b->text, literal("updatedat")), now);
 		meta_put(w, META_PATH(a->ns, literal("content"), literal("blob"), b->text, literal("size")),
 			encode_varint(w, b->size));
+		label_found(w, a);
 		lease_content(w, a->ns, b->text);
 	}
 }
@@ -1237,8 +1289,10 @@ static void plan_small(struct planner *w)
 		else if (s->kind == STRAY_SNAPSHOT_DIR || s->kind == STRAY_SNAPSHOT_NEW || s->kind == STRAY_PROBE ||
 			 (s->kind == STRAY_TMPMOUNT && s->empty && s->is_directory))
 			/* a number the counter has passed and no record has: containerd removed the record, the directory is
-			 * what it would remove next. One the counter has not reached is empty, or the run was halted. */
-			add_action(w, ACTION_REMOVE_STRAY, i, false);
+			 * what it would remove next. One the counter has not reached is empty, or the run was halted; it is what
+			 * shows that the two databases belong together, as long as meta.db has records that metadata.db lacks. */
+			(s->kind == STRAY_SNAPSHOT_DIR && (w->p->meta.count || w->stuck_records) ? add_recorded : add_action)(
+				w, ACTION_REMOVE_STRAY, i, false);
 	}
 	/* in the same boot the container may still run, and its task would tell how it is */
 	for (size_t i = 0; i < st->state_file_count; i++)
@@ -1556,12 +1610,14 @@ static void learn(struct planner *w)
 			w->stuck_ingest[d->index] = d->why;
 			break;
 		case ACTION_FREE_BYTES:
-			if (w->s->spares[d->index].moved)
+			if (w->s->spares[d->index].moved) {
 				w->stuck_bytes[w->s->spares[d->index].blob] = d->why;
+				w->unseen_bytes[w->s->spares[d->index].blob] = true;
+			}
 			break;
-		case ACTION_PLACE_BLOB:
+		case ACTION_PLACE_BLOB: /* the bytes are here, and the next run may put them into place: their records stay */
 			w->stuck_bytes[d->index] = d->why;
-			w->unseen_bytes[d->index] = d->unseen;
+			w->unseen_bytes[d->index] = true;
 			break;
 		case ACTION_REBUILD:
 			w->stuck_rebuild[d->index] = d->why;

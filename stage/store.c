@@ -934,20 +934,37 @@ struct unlisted {
 	unsigned depth;
 };
 
+/* No bytes are known to be in it, nor that none are. */
+static void note_unseen_bytes(struct store *st, const char *dir, const char *name, const struct err *why)
+{
+	if (st->unseen_path)
+		return;
+	st->unseen_path = arena_printf(st->keep, "%s/%s", dir, name);
+	if (!st->unseen_path)
+		st->unseen_path = STORE_CONTENT_DIR;
+	st->unseen_errno = why->sys_errno ? why->sys_errno : EIO;
+}
+
 static enum rc list_spares(struct store *st, struct unlisted at, struct place of, struct arena *todo, void **array, size_t *count,
 	struct arena scratch, struct err *e)
 {
 	struct os_name *names = NULL;
 	size_t name_count = 0;
-	struct err why = {0}; /* what cannot be looked at is left out: no bytes are known to be in it, and it stays */
+	struct err why = {0};
 	auto_fd dir = -1;
 	enum rc rc = RC_OK;
 
-	if (store_open_path(st, at.path, &dir, &why) || os_list(dir, &scratch, &names, &name_count, &why))
+	if ((rc = store_open_path(st, at.path, &dir, &why)) || (rc = os_list(dir, &scratch, &names, &name_count, &why))) {
+		if (rc != RC_END)
+			note_unseen_bytes(st, at.path, ".", &why);
 		return RC_OK;
+	}
 	for (size_t i = 0; rc == RC_OK && i < name_count; i++) {
 		struct stat found = {0};
-		if (os_stat(dir, names[i].name, &found, &why))
+		const enum rc seen = os_stat(dir, names[i].name, &found, &why);
+		if (seen && seen != RC_END)
+			note_unseen_bytes(st, at.path, names[i].name, &why);
+		if (seen)
 			continue;
 		if (S_ISREG(found.st_mode)) {
 			rc = add_spare(st, at.path, names[i].name, (uint64_t)found.st_size, of, e);
@@ -1013,8 +1030,11 @@ static enum rc add_foreigners(
 		size_t k = 0;
 		while (known[k] && strcmp(known[k], names[i].name) != 0)
 			k++;
-		if (!known[k] && os_stat(dir, names[i].name, &found, &why) == RC_OK)
+		const enum rc seen = known[k] ? RC_END : os_stat(dir, names[i].name, &found, &why);
+		if (seen == RC_OK)
 			rc = add_foreign(st, path, names[i].name, &found, NO_PLACE, scratch, e);
+		else if (seen != RC_END)
+			note_unseen_bytes(st, path, names[i].name, &why);
 	}
 	return rc;
 }
@@ -1142,7 +1162,12 @@ static enum rc add_ingest_files(struct store *st, int dir, const char *name, str
 
 	for (size_t i = 0; rc == RC_OK && i < count; i++) {
 		struct stat found = {0};
-		if (os_stat(dir, names[i].name, &found, &why))
+		const enum rc seen = os_stat(dir, names[i].name, &found, &why);
+		if (seen && seen != RC_END) {
+			*e = why;
+			return seen;
+		}
+		if (seen)
 			continue;
 		if (S_ISREG(found.st_mode) && strcmp(names[i].name, "data") == 0) {
 			in->spare = st->spare_count;

@@ -257,6 +257,8 @@ struct store {
 	int blobs, ingest_dir, snapshots_dir; /* -1: not there */
 	int blob_dirs[DIGEST_KINDS];          /* in blobs; the same */
 	struct arena *keep;
+	const char *unseen_path; /* of what could not be looked at in the content store, and may hold bytes: the first; NULL: nothing */
+	int unseen_errno;
 	enum rc listed;   /* if not RC_OK, blobs or downloads could not be listed, and why_not is the reason: store_read tells */
 	struct err why_not;
 	bool read_only;   /* the file system is */

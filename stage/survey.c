@@ -1631,7 +1631,7 @@ static int compare_sizes(const void *a, const void *b)
 
 bool survey_may_be_found(const struct survey *s, const struct digest *d, uint64_t size)
 {
-	return (s->unread_count && bsearch(d, s->unread, s->unread_count, sizeof(*d), compare_digests)) ||
+	return s->bytes_unseen || (s->unread_count && bsearch(d, s->unread, s->unread_count, sizeof(*d), compare_digests)) ||
 	       (s->unread_size_count &&
 		       (!size || bsearch(&size, s->unread_sizes, s->unread_size_count, sizeof(size), compare_sizes)));
 }
@@ -1689,6 +1689,11 @@ static enum rc judge_spares(struct survey_run *r)
 			state->held = true;
 		state->held |= s->wants_unknown && !state->moved;
 	}
+	s->bytes_unseen = r->st->unseen_path != NULL;
+	if (s->bytes_unseen)
+		emit(r, (struct finding){.problem = P_BYTES_UNCHECKED,
+				.path = text_of(r->st->unseen_path),
+				.why = text_of(strerror(r->st->unseen_errno))});
 	if (s->unread_count)
 		qsort(s->unread, s->unread_count, sizeof(*s->unread), compare_digests);
 	if (s->unread_size_count)
