@@ -1209,8 +1209,6 @@ static enum rc read_ingest(struct store *st, const char *name, struct ingest *in
 	if (rc)
 		return rc;
 	in->is_directory = true;
-	if ((rc = add_ingest_files(st, dir, name, scratch, e)))
-		return rc;
 	rc = os_read_small(dir, "ref", SMALL_FILE_BYTES, st->keep, &in->ref, e);
 	if (rc == RC_LIMIT) { /* longer than we read: not the same as none */
 		errno = EFBIG;
@@ -1228,7 +1226,7 @@ static enum rc read_ingest(struct store *st, const char *name, struct ingest *in
 		return rc;
 	if (rc || parse_decimal(text, &in->total))
 		in->total = 0; /* unknown, as containerd takes it */
-	return RC_OK;
+	return add_ingest_files(st, dir, name, scratch, e);
 }
 
 static enum rc read_ingests(struct store *st, struct arena scratch, struct err *e)

@@ -2306,6 +2306,8 @@ static void judge_without_layer(struct survey_run *r, size_t index)
 	}
 	if (!f.digest.left && r->some_unread)
 		unknown = "a manifest could not be read";
+	else if (!f.digest.left && r->st->unseen_path)
+		unknown = "a file that may be its layer could not be looked at";
 	f.why = text_of(unknown);
 	if (!b->dir_found || !b->dir_is_directory) {
 		state->verdict = unknown ? SNAPSHOT_IS_UNREADABLE : SNAPSHOT_IS_LOST;
