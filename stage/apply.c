@@ -603,10 +603,10 @@ static enum rc place_blob(struct applier *w, size_t index)
 		rc = os_open_file(dir, s->name, &data, w->e);
 	if (rc)
 		return rc == RC_END || rc == RC_CORRUPT ? fail(w->e, RC_IO, "%s/%s changed", s->dir, s->name) : rc;
-	if ((rc = os_chmod(dir, s->name, 0444, w->e)) || (rc = os_fsync(data, w->e)) ||
-		(rc = os_open_dir(w->st->dir, STORE_CONTENT_DIR, &content, w->e)) ||
+	if ((rc = os_open_dir(w->st->dir, STORE_CONTENT_DIR, &content, w->e)) ||
 		(rc = open_or_make(content, "blobs", 0755, &blobs, w->e)) ||
 		(rc = open_or_make(blobs, digest_name(b->digest.kind), 0755, &algorithm, w->e)) ||
+		(rc = os_chmod(dir, s->name, 0444, w->e)) || (rc = os_fsync(data, w->e)) ||
 		(rc = os_rename(dir, s->name, algorithm, hex, w->e)) || (rc = os_fsync(algorithm, w->e)))
 		return rc == RC_END || rc == RC_CORRUPT ? fail(w->e, RC_IO, "%s/%s changed", s->dir, s->name) : rc;
 	b->placed = true;
