@@ -627,6 +627,8 @@ static void put_summary(struct sink *s, const struct outcome *o, const struct re
 	putf(s, "done: %zu %s, %zu %s rebuilt", o->applied->done, plural(o->applied->done, "action", "actions"), o->applied->rebuilt,
 		plural(o->applied->rebuilt, "snapshot", "snapshots"));
 	putf(s, left ? "; %zu could not be done\n" : "\n", left);
+	if (o->applied->starved)
+		puts_to(s, "there was no memory for some of it: run again\n");
 	if (o->applied->backup)
 		put_place(s, o, "the databases as they were: ", "", o->applied->backup);
 	for (size_t i = 0; i < o->applied->aside_count; i++)
