@@ -401,14 +401,6 @@ static void plan_own(struct planner *w)
 	}
 }
 
-/* A file under its name that is not it. */
-static bool is_wrong_file(const struct planner *w, size_t blob)
-{
-	const struct blob_state *const state = &w->s->blobs[blob];
-
-	return state->file_is_bad || (state->verdict == BLOB_IS_BAD && w->st->blob_files[blob].spare == STORE_NONE);
-}
-
 /* Neither a good file of its own nor, after this, one that is put there. */
 static bool is_gone(const struct planner *w, size_t blob)
 {
@@ -445,7 +437,7 @@ static void plan_blobs(struct planner *w)
 		w->rescued[i] = comes_into_place(w, i);
 		if (w->rescued[i])
 			add_action(w, ACTION_PLACE_BLOB, i, false);
-		if (is_wrong_file(w, i) && !may_come(w, i) && !w->held_blob[i] && !w->stuck_blob[i] &&
+		if (survey_file_is_bad(w->s, w->st, i) && !may_come(w, i) && !w->held_blob[i] && !w->stuck_blob[i] &&
 			!(st->blob_files[i].records && w->stuck_records && !w->rescued[i]))
 			plan_wrong_file(w, i);
 	}
@@ -454,7 +446,7 @@ static void plan_blobs(struct planner *w)
 		/* of a file that stays the record stays: containerd adopts a file without one unseen */
 		const bool bad = c->blob == STORE_NONE ? c->digest_known && !survey_may_be_found(w->s, &c->digest, c->size)
 						       : is_gone(w, c->blob) && !may_come(w, c->blob) && !w->stuck_blob[c->blob] &&
-								 !(w->held_blob[c->blob] && is_wrong_file(w, c->blob));
+								 !(w->held_blob[c->blob] && survey_file_is_bad(w->s, w->st, c->blob));
 		if (bad && !w->stuck_records) {
 			w->drop_content[i] = true;
 			meta_remove(w, META_PATH(c->ns, literal("content"), literal("blob"), c->text));

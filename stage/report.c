@@ -545,7 +545,7 @@ static struct proved count_proved(const struct outcome *o)
 	struct proved n = {.all_images = st->image_count, .all_snapshots = st->other_snapshots};
 
 	for (size_t i = 0; i < st->blob_count; i++) {
-		n.all_blobs += st->blob_files[i].spare == STORE_NONE;
+		n.all_blobs += survey_has_file(o->survey, st, i);
 		n.blobs += st->blob_files[i].spare == STORE_NONE && o->survey->blobs[i].verdict == BLOB_IS_GOOD;
 	}
 	for (size_t i = 0; i < st->backend_count; i++) {

@@ -1450,6 +1450,8 @@ static enum rc take(struct survey_run *r, const struct want *w, struct found_blo
 		if (state->document && (rc = read_document(r, spare, w->digest, &fresh->doc)))
 			return rc;
 	}
+	if (!digest_equal(&(*found)[state->blob].blob.digest, w->digest))
+		return RC_OK; /* the same bytes by another kind of digest: there is one file of them to move, and it has its name */
 	struct want *const named = arena_push(r->keep, (void **)&r->s->brought, &r->s->brought_count, sizeof(*named));
 	if (!named)
 		return no_room(r);
@@ -1636,6 +1638,16 @@ bool survey_may_be_found(const struct survey *s, const struct digest *d, uint64_
 		       (!size || bsearch(&size, s->unread_sizes, s->unread_size_count, sizeof(size), compare_sizes)));
 }
 
+bool survey_has_file(const struct survey *s, const struct store *st, size_t blob)
+{
+	return st->blob_files[blob].spare == STORE_NONE || s->blobs[blob].file_is_bad;
+}
+
+bool survey_file_is_bad(const struct survey *s, const struct store *st, size_t blob)
+{
+	return s->blobs[blob].verdict == BLOB_IS_BAD ? survey_has_file(s, st, blob) : s->blobs[blob].file_is_bad;
+}
+
 /* Which download it is the data of, if that says what it is for; else STORE_NONE. */
 static size_t speaking_ingest(const struct survey_run *r, size_t spare)
 {
@@ -1680,13 +1692,16 @@ static enum rc judge_spares(struct survey_run *r)
 	for (size_t i = 0; i < r->st->spare_count; i++) {
 		struct spare_state *const state = &s->spares[i];
 		state->blob = STORE_NONE;
-		for (int k = 0; k < DIGEST_KINDS && state->blob == STORE_NONE; k++)
-			if (state->known & 1u << k)
-				state->blob = store_find_blob(r->st, &r->found[k][i]);
+		for (int k = 0; k < DIGEST_KINDS; k++) {
+			const size_t blob = state->known & 1u << k ? store_find_blob(r->st, &r->found[k][i]) : STORE_NONE;
+			if (blob == STORE_NONE)
+				continue;
+			if (state->blob == STORE_NONE || r->st->blob_files[blob].spare == i)
+				state->blob = blob;
+			state->held |= state->verdict == SPARE_IS_READ && s->blobs[blob].verdict != BLOB_IS_GOOD;
+		}
 		if (state->verdict != SPARE_IS_READ)
 			judge_unread(r, i);
-		else if (state->blob != STORE_NONE && s->blobs[state->blob].verdict != BLOB_IS_GOOD)
-			state->held = true;
 		state->held |= s->wants_unknown && !state->moved;
 	}
 	s->bytes_unseen = r->st->unseen_path != NULL;
@@ -1959,7 +1974,7 @@ static void emit_blob(struct survey_run *r, size_t index)
 	const struct blob_state *const state = &r->s->blobs[index];
 	struct finding f = {.subject = SUBJECT_BLOB, .index = index, .digest = b->text, .got = b->size};
 
-	if (state->file_is_bad || (state->verdict == BLOB_IS_BAD && b->spare == STORE_NONE)) {
+	if (survey_file_is_bad(r->s, st, index)) {
 		f.got = state->file_is_bad ? state->file_size : b->size;
 		f.want = recorded_size(st, b);
 		f.problem = !b->regular			       ? P_BLOB_NOT_FILE
@@ -2648,7 +2663,7 @@ static void pass_content(struct survey_run *r)
 	for (size_t i = 0; i < r->st->blob_count; i++) {
 		emit_blob(r, i);
 		r->s->blobs_trusted += r->s->blobs[i].trusted;
-		r->s->blobs_checked += r->st->blob_files[i].spare == STORE_NONE && !r->s->blobs[i].trusted &&
+		r->s->blobs_checked += survey_has_file(r->s, r->st, i) && !r->s->blobs[i].trusted &&
 				       (r->s->blobs[i].verdict == BLOB_IS_GOOD || r->s->blobs[i].verdict == BLOB_IS_BAD);
 	}
 	emit_missing_blobs(r);

@@ -148,6 +148,10 @@ CHECKED enum rc survey_begin(struct survey *s, struct store *st, const struct su
 	struct err *e);
 /* Of one that is read: all the rest. The survey lives until survey_close. RC_NOMEM and RC_IO: could not be done at all. */
 CHECKED enum rc survey_end(struct survey *s, struct err *e);
+/* The file under a blob's own name, whatever the verdict, which may be of bytes that lie elsewhere: whether there is one, and whether
+ * it is known not to be what its name says. */
+bool survey_has_file(const struct survey *s, const struct store *st, size_t blob);
+bool survey_file_is_bad(const struct survey *s, const struct store *st, size_t blob);
 /* Whether a blob that is missing may be in something that could not be read, so that nothing may be concluded from its absence.
  * size 0: unknown. */
 bool survey_may_be_found(const struct survey *s, const struct digest *d, uint64_t size);
