@@ -275,6 +275,11 @@ static int compare_added(const void *a, const void *b)
 	return order ? order : (x->ns > y->ns) - (x->ns < y->ns);
 }
 
+static int compare_added_digests(const void *a, const void *b)
+{
+	return digest_compare(((const struct want *)a)->digest, ((const struct want *)b)->digest);
+}
+
 static bool is_recorded(const struct store *st, const struct digest *d)
 {
 	for (size_t ns = 0; ns < st->namespace_count; ns++)
@@ -321,14 +326,15 @@ static void add_record(struct planner *w, const struct digest *d, size_t ns)
 		w->added[w->added_count++] = (struct want){.digest = d, .ns = ns};
 }
 
-/* What gets a record: what is brought into place; and what was renamed before the cut came, which came before the record. */
+/* What gets a record: what is brought into place; and what was renamed before the cut came, which came before the record, be it a
+ * download's or ours. */
 static void plan_records(struct planner *w)
 {
 	const struct store *const st = w->st;
 	const struct survey *const s = w->s;
 	size_t n = 0;
 
-	w->added = arena_array(w->keep, s->brought_count + st->ingest_count + 1, sizeof(*w->added));
+	w->added = arena_array(w->keep, s->brought_count + st->ingest_count + s->unrecorded_count + 1, sizeof(*w->added));
 	if (!w->added) {
 		w->no_memory = true;
 		return;
@@ -344,6 +350,17 @@ static void plan_records(struct planner *w)
 		const struct ingest *const in = &st->ingests[i];
 		if (s->ingests[i].verdict == INGEST_IS_DUPLICATE && in->expected_known && !in->has_data)
 			add_record(w, &in->expected, store_find_namespace(st, in->ns_name));
+	}
+	const size_t certain = w->added_count;
+	if (certain)
+		qsort(w->added, certain, sizeof(*w->added), compare_added);
+	for (size_t i = 0; i < s->unrecorded_count; i++) {
+		const struct want *const u = &s->unrecorded[i];
+		const size_t blob = store_find_blob(st, u->digest);
+		if (certain && bsearch(u, w->added, certain, sizeof(*u), compare_added_digests))
+			continue; /* its download knows better whose it is */
+		if (st->blob_files[blob].spare == STORE_NONE || comes_into_place(w, blob))
+			add_record(w, u->digest, u->ns);
 	}
 	if (w->added_count)
 		qsort(w->added, w->added_count, sizeof(*w->added), compare_added);
@@ -817,13 +834,16 @@ struct image_eval {
 	const char *why;
 };
 
-static bool blob_is_here(const struct planner *w, size_t ns, const struct digest *d, bool *damaged, bool *unreadable)
+/* unknown: set to the rest of a sentence if neither is known. */
+static bool blob_is_here(const struct planner *w, size_t ns, const struct digest *d, bool *damaged, const char **unknown)
 {
 	const size_t c = store_find_content(w->st, ns, d);
 	const size_t blob = store_find_blob(w->st, d);
 
 	if (blob != STORE_NONE && (w->s->blobs[blob].verdict == BLOB_IS_UNREADABLE || w->unseen_bytes[blob]))
-		*unreadable = true;
+		*unknown = "could not be read";
+	if (c == STORE_NONE && w->stuck_records && survey_unrecorded_in(w->s, d) == ns)
+		*unknown = "has no record, and none could be written";
 	if (c == STORE_NONE)
 		return gets_record(w, ns, d);
 	/* damaged, and it stays: as good as gone */
@@ -866,7 +886,8 @@ static const char *other_snapshotter(struct planner *w, size_t ns, const struct 
 
 /* What is known of an image's parts in one namespace. */
 struct image_facts {
-	bool config_gone, unreadable;   /* unreadable: a blob of it */
+	bool config_gone;
+	const char *unknown;            /* of a blob of it */
 	bool paired;                    /* its config has a diff ID for each layer */
 	bool lost_layer;                /* a layer's blob is, or was found damaged */
 	bool dropped, lost;             /* of its chain: records go; files are lost, and the records stay */
@@ -880,11 +901,11 @@ struct image_facts {
 
 static void look_at_blobs(const struct planner *w, size_t ns, const struct oci_doc *m, struct image_facts *f, bool *damaged)
 {
-	f->config_gone = m->config.digest_known && !blob_is_here(w, ns, &m->config.digest, damaged, &f->unreadable);
+	f->config_gone = m->config.digest_known && !blob_is_here(w, ns, &m->config.digest, damaged, &f->unknown);
 	for (size_t i = 0; i < m->child_count && !f->config_gone; i++) {
 		const struct oci_descriptor *const d = &m->children[i];
 		f->layers++;
-		f->here += d->digest_known && blob_is_here(w, ns, &d->digest, &f->lost_layer, &f->unreadable);
+		f->here += d->digest_known && blob_is_here(w, ns, &d->digest, &f->lost_layer, &f->unknown);
 	}
 }
 
@@ -936,6 +957,11 @@ static void look_at_chain(struct planner *w, size_t ns, const struct oci_doc *m,
 	f->other = other_snapshotter(w, ns, &m->config.digest, f->paired ? &chain : NULL);
 }
 
+static const char *unknown(struct planner *w, const char *what, const char *why)
+{
+	return why ? arena_printf(w->keep, "%s %s", what, why) : NULL;
+}
+
 /* Of an image's parts what becomes of it; the first row that holds says so. What was not compared is not verified: nothing else is
  * called whole or healed. */
 static struct image_eval eval_manifest(struct planner *w, size_t ns, const struct oci_doc *m)
@@ -966,9 +992,9 @@ static struct image_eval eval_manifest(struct planner *w, size_t ns, const struc
 		enum image_verdict verdict;
 		const char *why;
 	} rows[] = {
-		{f.config_gone && f.unreadable, IMAGE_IS_UNVERIFIED, "its config could not be read"},
+		{f.config_gone && f.unknown, IMAGE_IS_UNVERIFIED, unknown(w, "its config", f.unknown)},
 		{f.config_gone, IMAGE_NEEDS_PULL, "its config is not local"},
-		{f.unreadable && !gone, IMAGE_IS_UNVERIFIED, "a part of it could not be read"},
+		{f.unknown && !gone, IMAGE_IS_UNVERIFIED, unknown(w, "a part of it", f.unknown)},
 		{f.lost && w->stuck_records, IMAGE_IS_UNVERIFIED,
 			"files of it are lost, and the records that say otherwise could not be changed"},
 		{f.lost, IMAGE_NEEDS_PULL,
@@ -1016,21 +1042,22 @@ static struct image_eval eval_image(struct planner *w, size_t ns, const struct d
 		size_t next;
 	} stack[LIMIT_INDEX_DEPTH];
 	struct image_eval best = {.verdict = IMAGE_NEEDS_PULL, .why = "no platform of it is local"};
-	bool any = false, any_unpacked = false, damaged = false, unreadable = false, too_deep = false;
+	bool any = false, any_unpacked = false, damaged = false, too_deep = false;
+	const char *why = NULL;
 	size_t depth = 0;
 
 	w->evaluation++;
-	if (!blob_is_here(w, ns, target, &damaged, &unreadable)) {
+	if (!blob_is_here(w, ns, target, &damaged, &why)) {
 		best.damaged = damaged;
 		best.unproved = w->unproved[ns];
-		best.verdict = unreadable ? IMAGE_IS_UNVERIFIED : IMAGE_NEEDS_PULL;
-		best.why = unreadable ? "its manifest could not be read" : "its manifest is not local";
+		best.verdict = why ? IMAGE_IS_UNVERIFIED : IMAGE_NEEDS_PULL;
+		best.why = why ? unknown(w, "its manifest", why) : "its manifest is not local";
 		return best;
 	}
 	const struct oci_doc *const root = doc_of(w, target);
-	if (unreadable || !root)
+	if (why || !root)
 		return (struct image_eval){.verdict = IMAGE_IS_UNVERIFIED,
-			.why = unreadable ? "its manifest could not be read" : "it is no image this program knows"};
+			.why = why ? unknown(w, "its manifest", why) : "it is no image this program knows"};
 	if (root->kind == OCI_MANIFEST)
 		return eval_manifest(w, ns, root);
 	if (root->kind != OCI_INDEX)
@@ -1047,7 +1074,7 @@ static struct image_eval eval_image(struct planner *w, size_t ns, const struct d
 		bool child_damaged = false;
 		if (!d->digest_known || d->attestation)
 			continue;
-		if (!blob_is_here(w, ns, &d->digest, &child_damaged, &unreadable)) {
+		if (!blob_is_here(w, ns, &d->digest, &child_damaged, &why)) {
 			if (child_damaged) { /* it was here: this is the platform that was pulled */
 				any_unpacked = damaged = true;
 				best = (struct image_eval){
@@ -1088,9 +1115,9 @@ static struct image_eval eval_image(struct planner *w, size_t ns, const struct d
 		best.verdict = IMAGE_IS_UNVERIFIED;
 		best.why = "its indexes are nested too deep to check";
 	}
-	if (unreadable && best.verdict == IMAGE_NEEDS_PULL) { /* the one that could not be read may be the one that matters */
+	if (why && best.verdict == IMAGE_NEEDS_PULL) { /* the one that could not be read may be the one that matters */
 		best.verdict = IMAGE_IS_UNVERIFIED;
-		best.why = "a manifest of it could not be read";
+		best.why = unknown(w, "a manifest of it", why);
 	}
 	return best;
 }
@@ -1313,6 +1340,10 @@ static enum fate fate_of(const struct planner *w, const struct finding *f, const
 	}
 	switch (f->subject) {
 	case SUBJECT_BLOB:
+		if (f->problem == P_BLOB_UNRECORDED) {
+			*left = w->stuck_records;
+			return *left ? FATE_LEFT : FATE_REPAIR;
+		}
 		*left = f->problem == P_BLOB_ELSEWHERE ? w->stuck_bytes[f->index]
 			: w->rescued[f->index]	       ? NULL
 			: may_come(w, f->index)	       ? "its bytes may be in what could not be read"
@@ -1489,6 +1520,8 @@ static size_t answer(const struct planner *w, const struct answers *a, const str
 		return STORE_NONE;
 	switch (f->subject) {
 	case SUBJECT_BLOB:
+		if (f->problem == P_BLOB_UNRECORDED)
+			return a->meta;
 		return w->rescued[f->index] ? a->rescue[f->index] : a->blob[f->index];
 	case SUBJECT_BACKEND:
 		/* what is lost is answered when containerd knows it no more; of a leftover its directory is what counts */

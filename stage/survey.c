@@ -464,6 +464,21 @@ static void find_beyond_limits(struct survey_run *r)
 	}
 }
 
+/* Manifests that are not recorded yet. */
+static enum rc walk_found(struct survey_run *r, const struct want *found, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		const size_t blob = store_find_blob(r->st, found[i].digest);
+		const struct oci_doc *const doc = blob == STORE_NONE ? NULL : r->s->blobs[blob].doc;
+		if (!doc || doc->kind != OCI_MANIFEST || found[i].ns == STORE_NONE)
+			continue;
+		const enum rc rc = walk_manifest(r, found[i].ns, doc);
+		if (rc)
+			return rc;
+	}
+	return RC_OK;
+}
+
 static enum rc find_candidates(struct survey_run *r)
 {
 	r->candidate_count = 0;
@@ -476,17 +491,8 @@ static enum rc find_candidates(struct survey_run *r)
 		if (rc)
 			return rc;
 	}
-	for (size_t i = 0; i < r->s->brought_count; i++) { /* found, and not recorded yet */
-		const struct want *const w = &r->s->brought[i];
-		const size_t blob = store_find_blob(r->st, w->digest);
-		const struct oci_doc *const doc = blob == STORE_NONE ? NULL : r->s->blobs[blob].doc;
-		if (!doc || doc->kind != OCI_MANIFEST || w->ns == STORE_NONE)
-			continue;
-		const enum rc rc = walk_manifest(r, w->ns, doc);
-		if (rc)
-			return rc;
-	}
-	return RC_OK;
+	const enum rc rc = walk_found(r, r->s->brought, r->s->brought_count);
+	return rc ? rc : walk_found(r, r->s->unrecorded, r->s->unrecorded_count);
 }
 
 /* ---- pass 4b, 5: the other blobs, and the snapshots they prove ---- */
@@ -1213,7 +1219,7 @@ static enum rc want_all(struct survey_run *r)
 	}
 	for (size_t i = 0; rc == RC_OK && i < st->blob_count; i++)
 		if (!st->blob_files[i].records && r->s->blobs[i].doc)
-			rc = want_document(r, r->s->blobs[i].doc, STORE_NONE);
+			rc = want_document(r, r->s->blobs[i].doc, survey_unrecorded_in(r->s, &st->blob_files[i].digest));
 	for (size_t i = 0; rc == RC_OK && i < st->ingest_count; i++)
 		if (st->ingests[i].expected_known)
 			rc = want(r, &st->ingests[i].expected, store_find_namespace(st, st->ingests[i].ns_name));
@@ -1228,6 +1234,95 @@ static enum rc want_all(struct survey_run *r)
 		}
 	}
 	return rc;
+}
+
+/* ---- whole blobs that an image needs, and nothing has a record of ---- */
+
+/* A walk of the images of one namespace after another. */
+struct visits {
+	size_t *seen; /* by blob: 1 + the namespace that was there last */
+	size_t *todo; /* blobs */
+	size_t count;
+	size_t *found; /* by blob without a record: 1 + the namespace that needs it, several for more than one */
+};
+#define SEVERAL SIZE_MAX
+
+static void visit(const struct survey_run *r, struct visits *v, size_t ns, const struct digest *d)
+{
+	const size_t blob = store_find_blob(r->st, d);
+
+	if (blob == STORE_NONE || v->seen[blob] == ns + 1)
+		return;
+	v->seen[blob] = ns + 1;
+	v->todo[v->count++] = blob;
+}
+
+/* What this namespace has a record of leads to what the record's labels name; what none has to what is written in it, for so containerd
+ * would have labelled it. What another namespace has is not this one's to have. */
+static void visit_children(const struct survey_run *r, struct visits *v, size_t ns, size_t blob)
+{
+	const struct blob *const b = &r->st->blob_files[blob];
+	const size_t c = store_find_content(r->st, ns, &b->digest);
+	const struct oci_doc *const doc = r->s->blobs[blob].doc;
+	struct digest d;
+
+	for (size_t i = 0; c != STORE_NONE && i < r->st->contents[c].labels.count; i++) {
+		const struct label *const l = &r->st->contents[c].labels.at[i];
+		if (span_starts(l->key, "containerd.io/gc.ref.content") && digest_parse(l->value, &d) == RC_OK)
+			visit(r, v, ns, &d);
+	}
+	if (b->records || r->s->blobs[blob].verdict != BLOB_IS_GOOD)
+		return;
+	v->found[blob] = v->found[blob] && v->found[blob] != ns + 1 ? SEVERAL : ns + 1;
+	if (doc && doc->config.digest_known)
+		visit(r, v, ns, &doc->config.digest);
+	for (size_t i = 0; doc && i < doc->child_count; i++)
+		if (doc->children[i].digest_known)
+			visit(r, v, ns, &doc->children[i].digest);
+}
+
+/* The cut came after the rename and before the commit, or between two changes of ours. containerd's garbage collection would remove
+ * it, and the image, which is incomplete without the record, would need a pull. */
+static enum rc find_unrecorded(struct survey_run *r)
+{
+	const struct store *const st = r->st;
+	struct visits v = {.seen = arena_array(r->keep, st->blob_count + 1, sizeof(*v.seen)),
+		.todo = arena_array(r->keep, st->blob_count + 1, sizeof(*v.todo)),
+		.found = arena_array(r->keep, st->blob_count + 1, sizeof(*v.found))};
+	size_t orphans = 0;
+
+	r->s->unrecorded_count = 0;
+	for (size_t i = 0; i < st->blob_count; i++)
+		orphans += !st->blob_files[i].records;
+	r->s->unrecorded = arena_array(r->keep, orphans + 1, sizeof(*r->s->unrecorded));
+	if (!v.seen || !v.todo || !v.found || !r->s->unrecorded)
+		return no_room(r);
+	for (size_t i = 0; orphans && i < st->image_count && !stopped(r); i++) {
+		if (!st->images[i].target_known)
+			continue;
+		visit(r, &v, st->images[i].ns, &st->images[i].target);
+		while (v.count)
+			visit_children(r, &v, st->images[i].ns, v.todo[--v.count]);
+	}
+	for (size_t i = 0; i < st->blob_count; i++)
+		if (v.found[i] && v.found[i] != SEVERAL)
+			r->s->unrecorded[r->s->unrecorded_count++] =
+				(struct want){.digest = &st->blob_files[i].digest, .ns = v.found[i] - 1};
+	return RC_OK;
+}
+
+static int compare_want_digests(const void *a, const void *b)
+{
+	return digest_compare(((const struct want *)a)->digest, ((const struct want *)b)->digest);
+}
+
+size_t survey_unrecorded_in(const struct survey *s, const struct digest *d)
+{
+	const struct want key = {.digest = d};
+	const struct want *const w =
+		s->unrecorded_count ? bsearch(&key, s->unrecorded, s->unrecorded_count, sizeof(key), compare_want_digests) : NULL;
+
+	return w ? w->ns : STORE_NONE;
 }
 
 static int compare_wants(const void *a, const void *b)
@@ -1991,7 +2086,9 @@ static void emit_blob(struct survey_run *r, size_t index)
 	if (b->spare != STORE_NONE) {
 		; /* told as what has its bytes */
 	} else if (!b->records) {
-		f.problem = P_BLOB_ORPHAN;
+		const size_t ns = survey_unrecorded_in(r->s, &b->digest);
+		f.problem = ns == STORE_NONE ? P_BLOB_ORPHAN : P_BLOB_UNRECORDED;
+		f.ns = ns == STORE_NONE ? (struct span){0} : ns_name(st, ns);
 		emit(r, f);
 	} else if (b->mode & 0222) {
 		f.problem = P_BLOB_UNSEALED;
@@ -2745,12 +2842,12 @@ static enum rc look_at_layers(struct survey_run *r, bool all)
 	bool brought = true;
 	enum rc rc = RC_OK;
 
-	if (all && !stopped(r) && (rc = find_bytes(r, &brought)))
+	if (all && !stopped(r) && ((rc = find_unrecorded(r)) || (rc = find_bytes(r, &brought)) || (rc = find_unrecorded(r))))
 		return rc;
 	if ((rc = find_candidates(r)) || !all || (rc = match_snapshots(r)))
 		return rc;
 	for (brought = true; brought && !stopped(r);) { /* each time one more of the spares, of which there are so many */
-		if ((rc = pass_layers(r)) || out_of_time(r) || stopped(r) || (rc = find_bytes(r, &brought)))
+		if ((rc = pass_layers(r)) || out_of_time(r) || stopped(r) || (rc = find_bytes(r, &brought)) || (rc = find_unrecorded(r)))
 			return rc;
 		if (brought && ((rc = find_candidates(r)) || (rc = match_snapshots(r))))
 			return rc;

@@ -119,7 +119,8 @@ struct survey {
 	struct spare_state *spares;
 	struct want *wants;       /* by digest, then namespace */
 	struct want *brought;     /* what was wanted, and a spare has; the same */
-	size_t want_count, brought_count;
+	struct want *unrecorded;  /* by digest: whole, without a record, and of all namespaces this one alone has an image that needs it */
+	size_t want_count, brought_count, unrecorded_count;
 	bool wants_unknown;       /* there may be more: a document that may name some could not be read */
 	struct digest *unread;    /* digests that downloads are for which could not be read, in order */
 	uint64_t *unread_sizes;   /* of those that do not say what they are for, in order */
@@ -152,6 +153,8 @@ CHECKED enum rc survey_end(struct survey *s, struct err *e);
  * it is known not to be what its name says. */
 bool survey_has_file(const struct survey *s, const struct store *st, size_t blob);
 bool survey_file_is_bad(const struct survey *s, const struct store *st, size_t blob);
+/* The namespace in whose images it has its place though nothing has a record of it; STORE_NONE. */
+size_t survey_unrecorded_in(const struct survey *s, const struct digest *d);
 /* Whether a blob that is missing may be in something that could not be read, so that nothing may be concluded from its absence.
  * size 0: unknown. */
 bool survey_may_be_found(const struct survey *s, const struct digest *d, uint64_t size);
