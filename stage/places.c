@@ -35,7 +35,7 @@ static const struct usual usual[] = {
 struct reader {
 	const char *sysroot;
 	struct arena *a;
-	const char *root, *state, *overlay;
+	const char *root, *state, *overlay, *content;
 	bool unknown;
 	const char *todo[IMPORTS_MAX];
 	size_t count, told; /* of those the first were named by another, the rest may be read or not */
@@ -125,6 +125,9 @@ static void take(struct reader *r, const struct config *c, bool json, bool told)
 {
 	const struct span root = json ? c->data_root : c->root, state = json ? c->exec_root : c->state;
 
+	for (size_t i = 0; i < c->proxy_count; i++)
+		if (span_is(c->proxies[i].type, "content") && !(r->content = arena_string(r->a, c->proxies[i].name)))
+			r->unknown = true;
 	if (!told) {
 		r->unknown |= root.left || state.left || c->overlay.left;
 		return;
@@ -180,6 +183,7 @@ static enum rc read_usual(const struct usual *u, const struct reader *r, struct 
 		.root = r->root && !u->arguments ? r->root : u->root,
 		.state = r->state && !u->arguments ? r->state : u->state,
 		.overlay = r->overlay,
+		.content = r->content,
 		.unknown = r->unknown};
 	if (u->docker) {
 		k->root = arena_printf(a, "%s/containerd/daemon", k->root);

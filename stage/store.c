@@ -2038,6 +2038,19 @@ static enum rc judge_dir(struct store *st, int parent, const char *name, const c
 		rc ? "is not there" : "is empty", count, what);
 }
 
+/* A blob that is not here may be there. */
+static enum rc judge_content_proxy(struct store *st)
+{
+	for (size_t i = 0; st->content_count && i < st->hints->known_count; i++) {
+		const struct store_known *const k = &st->hints->known[i];
+		if (k->content && leads_here(st, k->root))
+			return add_fault(st, STORE_CONTENT_DIR, STORE_DIR_UNUSABLE,
+				"may not be what holds the blobs: %s has proxy plugin %s for content, which this program cannot look into",
+				k->file, k->content);
+	}
+	return RC_OK;
+}
+
 static enum rc judge_dirs(struct store *st, struct err *e)
 {
 	static const char *const algorithms[DIGEST_KINDS] = {[DIGEST_SHA256] = STORE_CONTENT_DIR "/blobs/sha256",
@@ -2093,7 +2106,7 @@ static enum rc load(struct store *st, struct arena scratch, struct err *e)
 		return no_memory(e);
 	if (st->fault_count == 0 && (rc = judge_missing(st)))
 		return rc;
-	if (st->fault_count == 0 && (rc = judge_dirs(st, e)))
+	if (st->fault_count == 0 && ((rc = judge_content_proxy(st)) || (rc = judge_dirs(st, e))))
 		return rc;
 	if (st->fault_count == 0 && !st->overlay_elsewhere && (rc = judge_sequences(st, scratch)))
 		return rc;

@@ -237,6 +237,7 @@ struct store_known {
 	const char *file;        /* that says so */
 	const char *root, *state;
 	const char *overlay;     /* root_path of the overlayfs snapshotter; NULL: it is in the root */
+	const char *content;     /* proxy plugin that is a content store; NULL: none. Its blobs are wherever that has them */
 	bool unknown;            /* not all of it could be read: any of them may be another */
 };
 
