@@ -584,17 +584,22 @@ static bool is_seed(const struct planner *w, size_t i)
 }
 
 /* Marks everything that stands on a marked snapshot. */
-static void spread(const struct planner *w, bool *marked)
+static void spread(struct planner *w, bool *marked)
 {
-	bool changed = true;
+	const struct backend *const all = w->st->backends;
+	bool *const seen = arena_array(w->keep, w->st->backend_count + 1, sizeof(*seen)); /* and not marked */
 
-	while (changed) { /* at most as often as the longest chain */
-		changed = false;
-		for (size_t i = 0; i < w->st->backend_count; i++) {
-			const size_t parent = w->st->backends[i].parent_index;
-			if (!marked[i] && parent != STORE_NONE && marked[parent])
-				changed = marked[i] = true;
+	w->no_memory |= !seen;
+	for (size_t i = 0; seen && i < w->st->backend_count; i++) {
+		size_t at = i;
+		while (at != STORE_NONE && !marked[at] && !seen[at]) {
+			seen[at] = true;
+			at = all[at].parent_index;
 		}
+		if (at == STORE_NONE || !marked[at])
+			continue;
+		for (size_t k = i; k != at; k = all[k].parent_index)
+			marked[k] = true;
 	}
 }
 
@@ -1416,22 +1421,23 @@ static enum fate fate_of(const struct planner *w, const struct finding *f, const
 	}
 }
 
-static int compare_actions(const void *a, const void *b)
+/* By kind, each in the order it was planned in: rebuilds in that of their chains. */
+static void sort_actions(struct planner *w)
 {
-	const struct action *const x = a, *const y = b;
-	return x->kind != y->kind ? (x->kind > y->kind) - (x->kind < y->kind) : 0;
-}
+	struct plan *const p = w->p;
+	struct action *const sorted = arena_array(w->keep, p->action_count + 1, sizeof(*sorted));
+	size_t n = 0;
 
-/* Stable: rebuilds keep the order of their chains. */
-static void sort_actions(struct plan *p)
-{
-	for (size_t i = 1; i < p->action_count; i++) {
-		const struct action moved = p->actions[i];
-		size_t k = i;
-		for (; k > 0 && compare_actions(&p->actions[k - 1], &moved) > 0; k--)
-			p->actions[k] = p->actions[k - 1];
-		p->actions[k] = moved;
+	if (!sorted) {
+		w->no_memory = true;
+		return;
 	}
+	for (int kind = 0; kind <= (int)ACTION_STATE_FILE; kind++)
+		for (size_t i = 0; i < p->action_count; i++)
+			if ((int)p->actions[i].kind == kind)
+				sorted[n++] = p->actions[i];
+	p->actions = sorted;
+	p->action_cap = p->action_count;
 }
 
 /* ---- which action answers a finding ---- */
@@ -1693,7 +1699,7 @@ static enum rc finish(struct planner *w, const struct finding *extra, size_t ext
 		add_action(w, ACTION_EDIT_META, 0, false);
 	if (p->overlay.count)
 		add_action(w, ACTION_EDIT_OVERLAY, 0, false);
-	sort_actions(p);
+	sort_actions(w);
 	recall(w);
 	if (w->no_memory || !find_answers(w, &answers))
 		return fail(e, RC_NOMEM, "no memory for the plan");
