@@ -793,35 +793,51 @@ static void edit_drops(struct planner *w)
 	}
 }
 
+/* Parents before children: implicit directories copy from the layers below. A snapshot's id is younger than its parent's but for layers
+ * unpacked in parallel, so depth decides, not order. */
+static size_t *by_depth(struct planner *w)
+{
+	const struct store *const st = w->st;
+	size_t *const order = arena_array(w->keep, st->backend_count + 1, sizeof(*order));
+	size_t *const first = arena_array(w->keep, st->backend_count + 2, sizeof(*first)); /* by depth, which is below the count */
+
+	if (!order || !first) {
+		w->no_memory = true;
+		return NULL;
+	}
+	for (size_t i = 0; i < st->backend_count; i++)
+		first[st->backends[i].depth + 1]++;
+	for (size_t d = 0; d < st->backend_count; d++)
+		first[d + 1] += first[d];
+	for (size_t i = 0; i < st->backend_count; i++)
+		order[first[st->backends[i].depth]++] = i;
+	return order;
+}
+
 static void plan_rebuilds(struct planner *w)
 {
 	const struct store *const st = w->st;
+	const size_t *const order = by_depth(w);
 
-	/* parents before children: implicit directories copy from the layers below. A snapshot's id is younger than its
-	 * parent's but for layers unpacked in parallel, so depth decides, not order. */
-	for (size_t depth = 0, found = 1; found && depth <= st->backend_count; depth++) {
-		found = 0;
-		for (size_t i = 0; i < st->backend_count; i++) {
-			const size_t d = st->backends[i].depth;
-			found += d >= depth;
-			const struct snapshot_state *const state = &w->s->snapshots[i];
-			/* a rebuild that was cut off may have all its entries back, and not yet its directories' times */
-			const bool unfinished = st->backends[i].interrupted && state->verdict == SNAPSHOT_IS_WHOLE &&
-						state->proof != STORE_NONE;
-			if (d != depth || (state->verdict != SNAPSHOT_IS_TORN && !unfinished) || w->drop[i])
-				continue;
-			if (st->mounted) {
-				w->left[i] = arena_printf(w->keep, "%s: stop them, or repair at the next boot", st->boot_evidence);
-				continue;
-			}
-			if (w->stuck_rebuild[i]) {
-				w->left[i] = w->stuck_rebuild[i];
-				continue;
-			}
-			add_action(w, ACTION_REBUILD, i, false);
-			w->p->write_bytes += w->s->snapshots[i].rewrite_bytes;
-			w->p->write_inodes += w->s->snapshots[i].rewrite_inodes;
+	for (size_t k = 0; order && k < st->backend_count; k++) {
+		const size_t i = order[k];
+		const struct snapshot_state *const state = &w->s->snapshots[i];
+		/* a rebuild that was cut off may have all its entries back, and not yet its directories' times */
+		const bool unfinished =
+			st->backends[i].interrupted && state->verdict == SNAPSHOT_IS_WHOLE && state->proof != STORE_NONE;
+		if ((state->verdict != SNAPSHOT_IS_TORN && !unfinished) || w->drop[i])
+			continue;
+		if (st->mounted) {
+			w->left[i] = arena_printf(w->keep, "%s: stop them, or repair at the next boot", st->boot_evidence);
+			continue;
 		}
+		if (w->stuck_rebuild[i]) {
+			w->left[i] = w->stuck_rebuild[i];
+			continue;
+		}
+		add_action(w, ACTION_REBUILD, i, false);
+		w->p->write_bytes += state->rewrite_bytes;
+		w->p->write_inodes += state->rewrite_inodes;
 	}
 }
 
