@@ -1172,7 +1172,7 @@ static void note_deed(struct applier *w, const struct action *a)
 	struct deed *const d = arena_push(w->keep, (void **)&w->result->deeds.at, &w->result->deeds.count, sizeof(*d));
 
 	if (d)
-		*d = (struct deed){a->kind, a->index, a->outcome, a->why, a->unseen};
+		*d = (struct deed){a->kind, a->index, a->outcome, a->why};
 	else
 		w->result->no_memory = true;
 }
@@ -1214,24 +1214,6 @@ static void leave_edits(struct applier *w)
 	*w->e = (struct err){0};
 }
 
-/* What the system says of a change that it will not make now or later; anything else is of the moment, or of the disk. */
-static bool is_refusal(const struct err *e)
-{
-	switch (e->sys_errno) {
-	case EPERM:
-	case EBUSY:
-	case EXDEV:
-	case ENOTEMPTY:
-	case EEXIST:
-	case ENOTDIR:
-	case EISDIR:
-	case ETXTBSY:
-		return true;
-	default:
-		return false;
-	}
-}
-
 static enum rc one_action(struct applier *w, struct action *a)
 {
 	const struct arena mark = *w->keep;
@@ -1255,7 +1237,6 @@ static enum rc one_action(struct applier *w, struct action *a)
 	}
 	a->outcome = OUTCOME_LEFT;
 	a->why = waiting ? waiting : reason(w, w->e);
-	a->unseen = !waiting && !is_refusal(w->e);
 	w->result->starved |= !waiting && rc == RC_NOMEM;
 	*w->e = (struct err){0};
 	w->result->again |= plan_depends_on(a->kind);

@@ -30,7 +30,6 @@ struct planner {
 	const char **left_snapshot;    /* meta.db records */
 	/* what an earlier round could not do, and why; by blob, blob, ingest, backend, backend */
 	const char **stuck_blob, **stuck_bytes, **stuck_ingest, **stuck_rebuild, **stuck_aside;
-	bool *unseen_bytes;            /* of stuck ones: nothing refused it, the next run may do it */
 	const char *stuck_records;     /* meta.db cannot be changed: no record goes or comes */
 	size_t *evaluated;             /* blobs: 1 + the last image for which this manifest or index was looked at */
 	size_t evaluation;
@@ -418,11 +417,10 @@ static void plan_own(struct planner *w)
 	}
 }
 
-/* Neither a good file of its own nor, after this, one that is put there. */
+/* Neither a good file of its own nor bytes elsewhere that are put there, by this run or the next. */
 static bool is_gone(const struct planner *w, size_t blob)
 {
-	return w->s->blobs[blob].verdict == BLOB_IS_BAD ||
-	       (w->st->blob_files[blob].spare != STORE_NONE && w->stuck_bytes[blob] && !w->unseen_bytes[blob]);
+	return w->s->blobs[blob].verdict == BLOB_IS_BAD;
 }
 
 /* Its bytes may be in what could not be read; the next run knows. */
@@ -861,9 +859,11 @@ static bool blob_is_here(const struct planner *w, size_t ns, const struct digest
 	const size_t c = store_find_content(w->st, ns, d);
 	const size_t blob = store_find_blob(w->st, d);
 
-	if (blob != STORE_NONE && (w->s->blobs[blob].verdict == BLOB_IS_UNREADABLE || w->unseen_bytes[blob]))
+	if (blob != STORE_NONE && w->s->blobs[blob].verdict == BLOB_IS_UNREADABLE)
 		*unknown = "could not be read";
-	if (c == STORE_NONE && w->stuck_records && survey_unrecorded_in(w->s, d) == ns)
+	else if (blob != STORE_NONE && w->stuck_bytes[blob])
+		*unknown = "could not be put into its place";
+	else if (c == STORE_NONE && w->stuck_records && survey_unrecorded_in(w->s, d) == ns)
 		*unknown = "has no record, and none could be written";
 	if (c == STORE_NONE)
 		return gets_record(w, ns, d);
@@ -1636,7 +1636,6 @@ static void recall(struct planner *w)
 		if (low < d->count && sorted[low].kind == a->kind && sorted[low].index == a->index) {
 			a->outcome = sorted[low].outcome;
 			a->why = sorted[low].why;
-			a->unseen = sorted[low].unseen;
 			a->earlier = true;
 		}
 	}
@@ -1657,14 +1656,11 @@ static void learn(struct planner *w)
 			w->stuck_ingest[d->index] = d->why;
 			break;
 		case ACTION_FREE_BYTES:
-			if (w->s->spares[d->index].moved) {
+			if (w->s->spares[d->index].moved)
 				w->stuck_bytes[w->s->spares[d->index].blob] = d->why;
-				w->unseen_bytes[w->s->spares[d->index].blob] = true;
-			}
 			break;
 		case ACTION_PLACE_BLOB: /* the bytes are here, and the next run may put them into place: their records stay */
 			w->stuck_bytes[d->index] = d->why;
-			w->unseen_bytes[d->index] = true;
 			break;
 		case ACTION_REBUILD:
 			w->stuck_rebuild[d->index] = d->why;
@@ -1748,7 +1744,6 @@ enum rc plan_make(struct plan *p, const struct store *st, const struct survey *s
 	w->held_stray = arena_array(keep, st->stray_count + 1, sizeof(*w->held_stray));
 	w->held_blob = arena_array(keep, st->blob_count + 1, sizeof(*w->held_blob));
 	w->stuck_bytes = arena_array(keep, st->blob_count + 1, sizeof(*w->stuck_bytes));
-	w->unseen_bytes = arena_array(keep, st->blob_count + 1, sizeof(*w->unseen_bytes));
 	w->rescued = arena_array(keep, st->blob_count + 1, sizeof(bool));
 	w->evaluated = arena_array(keep, st->blob_count + 1, sizeof(*w->evaluated));
 	w->leased = arena_array(keep, st->namespace_count + 1, sizeof(bool));
@@ -1761,7 +1756,7 @@ enum rc plan_make(struct plan *p, const struct store *st, const struct survey *s
 	w->stuck_aside = arena_array(keep, st->backend_count + 1, sizeof(*w->stuck_aside));
 	p->dropped = w->drop;
 	if (!extra || !p->images || !w->drop || !w->pinned || !w->drop_snapshot || !w->drop_content || !w->held_ingest ||
-		!w->held_stray || !w->held_blob || !w->stuck_bytes || !w->unseen_bytes || !w->rescued || !w->evaluated || !w->leased ||
+		!w->held_stray || !w->held_blob || !w->stuck_bytes || !w->rescued || !w->evaluated || !w->leased ||
 		!w->unproved || !w->left || !w->left_snapshot || !w->stuck_blob || !w->stuck_ingest || !w->stuck_rebuild ||
 		!w->stuck_aside)
 		return fail(e, RC_NOMEM, "no memory for the plan");

@@ -41,7 +41,6 @@ struct action {
 	bool set_aside; /* moved to aside/ instead of removed */
 	bool recorded;  /* the databases name it: it goes only after its records */
 	bool earlier;   /* its outcome is of an earlier round */
-	bool unseen;    /* OUTCOME_LEFT: nothing refused it, something could not be looked at: the next run may do it */
 	enum action_outcome outcome;
 	const char *why; /* OUTCOME_LEFT: a phrase, raw bytes from disk in it; else NULL */
 };
@@ -54,7 +53,6 @@ struct deeds {
 		size_t index;
 		enum action_outcome outcome;
 		const char *why;
-		bool unseen;
 	} *at;
 	size_t count;
 };
