@@ -1143,12 +1143,6 @@ static struct image_eval eval_image(struct planner *w, size_t ns, const struct d
 	return best;
 }
 
-/* "sha256:<hex>": CRI's own name of an image by its config. */
-static bool is_config_name(struct span name)
-{
-	return span_starts(name, "sha256:") && name.left == 7 + 64;
-}
-
 /* The cut came between the last unpacked layer and the label that refers to it (containerd-store.md 5.1, W14): the lease
  * that goes is all that held the chain. On a store without such a lease a missing label means nothing. */
 static bool is_unreferenced(const struct planner *w, size_t ns, const struct image_eval *r)
@@ -1209,7 +1203,7 @@ static const char *why_name_stays(struct planner *w, const struct image *image, 
 /* A pull of it may be under way, or its files elsewhere: whoever asks for it will tell. */
 static bool is_only_incomplete(const struct planner *w, const struct image *image, const struct image_eval *r)
 {
-	return !r->damaged && (!w->st->namespaces[image->ns].kubernetes || is_config_name(image->name) ||
+	return !r->damaged && (!w->st->namespaces[image->ns].kubernetes || image_is_named_by_config(image) ||
 				      (r->by_layers && w->st->other_snapshots));
 }
 
@@ -1261,9 +1255,9 @@ static void plan_images(struct planner *w, struct finding *extra, size_t *extra_
 		state->imported = is_imported(w, image);
 		if (is_only_incomplete(w, image, &r))
 			continue; /* the list of images tells what it lacks */
-		if (st->namespaces[image->ns].kubernetes && !is_config_name(image->name))
+		if (st->namespaces[image->ns].kubernetes && !image_is_named_by_config(image))
 			state->left = why_name_stays(w, image, &r);
-		const bool droppable = st->namespaces[image->ns].kubernetes && !is_config_name(image->name) && !state->left;
+		const bool droppable = st->namespaces[image->ns].kubernetes && !image_is_named_by_config(image) && !state->left;
 		struct finding *const f = &extra[(*extra_count)++];
 		*f = (struct finding){.problem = P_IMAGE_INCOMPLETE,
 			.subject = SUBJECT_IMAGE,

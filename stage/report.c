@@ -143,22 +143,26 @@ static void putf(struct sink *s, const char *format, ...)
 		put(s, line, (size_t)n < sizeof(line) ? (size_t)n : sizeof(line) - 1);
 }
 
+/* The text made safe for a console by escape or its like; one that is cut to most - 1 bytes is still one. */
+static void put_safe(struct sink *s, size_t (*make_safe)(char *, size_t, struct span), struct span raw, size_t most,
+	void (*put_text)(struct sink *, const char *))
+{
+	char text[4096];
+
+	(void)make_safe(text, most < sizeof(text) ? most : sizeof(text), raw); /* cut, see above */
+	put_text(s, text);
+}
+
 /* What came from disk, safe for a console. */
 static void put_escaped(struct sink *s, struct span raw)
 {
-	char text[1024];
-
-	(void)escape(text, sizeof(text), raw); /* a cut name is still a name */
-	puts_to(s, text);
+	put_safe(s, escape, raw, 1024, puts_to);
 }
 
 /* A sentence of ours, in which there may be such names. */
 static void put_sentence(struct sink *s, const char *sentence)
 {
-	char text[4096];
-
-	(void)escape_sentence(text, sizeof(text), span_of_string(sentence)); /* a cut sentence is still one */
-	puts_to(s, text);
+	put_safe(s, escape_sentence, span_of_string(sentence), SIZE_MAX, puts_to);
 }
 
 /* A name as a word to be typed. */
@@ -193,18 +197,12 @@ static void put_json_text(struct sink *s, const char *text)
  * \xNN inside the string keeps it readable and unambiguous, because a backslash is escaped as well. */
 static void put_json_string(struct sink *s, struct span raw)
 {
-	char text[4096];
-
-	(void)escape(text, sizeof(text), raw); /* a cut name is still a name */
-	put_json_text(s, text);
+	put_safe(s, escape, raw, SIZE_MAX, put_json_text);
 }
 
 static void put_json_sentence(struct sink *s, const char *sentence)
 {
-	char text[4096];
-
-	(void)escape_sentence(text, sizeof(text), span_of_string(sentence)); /* a cut sentence is still one */
-	put_json_text(s, text);
+	put_safe(s, escape_sentence, span_of_string(sentence), SIZE_MAX, put_json_text);
 }
 
 /* ---- words ---- */
@@ -456,12 +454,6 @@ static void put_images(struct sink *s, const struct outcome *o, const struct rep
 	}
 }
 
-/* "sha256:<hex>": CRI's own name of an image by its config, by which nothing can be pulled. */
-static bool is_config_name(struct span name)
-{
-	return span_starts(name, "sha256:") && name.left == 7 + 64;
-}
-
 static void put_pulls(struct sink *s, const struct outcome *o)
 {
 	const struct store *const st = o->store;
@@ -472,7 +464,7 @@ static void put_pulls(struct sink *s, const struct outcome *o)
 	for (size_t i = 0; i < st->image_count; i++) {
 		const struct image *const image = &st->images[i];
 		const struct image_state *const state = &o->plan->images[i];
-		if (state->verdict != IMAGE_NEEDS_PULL || state->pinned || is_config_name(image->name))
+		if (state->verdict != IMAGE_NEEDS_PULL || state->pinned || image_is_named_by_config(image))
 			continue;
 		unproved |= state->unproved;
 		if (state->name_dropped && !state->imported) {

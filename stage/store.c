@@ -2302,6 +2302,11 @@ bool lease_is_stale(const struct store *st, const struct lease *l)
 	return l->expires && st->boot_proved_new && !span_is(l->id, STORE_OWN_LEASE);
 }
 
+bool image_is_named_by_config(const struct image *image)
+{
+	return span_starts(image->name, "sha256:") && image->name.left == 7 + 64;
+}
+
 bool store_is_extract(const struct store *st, size_t ns, struct span key)
 {
 	const uint8_t *const space = key.left ? memchr(key.at, ' ', key.left) : NULL;

@@ -347,6 +347,9 @@ size_t store_find_image(const struct store *st, size_t ns, struct span name);
 /* Of an earlier boot, with a short expiry, and not our own, whose expiry containerd may honour (containerd-store.md 6.5). */
 bool lease_is_stale(const struct store *st, const struct lease *l);
 
+/* "sha256:<hex>": CRI's own name of an image by its config, by which nothing can be pulled. */
+bool image_is_named_by_config(const struct image *image);
+
 /* Our own lease's id. */
 #define STORE_OWN_LEASE "containerd-fsck"
 
