@@ -1775,7 +1775,51 @@ static void link_blobs(struct store *st)
 	}
 }
 
-static void link_records(struct store *st)
+/* A directory of a download, or a record of one. */
+struct ref_holder {
+	struct span ref;
+	size_t dir, record; /* index, STORE_NONE for the other */
+};
+
+static int compare_ref_holders(const void *a, const void *b)
+{
+	const struct ref_holder *const x = a, *const y = b;
+
+	return span_compare(x->ref, y->ref);
+}
+
+/* By sorting: there may be as many of both as fit into memory, and all of one ref. */
+static enum rc link_ingests(struct store *st, struct arena scratch, struct err *e)
+{
+	struct ref_holder *const all = arena_array(&scratch, st->ingest_count + st->ingest_record_count + 1, sizeof(*all));
+	size_t n = 0;
+
+	if (!all)
+		return no_memory(e);
+	for (size_t i = 0; i < st->ingest_count; i++)
+		if (st->ingests[i].ref.left)
+			all[n++] = (struct ref_holder){st->ingests[i].ref, i, STORE_NONE};
+	for (size_t i = 0; i < st->ingest_record_count; i++)
+		all[n++] = (struct ref_holder){st->ingest_records[i].ref, STORE_NONE, i};
+	qsort(all, n, sizeof(*all), compare_ref_holders);
+	for (size_t i = 0, next; i < n; i = next) {
+		size_t dir = STORE_NONE, record = STORE_NONE; /* of several the last, in the order of the store's arrays */
+		for (next = i; next < n && span_equal(all[next].ref, all[i].ref); next++) {
+			if (all[next].dir != STORE_NONE && (dir == STORE_NONE || all[next].dir > dir))
+				dir = all[next].dir;
+			if (all[next].record != STORE_NONE && (record == STORE_NONE || all[next].record > record))
+				record = all[next].record;
+		}
+		for (size_t k = i; k < next; k++)
+			if (all[k].dir != STORE_NONE)
+				st->ingests[all[k].dir].record = record;
+			else
+				st->ingest_records[all[k].record].dir = dir;
+	}
+	return RC_OK;
+}
+
+static enum rc link_records(struct store *st, struct arena scratch, struct err *e)
 {
 	link_blobs(st);
 	for (size_t i = 0; i < st->snapshot_count; i++) {
@@ -1784,15 +1828,7 @@ static void link_records(struct store *st)
 		if (s->backend != STORE_NONE)
 			st->backends[s->backend].snapshot = i;
 	}
-	for (size_t i = 0; i < st->ingest_count; i++) {
-		struct ingest *const in = &st->ingests[i];
-		for (size_t k = 0; in->ref.left && k < st->ingest_record_count; k++) {
-			if (!span_equal(st->ingest_records[k].ref, in->ref))
-				continue;
-			in->record = k;
-			st->ingest_records[k].dir = i;
-		}
-	}
+	return link_ingests(st, scratch, e);
 }
 
 /* seconds; between the stamps that the two databases give a snapshot when it is made lies a walk through its files at most */
@@ -2112,7 +2148,8 @@ static enum rc load(struct store *st, struct arena scratch, struct err *e)
 		return rc;
 	if (st->fault_count)
 		return RC_OK;
-	link_records(st);
+	if ((rc = link_records(st, scratch, e)))
+		return rc;
 	number_cri(st);
 	if ((rc = find_prefixed(st, STORE_CONTENT_DIR, ".fsverity-check-", STRAY_PROBE, scratch, e)) ||
 		(rc = find_prefixed(st, STORE_OVERLAY_DIR, "userxattr-check", STRAY_PROBE, scratch, e)) ||
