@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -971,6 +972,38 @@ void report_keep_run(const struct outcome *o, struct arena scratch)
 
 /* ---- show ---- */
 
+struct view {
+	const struct store *store;
+	const struct survey *survey;
+	struct digest *awaited; /* what downloads that are here are to become, in order */
+	size_t awaited_count;
+};
+
+static int compare_awaited(const void *a, const void *b)
+{
+	return digest_compare(a, b);
+}
+
+/* Without memory they are not told apart from what is nowhere. */
+static void list_awaited(struct view *v, struct arena *a)
+{
+	v->awaited = arena_array(a, v->store->ingest_count + 1, sizeof(*v->awaited));
+	for (size_t i = 0; v->awaited && i < v->store->ingest_count; i++)
+		if (v->store->ingests[i].expected_known && v->store->ingests[i].has_data)
+			v->awaited[v->awaited_count++] = v->store->ingests[i].expected;
+	if (v->awaited_count)
+		qsort(v->awaited, v->awaited_count, sizeof(*v->awaited), compare_awaited);
+}
+
+static const char *whereabouts(const struct view *v, const struct digest *d, size_t blob, size_t record)
+{
+	if (blob != STORE_NONE)
+		return record == STORE_NONE ? "file, and no record" : "local";
+	if (v->awaited_count && bsearch(d, v->awaited, v->awaited_count, sizeof(*d), compare_awaited))
+		return "download not finished";
+	return record == STORE_NONE ? "not local" : "record, and no file";
+}
+
 static void show_snapshot(struct sink *s, const struct store *st, size_t ns, const struct digest *chain)
 {
 	char text[DIGEST_TEXT_BYTES];
@@ -988,8 +1021,9 @@ static void show_snapshot(struct sink *s, const struct store *st, size_t ns, con
 		putf(s, "snapshot %s%s", st->backends[b].dir, st->backends[b].dir_found ? "" : ", its directory is not there");
 }
 
-static void show_blob(struct sink *s, const struct store *st, size_t ns, const struct oci_descriptor *d)
+static void show_blob(struct sink *s, const struct view *v, size_t ns, const struct oci_descriptor *d)
 {
+	const struct store *const st = v->store;
 	char text[DIGEST_TEXT_BYTES];
 
 	if (!d->digest_known) {
@@ -1000,77 +1034,74 @@ static void show_blob(struct sink *s, const struct store *st, size_t ns, const s
 	const size_t blob = store_find_blob(st, &d->digest);
 	const size_t record = store_find_content(st, ns, &d->digest);
 	putf(s, "%.19s  %s  %s", text, blob == STORE_NONE ? size_text(d->size).text : size_text(st->blob_files[blob].size).text,
-		blob == STORE_NONE && record == STORE_NONE ? "not local"
-		: blob == STORE_NONE			   ? "record, and no file"
-		: record == STORE_NONE			   ? "file, and no record"
-							   : "local");
+		whereabouts(v, &d->digest, blob, record));
 }
 
-static const struct oci_doc *doc_of(const struct outcome *o, const struct oci_descriptor *d)
+static const struct oci_doc *doc_of(const struct view *v, const struct oci_descriptor *d)
 {
-	const size_t blob = d->digest_known ? store_find_blob(o->store, &d->digest) : STORE_NONE;
-	return blob == STORE_NONE ? NULL : o->survey->blobs[blob].doc;
+	const size_t blob = d->digest_known ? store_find_blob(v->store, &d->digest) : STORE_NONE;
+	return blob == STORE_NONE ? NULL : v->survey->blobs[blob].doc;
 }
 
-static void show_manifest(struct sink *s, const struct outcome *o, size_t ns, const struct oci_doc *m, const char *indent)
+static void show_manifest(struct sink *s, const struct view *v, size_t ns, const struct oci_doc *m, const char *indent)
 {
-	const struct oci_doc *const config = doc_of(o, &m->config);
+	const struct oci_doc *const config = doc_of(v, &m->config);
 	struct digest chain, previous;
 	size_t layer = 0;
 
 	putf(s, "%sconfig    ", indent);
-	show_blob(s, o->store, ns, &m->config);
+	show_blob(s, v, ns, &m->config);
 	puts_to(s, "\n");
 	for (size_t i = 0; i < m->child_count; i++) {
 		putf(s, "%slayer     ", indent);
-		show_blob(s, o->store, ns, &m->children[i]);
+		show_blob(s, v, ns, &m->children[i]);
 		if (oci_is_layer_type(m->children[i].media_type) && config && config->kind == OCI_CONFIG &&
 			layer < config->diff_id_count) {
 			oci_chain_id(layer ? &previous : NULL, &config->diff_ids[layer], &chain);
 			previous = chain;
 			layer++;
 			puts_to(s, "  ->  ");
-			show_snapshot(s, o->store, ns, &chain);
+			show_snapshot(s, v->store, ns, &chain);
 		}
 		puts_to(s, "\n");
 	}
 }
 
-static void show_image(struct sink *s, const struct outcome *o, size_t index)
+static void show_image(struct sink *s, const struct view *v, size_t index)
 {
-	const struct image *const image = &o->store->images[index];
+	const struct image *const image = &v->store->images[index];
 	const struct oci_descriptor target = {.digest = image->target, .digest_known = image->target_known};
-	const struct oci_doc *const doc = doc_of(o, &target);
+	const struct oci_doc *const doc = doc_of(v, &target);
 
 	puts_to(s, "  image       ");
 	put_escaped(s, image->name);
 	puts_to(s, "\n    ");
 	puts_to(s, doc && doc->kind == OCI_INDEX ? "index     " : "manifest  ");
-	show_blob(s, o->store, image->ns, &target);
+	show_blob(s, v, image->ns, &target);
 	puts_to(s, "\n");
 	if (doc && doc->kind == OCI_MANIFEST)
-		show_manifest(s, o, image->ns, doc, "      ");
+		show_manifest(s, v, image->ns, doc, "      ");
 	for (size_t i = 0; doc && doc->kind == OCI_INDEX && i < doc->child_count; i++) {
-		const struct oci_doc *const child = doc_of(o, &doc->children[i]);
+		const struct oci_doc *const child = doc_of(v, &doc->children[i]);
 		puts_to(s, "      manifest  ");
-		show_blob(s, o->store, image->ns, &doc->children[i]);
+		show_blob(s, v, image->ns, &doc->children[i]);
 		puts_to(s, doc->children[i].attestation ? "  (attestation)\n" : "\n");
 		if (child && child->kind == OCI_MANIFEST && !doc->children[i].attestation)
-			show_manifest(s, o, image->ns, child, "        ");
+			show_manifest(s, v, image->ns, child, "        ");
 	}
 }
 
-static void show_namespace(struct sink *s, const struct outcome *o, size_t index)
+static void show_namespace(struct sink *s, const struct view *v, size_t index)
 {
 	static const char *const kinds[] = {"", "view", "active", "committed"};
-	const struct store *const st = o->store;
+	const struct store *const st = v->store;
 	const struct namespace *const ns = &st->namespaces[index];
 
 	puts_to(s, "namespace ");
 	put_escaped(s, ns->name);
 	puts_to(s, "\n");
 	for (size_t i = ns->images.first; i < ns->images.first + ns->images.count; i++)
-		show_image(s, o, i);
+		show_image(s, v, i);
 	for (size_t i = ns->snapshots.first; i < ns->snapshots.first + ns->snapshots.count; i++) {
 		const struct snapshot *const snapshot = &st->snapshots[i];
 		const struct backend *const b = snapshot->backend == STORE_NONE ? NULL : &st->backends[snapshot->backend];
@@ -1178,7 +1209,10 @@ void report_show(const struct outcome *o, const struct report_options *options)
 	struct err ignored = {0};
 	struct sink s = {.file = options->out ? options->out : stdout, .e = &ignored};
 	const struct store *const st = o->store;
+	struct view v = {.store = st, .survey = o->survey};
+	struct arena scratch = *st->keep;
 
+	list_awaited(&v, &scratch);
 	put_escaped(&s, span_of_string(o->root));
 	putf(&s, "  schema %llu, meta.db txid %llu, metadata.db txid %llu, last snapshot id %llu\n",
 		(unsigned long long)st->schema,
@@ -1186,7 +1220,7 @@ void report_show(const struct outcome *o, const struct report_options *options)
 		(unsigned long long)(st->overlay.sound ? st->overlay.bolt.meta[st->overlay.bolt.current].txid : 0),
 		(unsigned long long)st->overlay_sequence);
 	for (size_t i = 0; i < st->namespace_count; i++)
-		show_namespace(&s, o, i);
+		show_namespace(&s, &v, i);
 	for (size_t i = 0; i < st->ingest_count; i++)
 		if (st->ingests[i].record == STORE_NONE) {
 			puts_to(&s, "download without record  ");
