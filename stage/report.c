@@ -574,6 +574,20 @@ static void put_proved(struct sink *s, const struct outcome *o)
 		(unsigned long long)o->survey->entries_compared);
 }
 
+/* Of a directory that is not in its place no database is to blame, and no copy of one helps. */
+static void put_halt(struct sink *s, const struct plan *p)
+{
+	bool database = false;
+
+	for (unsigned i = 0; i < P_COUNT; i++)
+		database |= problems[i].harm == HARM_HALT && i != P_DIR_UNUSABLE && p->total[i];
+	puts_to(s, database ? "the databases cannot be worked with, nothing was written anywhere\n"
+			      "next: keep a copy of the root; an earlier repair may have left a copy of the database named above in "
+			      STORE_OWN_DIR "/backup\n"
+			    : "a directory of the store is not in its place, nothing was written anywhere\n"
+			      "next: put it there as is said above, and check again\n");
+}
+
 static void put_summary(struct sink *s, const struct outcome *o, const struct report_options *options)
 {
 	const struct plan *const p = o->plan;
@@ -581,9 +595,7 @@ static void put_summary(struct sink *s, const struct outcome *o, const struct re
 		       unchecked = count_harm(p, HARM_UNCHECKED);
 
 	if (o->survey->halted) {
-		puts_to(s, "the databases cannot be worked with, nothing was written anywhere\n"
-			   "next: keep a copy of the root; an earlier repair may have left a copy of the database named above in "
-			   STORE_OWN_DIR "/backup\n");
+		put_halt(s, p);
 		return;
 	}
 	if (o->survey->interrupted) {
