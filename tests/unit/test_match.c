@@ -145,10 +145,13 @@ static void what_no_layer_fits_is_left_open(void)
 	/* the databases contradict each other about what is below */
 	const size_t torn = add(0, diffs[0], NULL);
 	backends[torn].parent = text_of(&gone);
+	const size_t half = add(0, chain_of(&diffs[0], &diffs[1]), &diffs[0]), bare = add(1, diffs[0], &gone);
+	backends[half].parent = backends[bare].parent = (struct span){0};
 	say(&m, 0, &diffs[0]);
 	say(&m, 1, &diffs[1]);
 	resolve(&m);
 	CHECK(!m.chains[base].found && !m.chains[upper].found && !m.chains[torn].found);
+	CHECK(!m.chains[half].found && !m.chains[bare].found);
 	CHECK(match_proofs(&m, upper, found) == 0 && match_proofs(&m, torn, found) == 0);
 	/* learnt later */
 	say(&m, 3, &gone);
