@@ -775,7 +775,7 @@ static enum rc read_overlay(struct loader *l, struct backend ***by_id_out)
 			return add_fault(st, OVERLAY_PATH, STORE_DB_RECORD, "the parents of snapshot %llu go round in a circle",
 				(unsigned long long)st->backends[i].id);
 		size_t depth = st->backends[top].depth + steps;
-		if (depth > LIMIT_LAYERS)
+		if (depth >= LIMIT_LAYERS)
 			return fail(l->e, RC_LIMIT, "a chain of more than %d snapshots is too deep to check", LIMIT_LAYERS);
 		for (size_t at = i; at != top; at = st->backends[at].parent_index)
 			st->backends[at].depth = depth--;
