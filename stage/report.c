@@ -584,8 +584,8 @@ static void put_halt(struct sink *s, const struct plan *p)
 	puts_to(s, database ? "the databases cannot be worked with, nothing was written anywhere\n"
 			      "next: keep a copy of the root; an earlier repair may have left a copy of the database named above in "
 			      STORE_OWN_DIR "/backup\n"
-			    : "a directory of the store is not in its place, nothing was written anywhere\n"
-			      "next: put it there as is said above, and check again\n");
+			    : "the store is not all in its place, nothing was written anywhere\n"
+			      "next: mend what is said above, and check again\n");
 }
 
 static void put_summary(struct sink *s, const struct outcome *o, const struct report_options *options)
