@@ -26,6 +26,7 @@ struct planner {
 	const char **held_stray, **held_blob; /* the same */
 	bool *leased;                  /* namespaces that got a lease of ours */
 	bool *unproved;                /* namespaces with files of image layers that stay and were compared with nothing */
+	bool *uncompared;              /* these, and those whose files are trusted: whether their layers are here too was not asked */
 	const char **left;             /* backends: why they stay */
 	const char **left_snapshot;    /* meta.db records */
 	/* what an earlier round could not do, and why; by blob, blob, ingest, backend, backend */
@@ -847,6 +848,7 @@ struct image_eval {
 	bool by_layers;         /* IMAGE_NEEDS_PULL for no other reason than that layers are not here, nor their snapshots */
 	bool pinned;            /* its files are lost, and something keeps their records: a pull would say "done" */
 	bool unproved;          /* a pull would take files as they are that no layer here proves */
+	bool left_out;          /* a pull need not fetch all of its layers: see image_state */
 	bool chained;           /* it has a complete one: config and top are set */
 	struct digest config;
 	size_t top;             /* meta.db snapshot */
@@ -911,6 +913,7 @@ struct image_facts {
 	const char *unknown;            /* of a blob of it */
 	bool paired;                    /* its config has a diff ID for each layer */
 	bool lost_layer;                /* a layer's blob is, or was found damaged */
+	bool left_out;                  /* a layer's blob is not here, and what it was unpacked to is */
 	bool dropped, lost;             /* of its chain: records go; files are lost, and the records stay */
 	bool torn, blocked, stuck;      /* files are put back; are not, as containers run; or could not be */
 	bool unverified, unread;        /* not compared with a layer; not even looked at */
@@ -928,6 +931,15 @@ static void look_at_blobs(const struct planner *w, size_t ns, const struct oci_d
 		f->layers++;
 		f->here += d->digest_known && blob_is_here(w, ns, &d->digest, &f->lost_layer, &f->unknown);
 	}
+}
+
+/* Not here, and nothing on the disk keeps containerd from fetching it. */
+static bool can_be_fetched(const struct planner *w, size_t ns, const struct oci_descriptor *d)
+{
+	const size_t c = store_find_content(w->st, ns, &d->digest), blob = store_find_blob(w->st, &d->digest);
+	const bool recorded = c == STORE_NONE ? gets_record(w, ns, &d->digest) : !w->drop_content[c];
+
+	return d->digest_known && !recorded && !w->stuck_records && (blob == STORE_NONE || !w->stuck_blob[blob]);
 }
 
 static void look_at_snapshot(const struct planner *w, size_t s, struct image_facts *f)
@@ -957,7 +969,7 @@ static void look_at_chain(struct planner *w, size_t ns, const struct oci_doc *m,
 {
 	const struct oci_doc *const config = oci_is_config_type(m->config.media_type) ? doc_of(w, &m->config.digest) : NULL;
 	struct digest chain, previous;
-	size_t layers = 0;
+	size_t layers = 0, child = 0;
 
 	f->top = STORE_NONE;
 	if (!config || config->kind != OCI_CONFIG)
@@ -965,14 +977,18 @@ static void look_at_chain(struct planner *w, size_t ns, const struct oci_doc *m,
 	for (size_t i = 0; i < m->child_count; i++)
 		layers += oci_is_layer_type(m->children[i].media_type);
 	f->paired = config->unpackable && config->diff_id_count && layers == config->diff_id_count;
-	for (size_t i = 0; f->paired && i < config->diff_id_count; i++) {
+	for (size_t i = 0; f->paired && i < config->diff_id_count; i++, child++) {
 		char text[DIGEST_TEXT_BYTES];
+		while (!oci_is_layer_type(m->children[child].media_type))
+			child++;
 		oci_chain_id(i ? &previous : NULL, &config->diff_ids[i], &chain);
 		previous = chain;
 		digest_format(&chain, text);
 		f->top = store_find_snapshot(w->st, ns, literal(text));
-		if (f->top != STORE_NONE)
-			look_at_snapshot(w, f->top, f);
+		if (f->top == STORE_NONE)
+			continue;
+		look_at_snapshot(w, f->top, f);
+		f->left_out |= !w->drop_snapshot[f->top] && can_be_fetched(w, ns, &m->children[child]);
 	}
 	f->complete = f->top != STORE_NONE && !f->dropped && f->in_chain == layers;
 	f->other = other_snapshotter(w, ns, &m->config.digest, f->paired ? &chain : NULL);
@@ -998,6 +1014,7 @@ static struct image_eval eval_manifest(struct planner *w, size_t ns, const struc
 	r.unpacked = f.top != STORE_NONE;
 	r.pinned = f.lost;
 	r.unproved = f.config_gone ? w->unproved[ns] : f.unverified || f.unread;
+	r.left_out = f.config_gone ? w->uncompared[ns] : f.left_out;
 	if (f.complete && !f.lost) {
 		r.chained = true;
 		r.config = m->config.digest;
@@ -1035,6 +1052,8 @@ static struct image_eval eval_manifest(struct planner *w, size_t ns, const struc
 		{f.complete && f.torn, IMAGE_IS_HEALED, "its local layers have the damaged files"},
 		{f.complete && f.lost_layer, IMAGE_IS_WHOLE,
 			"its files are whole, but a layer blob is lost: it cannot be pushed or unpacked again"},
+		{f.complete && f.left_out, IMAGE_IS_WHOLE,
+			"its files are whole, but a layer blob is not local: it cannot be pushed or unpacked again"},
 		{f.complete, IMAGE_IS_WHOLE, NULL},
 		{f.other != NULL, IMAGE_IS_UNVERIFIED, other},
 		{f.here == f.layers && r.damaged, IMAGE_IS_HEALED, "it is unpacked again from its local layers when it is next used"},
@@ -1062,7 +1081,7 @@ static struct image_eval eval_image(struct planner *w, size_t ns, const struct d
 		const struct oci_doc *doc;
 		size_t next;
 	} stack[LIMIT_INDEX_DEPTH];
-	struct image_eval best = {.verdict = IMAGE_NEEDS_PULL, .why = "no platform of it is local"};
+	struct image_eval best = {.verdict = IMAGE_NEEDS_PULL, .left_out = w->uncompared[ns], .why = "no platform of it is local"};
 	bool any = false, any_unpacked = false, damaged = false, too_deep = false;
 	const char *why = NULL;
 	size_t depth = 0;
@@ -1099,7 +1118,10 @@ static struct image_eval eval_image(struct planner *w, size_t ns, const struct d
 			if (child_damaged) { /* it was here: this is the platform that was pulled */
 				any_unpacked = damaged = true;
 				best = (struct image_eval){
-					.verdict = IMAGE_NEEDS_PULL, .unproved = w->unproved[ns], .why = "its manifest is not local"};
+					.verdict = IMAGE_NEEDS_PULL,
+					.unproved = w->unproved[ns],
+					.left_out = w->uncompared[ns],
+					.why = "its manifest is not local"};
 				any = true;
 			}
 			continue;
@@ -1215,9 +1237,11 @@ static void find_unproved(struct planner *w)
 		const enum snapshot_verdict v =
 			s->backend == STORE_NONE ? SNAPSHOT_IS_UNVERIFIED : w->s->snapshots[s->backend].verdict;
 		struct digest d;
-		if (!w->drop_snapshot[i] && (v == SNAPSHOT_IS_UNVERIFIED || v == SNAPSHOT_IS_UNREADABLE) &&
-			digest_parse(s->key, &d) == RC_OK)
-			w->unproved[s->ns] = true;
+		if (w->drop_snapshot[i] || digest_parse(s->key, &d) != RC_OK)
+			continue;
+		w->unproved[s->ns] |= v == SNAPSHOT_IS_UNVERIFIED || v == SNAPSHOT_IS_UNREADABLE;
+		w->uncompared[s->ns] |= v == SNAPSHOT_IS_UNVERIFIED || v == SNAPSHOT_IS_UNREADABLE || v == SNAPSHOT_NOT_CHECKED ||
+					(s->backend != STORE_NONE && w->s->snapshots[s->backend].trusted);
 	}
 }
 
@@ -1236,6 +1260,8 @@ static void plan_images(struct planner *w, struct finding *extra, size_t *extra_
 			.damaged = r.damaged,
 			.pinned = r.pinned,
 			.unproved = r.unproved,
+			.left_out = r.left_out,
+			.imported = is_imported(w, image),
 			.top = r.chained ? r.top : STORE_NONE,
 			.why = r.why ? r.why : r.verdict == IMAGE_NEEDS_PULL ? "parts of it are not local" : NULL};
 		if (r.chained && !w->stuck_records && is_unreferenced(w, image->ns, &r)) {
@@ -1252,7 +1278,6 @@ static void plan_images(struct planner *w, struct finding *extra, size_t *extra_
 		}
 		if (r.verdict != IMAGE_NEEDS_PULL)
 			continue;
-		state->imported = is_imported(w, image);
 		if (is_only_incomplete(w, image, &r))
 			continue; /* the list of images tells what it lacks */
 		if (st->namespaces[image->ns].kubernetes && !image_is_named_by_config(image))
@@ -1742,6 +1767,7 @@ enum rc plan_make(struct plan *p, const struct store *st, const struct survey *s
 	w->evaluated = arena_array(keep, st->blob_count + 1, sizeof(*w->evaluated));
 	w->leased = arena_array(keep, st->namespace_count + 1, sizeof(bool));
 	w->unproved = arena_array(keep, st->namespace_count + 1, sizeof(bool));
+	w->uncompared = arena_array(keep, st->namespace_count + 1, sizeof(bool));
 	w->left = arena_array(keep, st->backend_count + 1, sizeof(*w->left));
 	w->left_snapshot = arena_array(keep, st->snapshot_count + 1, sizeof(*w->left_snapshot));
 	w->stuck_blob = arena_array(keep, st->blob_count + 1, sizeof(*w->stuck_blob));
@@ -1751,8 +1777,8 @@ enum rc plan_make(struct plan *p, const struct store *st, const struct survey *s
 	p->dropped = w->drop;
 	if (!extra || !p->images || !w->drop || !w->pinned || !w->drop_snapshot || !w->drop_content || !w->held_ingest ||
 		!w->held_stray || !w->held_blob || !w->stuck_bytes || !w->rescued || !w->evaluated || !w->leased ||
-		!w->unproved || !w->left || !w->left_snapshot || !w->stuck_blob || !w->stuck_ingest || !w->stuck_rebuild ||
-		!w->stuck_aside)
+		!w->unproved || !w->uncompared || !w->left || !w->left_snapshot || !w->stuck_blob || !w->stuck_ingest ||
+		!w->stuck_rebuild || !w->stuck_aside)
 		return fail(e, RC_NOMEM, "no memory for the plan");
 	learn(w);
 	if (!s->halted && !s->interrupted) {

@@ -44,7 +44,7 @@ enum fate {
 	FATE_NOTHING,   /* a note */
 	FATE_REPAIR,    /* put right from local data */
 	FATE_REMOVE,    /* a leftover is removed, or set aside */
-	FATE_DROP,      /* records dropped so that a pull heals it */
+	FATE_DROP,      /* records dropped, so that it can be pulled or fetched again */
 	FATE_LEFT,      /* stays as it is: finding.left says why */
 	FATE_UNCHECKED,
 	FATE_HALTED

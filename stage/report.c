@@ -279,8 +279,8 @@ static const char *outcome_name(enum action_outcome o)
 	return names[o];
 }
 
-/* The name of an image is dropped only where somebody pulls by itself. A pull fetches what is missing, and takes as it is whatever is
- * unpacked already: it heals an image if all that is was proved. */
+/* The name of an image is dropped only where somebody pulls by itself. A pull takes as it is whatever is unpacked already, and need not
+ * fetch its layers (containerd 2: core/unpack/unpacker.go; CRI's pull in each release): it heals an image if all that is was proved. */
 static const char *image_word(const struct image_state *state, bool repair)
 {
 	if (state->unproved)
@@ -288,7 +288,9 @@ static const char *image_word(const struct image_state *state, bool repair)
 		       : repair		    ? "name dropped; a pull takes as they are files that nothing here proves"
 					    : "repair can drop the name; a pull takes as they are files that nothing here proves";
 	if (!state->name_dropped)
-		return state->imported ? "it was imported: import it again" : "a pull heals it";
+		return state->imported   ? "it was imported: import it again"
+		       : state->left_out ? "a pull, and a fetch of what it leaves out, heal it"
+					 : "a pull heals it";
 	if (state->imported)
 		return repair ? "name dropped; it was imported: import it again, if no registry has it"
 			      : "repair can drop the name; it was imported: import it again, if no registry has it";
@@ -455,42 +457,81 @@ static void put_images(struct sink *s, const struct outcome *o, const struct rep
 	}
 }
 
-static void put_pulls(struct sink *s, const struct outcome *o)
+/* "<before>: ctr -n <namespace> <verb> <image>"; for an import the name is what a registry may have. */
+static void put_next(struct sink *s, const struct store *st, const struct image *image, const char *before, const char *verb)
 {
-	const struct store *const st = o->store;
-	bool kubelet = false, unproved = false;
+	const bool import = strcmp(verb, "images import") == 0;
 
-	if (!o->applied)
-		return;
+	puts_to(s, before);
+	if (import) {
+		puts_to(s, ", unless a registry has ");
+		put_word(s, image->name);
+	}
+	puts_to(s, ": ctr -n ");
+	put_word(s, st->namespaces[image->ns].name);
+	puts_to(s, " ");
+	puts_to(s, verb);
+	puts_to(s, " ");
+	if (import)
+		puts_to(s, "ARCHIVE");
+	else
+		put_word(s, image->name);
+	puts_to(s, "\n");
+}
+
+/* One name of each image is enough to fetch it by. */
+static bool has_name_before(const struct store *st, size_t i)
+{
+	for (size_t k = st->namespaces[st->images[i].ns].images.first; k < i; k++)
+		if (st->images[k].target_known && st->images[i].target_known && !image_is_named_by_config(&st->images[k]) &&
+			digest_equal(&st->images[k].target, &st->images[i].target))
+			return true;
+	return false;
+}
+
+/* What brings back what is lost, with every release: a layer whose snapshot is here is fetched by "content fetch", or comes with an
+ * import, but a pull may take it for fetched. */
+static void put_pulls(struct sink *s, const struct outcome *o, const struct report_options *options)
+{
+	static const char next[] = "next, once containerd runs";
+	const struct store *const st = o->store;
+	bool kubelet = false, unproved = false, absent = false;
+
 	for (size_t i = 0; i < st->image_count; i++) {
 		const struct image *const image = &st->images[i];
 		const struct image_state *const state = &o->plan->images[i];
-		if (state->verdict != IMAGE_NEEDS_PULL || state->pinned || image_is_named_by_config(image))
+		if (state->pinned || image_is_named_by_config(image))
+			continue;
+		if (state->verdict != IMAGE_NEEDS_PULL) {
+			/* a layer that nothing lost may be one that containerd was told not to keep */
+			absent |= state->left_out && !state->damaged;
+			if (o->applied && state->left_out && state->damaged && !has_name_before(st, i))
+				put_next(s, st, image, next, state->imported ? "images import" : "content fetch");
+			continue;
+		}
+		if (!o->applied)
 			continue;
 		unproved |= state->unproved;
-		if (state->name_dropped && !state->imported) {
-			kubelet = true;
-			continue;
-		}
 		if (state->imported) {
-			puts_to(s, "next, once containerd runs, unless a registry has ");
-			put_word(s, image->name);
-			puts_to(s, ": ctr -n ");
-			put_word(s, st->namespaces[image->ns].name);
-			puts_to(s, " images import ARCHIVE\n");
+			put_next(s, st, image, next, "images import");
 			continue;
 		}
-		puts_to(s, "next, once containerd runs: ctr -n ");
-		put_word(s, st->namespaces[image->ns].name);
-		puts_to(s, " images pull ");
-		put_word(s, image->name);
-		puts_to(s, "\n");
+		kubelet |= state->name_dropped;
+		if (!state->name_dropped)
+			put_next(s, st, image, next, "images pull");
+		if (state->left_out)
+			put_next(s, st, image,
+				state->name_dropped ? "once kubelet has pulled it, for layers that its pull leaves out"
+						    : "then, for layers that a pull leaves out",
+				"content fetch");
 	}
 	if (kubelet)
 		puts_to(s, "kubelet pulls what was dropped in k8s.io when a pod needs it, unless told never to pull\n");
 	if (unproved)
 		puts_to(s, "files that were not compared with their layers are compared by the first boot or check that finds these "
 			   "here\n");
+	if (absent && !options->quiet && (o->applied || o->status == EXIT_CLEAN))
+		puts_to(s, "what brings layers that are not local, once containerd runs: ctr -n NAMESPACE content fetch IMAGE\n");
 }
 
 static uint64_t count_harm(const struct plan *p, enum harm h)
@@ -742,7 +783,7 @@ void report_console(const struct outcome *o, const struct report_options *option
 		put_boot(&s, o, options);
 		put_summary(&s, o, options);
 		if (!o->failure && !o->survey->halted)
-			put_pulls(&s, o);
+			put_pulls(&s, o, options);
 	}
 	if (o->failure)
 		put_failure(&s, o->failure);
@@ -858,6 +899,8 @@ static void put_json_body(struct sink *s, const struct outcome *o)
 		put_json_field(s, "name", o->store->images[i].name);
 		putf(s, ",\"verdict\":\"%s\",\"damaged\":%s,\"name_dropped\":%s", verdict_name(o, state->verdict),
 			state->damaged ? "true" : "false", state->name_dropped ? "true" : "false");
+		if (state->left_out)
+			puts_to(s, ",\"fetch\":true");
 		if (state->why)
 			put_json_reason(s, "why", state->why);
 		puts_to(s, "}");

@@ -56,8 +56,10 @@ static void set(struct scene *s, const char *name)
 			.why = span};
 		s->plan.total[i] = 1;
 	}
-	s->states[0] = (struct image_state){.verdict = IMAGE_NEEDS_PULL, .damaged = true, .why = s->left, .top = STORE_NONE};
-	s->states[1] = (struct image_state){.verdict = IMAGE_IS_UNVERIFIED, .why = s->left, .top = STORE_NONE};
+	s->states[0] = (struct image_state){
+		.verdict = IMAGE_NEEDS_PULL, .damaged = true, .left_out = true, .why = s->left, .top = STORE_NONE};
+	s->states[1] = (struct image_state){
+		.verdict = IMAGE_IS_UNVERIFIED, .damaged = true, .left_out = true, .why = s->left, .top = STORE_NONE};
 	s->store = (struct store){.path = s->root,
 		.boot_evidence = s->left,
 		.namespaces = s->namespaces,
@@ -190,6 +192,8 @@ static void a_name_is_one_word(void)
 	if (out)
 		fclose(out);
 	CHECK(text && strstr(text, "ctr -n 'x'\\''; reboot #' images pull 'x'\\''; reboot #'\n"));
+	CHECK(text && strstr(text, "a pull leaves out: ctr -n 'x'\\''; reboot #' content fetch 'x'\\''; reboot #'\n"));
+	CHECK(text && strstr(text, "once containerd runs: ctr -n 'x'\\''; reboot #' content fetch 'x'\\''; reboot #'\n"));
 	free(text);
 }
 
