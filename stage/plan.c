@@ -969,7 +969,7 @@ static void look_at_chain(struct planner *w, size_t ns, const struct oci_doc *m,
 {
 	const struct oci_doc *const config = oci_is_config_type(m->config.media_type) ? doc_of(w, &m->config.digest) : NULL;
 	struct digest chain, previous;
-	size_t layers = 0, child = 0;
+	size_t layers = 0, child = 0, fetched = 0;
 
 	f->top = STORE_NONE;
 	if (!config || config->kind != OCI_CONFIG)
@@ -985,13 +985,17 @@ static void look_at_chain(struct planner *w, size_t ns, const struct oci_doc *m,
 		previous = chain;
 		digest_format(&chain, text);
 		f->top = store_find_snapshot(w->st, ns, literal(text));
+		const bool comes = can_be_fetched(w, ns, &m->children[child]);
+		fetched += comes;
 		if (f->top == STORE_NONE)
 			continue;
 		look_at_snapshot(w, f->top, f);
-		f->left_out |= !w->drop_snapshot[f->top] && can_be_fetched(w, ns, &m->children[child]);
+		f->left_out |= comes && !w->drop_snapshot[f->top];
 	}
 	f->complete = f->top != STORE_NONE && !f->dropped && f->in_chain == layers;
 	f->other = other_snapshotter(w, ns, &m->config.digest, f->paired ? &chain : NULL);
+	/* some leave all layers where they are; what was here and is lost is another thing */
+	f->left_out |= f->other && f->lost_layer && fetched;
 }
 
 static const char *unknown(struct planner *w, const char *what, const char *why)
@@ -1232,6 +1236,8 @@ static bool is_only_incomplete(const struct planner *w, const struct image *imag
 /* Where a manifest or a config is lost, nobody knows which files a pull of it takes as they are. */
 static void find_unproved(struct planner *w)
 {
+	for (size_t i = 0; i < w->st->namespace_count; i++)
+		w->unproved[i] = w->uncompared[i] = w->st->namespaces[i].foreign.count || w->st->foreign_cut;
 	for (size_t i = 0; i < w->st->snapshot_count; i++) {
 		const struct snapshot *const s = &w->st->snapshots[i];
 		const enum snapshot_verdict v =

@@ -528,8 +528,8 @@ static void put_pulls(struct sink *s, const struct outcome *o, const struct repo
 	if (kubelet)
 		puts_to(s, "kubelet pulls what was dropped in k8s.io when a pod needs it, unless told never to pull\n");
 	if (unproved)
-		puts_to(s, "files that were not compared with their layers are compared by the first boot or check that finds these "
-			   "here\n");
+		puts_to(s, "overlayfs' files that were not compared with their layers are compared by the first boot or check that finds "
+			   "these here\n");
 	if (absent && !options->quiet && (o->applied || o->status == EXIT_CLEAN))
 		puts_to(s, "what brings layers that are not local, once containerd runs: ctr -n NAMESPACE content fetch IMAGE\n");
 }
