@@ -442,7 +442,8 @@ static void put_images(struct sink *s, const struct outcome *o, const struct rep
 	for (size_t i = 0; i < st->image_count; i++) {
 		const struct image_state *const state = &o->plan->images[i];
 		const struct image *const image = &st->images[i];
-		if (state->verdict == IMAGE_IS_WHOLE && !options->verbose && !state->why)
+		/* layers that are not kept are no news of each */
+		if (state->verdict == IMAGE_IS_WHOLE && !options->verbose && !(state->why && state->damaged))
 			continue;
 		puts_to(s, "  ");
 		put_escaped(s, st->namespaces[image->ns].name);
