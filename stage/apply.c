@@ -507,6 +507,12 @@ static const char *hex_of(const struct digest *d, char text[DIGEST_TEXT_BYTES])
 	return strchr(text, ':') + 1;
 }
 
+/* Bytes that are not under their own name: nothing needs them, or they were moved to where the next run looks. */
+static bool may_go(const struct applier *w, size_t spare)
+{
+	return w->st->spares[spare].freed || !(w->s->spares[spare].moved || w->s->spares[spare].held);
+}
+
 static enum rc remove_blob(struct applier *w, size_t index, bool aside)
 {
 	const struct blob *const b = &w->st->blob_files[index];
@@ -518,10 +524,14 @@ static enum rc remove_blob(struct applier *w, size_t index, bool aside)
 	if (rc)
 		return rc;
 	for (size_t i = b->spares.first; i < b->spares.first + b->spares.count; i++)
-		if (w->s->spares[i].moved && !w->st->spares[i].freed)
+		if (!aside && !may_go(w, i))
 			return fail(w->e, RC_CORRUPT, "it has the bytes of another blob, which could not be taken out");
-	if (aside)
-		return set_aside(w, dir, hex, hex);
+	if (aside) {
+		rc = set_aside(w, dir, hex, hex);
+		for (size_t i = b->spares.first; !rc && i < b->spares.first + b->spares.count; i++)
+			w->st->spares[i].freed = true;
+		return rc;
+	}
 	rc = os_unlink(dir, hex, w->e);
 	return rc ? rc : os_fsync(dir, w->e);
 }
@@ -599,6 +609,9 @@ static enum rc place_blob(struct applier *w, size_t index)
 	auto_fd content = -1, blobs = -1, algorithm = -1, dir = -1, data = -1;
 	enum rc rc = store_open_path(w->st, s->dir, &dir, w->e);
 
+	for (size_t i = b->spares.first; i < b->spares.first + b->spares.count; i++)
+		if (!may_go(w, i))
+			return fail(w->e, RC_CORRUPT, "what lies under its name may be the only copy of another blob");
 	if (rc == RC_OK)
 		rc = os_open_file(dir, s->name, &data, w->e);
 	if (rc)

@@ -314,6 +314,9 @@ static size_t recording_namespace(const struct planner *w, const struct want *fi
 /* Whether it has no good file of its own now, and will have. */
 static bool comes_into_place(const struct planner *w, size_t blob)
 {
+	/* what lies under its name is needed, and could not be moved */
+	if (w->held_blob[blob] && w->stuck_blob[blob] && survey_file_is_bad(w->s, w->st, blob))
+		return false;
 	/* what would get a record, and cannot, stays where the next run finds it */
 	if (w->stuck_records && !is_recorded(w->st, &w->st->blob_files[blob].digest))
 		return false;
@@ -450,11 +453,16 @@ static void plan_blobs(struct planner *w)
 
 	plan_own(w);
 	for (size_t i = 0; i < st->blob_count; i++) {
+		const bool bad = survey_file_is_bad(w->s, w->st, i);
 		w->rescued[i] = comes_into_place(w, i);
 		if (w->rescued[i])
 			add_action(w, ACTION_PLACE_BLOB, i, false);
-		if (survey_file_is_bad(w->s, w->st, i) && !may_come(w, i) && !w->held_blob[i] && !w->stuck_blob[i] &&
-			!(st->blob_files[i].records && w->stuck_records && !w->rescued[i]))
+		else if (bad && st->blob_files[i].spare != STORE_NONE && w->stuck_blob[i] && !w->stuck_bytes[i])
+			w->stuck_bytes[i] = w->stuck_blob[i];
+		if (bad && w->rescued[i] && w->held_blob[i])
+			add_action(w, ACTION_REMOVE_BLOB, i, true); /* it is kept, where the next run looks, and out of the way */
+		else if (bad && !may_come(w, i) && !w->held_blob[i] && !w->stuck_blob[i] &&
+			 !(st->blob_files[i].records && w->stuck_records && !w->rescued[i]))
 			plan_wrong_file(w, i);
 	}
 	for (size_t i = 0; i < st->content_count; i++) {
@@ -867,6 +875,8 @@ static bool blob_is_here(const struct planner *w, size_t ns, const struct digest
 		*unknown = "could not be put into its place";
 	else if (c == STORE_NONE && w->stuck_records && survey_unrecorded_in(w->s, d) == ns)
 		*unknown = "has no record, and none could be written";
+	if (blob == STORE_NONE && survey_may_be_found(w->s, d, 0))
+		*unknown = "may be in what could not be read";
 	if (c == STORE_NONE)
 		return gets_record(w, ns, d);
 	/* damaged, and it stays: as good as gone */

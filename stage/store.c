@@ -945,20 +945,30 @@ static void note_unseen_bytes(struct store *st, const char *dir, const char *nam
 	st->unseen_errno = why->sys_errno ? why->sys_errno : EIO;
 }
 
+/* What is not there, or no directory, has nothing in it. */
+static bool list_place(struct store *st, const char *path, int *dir, struct os_name **names, size_t *count, struct arena *a)
+{
+	struct err why = {0};
+	enum rc rc = store_open_path(st, path, dir, &why);
+
+	if (rc == RC_OK)
+		rc = os_list(*dir, a, names, count, &why);
+	if (rc && rc != RC_END && rc != RC_CORRUPT)
+		note_unseen_bytes(st, path, ".", &why);
+	return rc == RC_OK;
+}
+
 static enum rc list_spares(struct store *st, struct unlisted at, struct place of, struct arena *todo, void **array, size_t *count,
 	struct arena scratch, struct err *e)
 {
 	struct os_name *names = NULL;
 	size_t name_count = 0;
-	struct err why = {0};
+	struct err why = {0}; /* what cannot be looked at is noted, and no reason to end */
 	auto_fd dir = -1;
 	enum rc rc = RC_OK;
 
-	if ((rc = store_open_path(st, at.path, &dir, &why)) || (rc = os_list(dir, &scratch, &names, &name_count, &why))) {
-		if (rc != RC_END)
-			note_unseen_bytes(st, at.path, ".", &why);
+	if (!list_place(st, at.path, &dir, &names, &name_count, &scratch))
 		return RC_OK;
-	}
 	for (size_t i = 0; rc == RC_OK && i < name_count; i++) {
 		struct stat found = {0};
 		const enum rc seen = os_stat(dir, names[i].name, &found, &why);
@@ -1023,7 +1033,7 @@ static enum rc add_foreigners(
 	auto_fd dir = -1;
 	enum rc rc = RC_OK;
 
-	if (store_open_path(st, path, &dir, &why) || os_list(dir, &scratch, &names, &count, &why))
+	if (!list_place(st, path, &dir, &names, &count, &scratch))
 		return RC_OK;
 	for (size_t i = 0; rc == RC_OK && i < count; i++) {
 		struct stat found = {0};
@@ -1084,6 +1094,10 @@ static enum rc read_blobs(struct store *st, struct arena scratch, struct err *e)
 			if (rc == RC_END)
 				continue;
 			if (digest_parse_hex((enum digest_kind)kind, span_of_string(names[i].name), &d)) {
+				if (rc) {
+					note_unseen_bytes(st, path, names[i].name, &why);
+					continue;
+				}
 				const struct place at = {STORE_NONE, st->stray_count, STORE_NONE};
 				const size_t first = st->spare_count;
 				if ((rc = add_stray(st, path, names[i].name, STRAY_BLOB_NAME, S_ISDIR(found.st_mode), false, e)) ||
@@ -1160,12 +1174,14 @@ static enum rc add_ingest_files(struct store *st, int dir, const char *name, str
 	char *const path = arena_printf(st->keep, "%s/%s", ingest_path, name);
 	enum rc rc = path ? os_list(dir, &scratch, &names, &count, e) : no_memory(e);
 
+	if (rc == RC_IO)
+		note_unseen_bytes(st, path, ".", e);
 	for (size_t i = 0; rc == RC_OK && i < count; i++) {
 		struct stat found = {0};
 		const enum rc seen = os_stat(dir, names[i].name, &found, &why);
 		if (seen && seen != RC_END) {
-			*e = why;
-			return seen;
+			note_unseen_bytes(st, path, names[i].name, &why);
+			in->unreadable = why.sys_errno ? why.sys_errno : EIO;
 		}
 		if (seen)
 			continue;
@@ -1179,17 +1195,24 @@ static enum rc add_ingest_files(struct store *st, int dir, const char *name, str
 	return rc;
 }
 
-bool store_ref_fits(struct span ref, const char *name)
+/* The directory of a download, which containerd names by the hash of its ref (containerd 2.3: plugins/content/local/store.go). */
+static const char *name_of_ref(struct span ref, char text[DIGEST_TEXT_BYTES])
 {
-	char hex[DIGEST_TEXT_BYTES];
 	struct digest d;
 	struct hash h;
 
 	hash_begin(&h, DIGEST_SHA256);
 	hash_add(&h, ref.at, ref.left);
 	hash_end(&h, &d);
-	digest_format(&d, hex);
-	return ref.left && strcmp(hex + sizeof("sha256:") - 1, name) == 0;
+	digest_format(&d, text);
+	return text + sizeof("sha256:") - 1;
+}
+
+bool store_ref_fits(struct span ref, const char *name)
+{
+	char text[DIGEST_TEXT_BYTES];
+
+	return ref.left && strcmp(name_of_ref(ref, text), name) == 0;
 }
 
 static enum rc read_ingest(struct store *st, const char *name, struct ingest *in, struct arena scratch, struct err *e)
@@ -1206,9 +1229,15 @@ static enum rc read_ingest(struct store *st, const char *name, struct ingest *in
 			       : add_spare(st, ingest_path, name, (uint64_t)found.st_size,
 					 (struct place){st->ingest_count - 1, STORE_NONE, STORE_NONE}, e);
 	}
-	if (rc)
+	if (rc) {
+		if (rc == RC_IO)
+			note_unseen_bytes(st, ingest_path, name, e);
 		return rc;
+	}
 	in->is_directory = true;
+	/* what it is for may be unknown; what is in it is looked at all the same */
+	if ((rc = add_ingest_files(st, dir, name, scratch, e)))
+		return rc;
 	rc = os_read_small(dir, "ref", SMALL_FILE_BYTES, st->keep, &in->ref, e);
 	if (rc == RC_LIMIT) { /* longer than we read: not the same as none */
 		errno = EFBIG;
@@ -1226,7 +1255,7 @@ static enum rc read_ingest(struct store *st, const char *name, struct ingest *in
 		return rc;
 	if (rc || parse_decimal(text, &in->total))
 		in->total = 0; /* unknown, as containerd takes it */
-	return add_ingest_files(st, dir, name, scratch, e);
+	return RC_OK;
 }
 
 static enum rc read_ingests(struct store *st, struct arena scratch, struct err *e)
@@ -1290,12 +1319,15 @@ static enum rc read_own_place(struct store *st, const char *path, enum spare_pla
 	const size_t before = st->spare_count;
 	enum rc rc = RC_OK;
 
-	if (store_open_path(st, path, &dir, &why) || os_list(dir, &scratch, &names, &count, &why))
+	if (!list_place(st, path, &dir, &names, &count, &scratch))
 		return RC_OK;
 	for (size_t i = 0; rc == RC_OK && i < count; i++) {
 		const char *const what = strchr(names[i].name, '-');
 		struct stat found = {0};
-		if (os_stat(dir, names[i].name, &found, &why))
+		const enum rc seen = os_stat(dir, names[i].name, &found, &why);
+		if (seen && seen != RC_END)
+			note_unseen_bytes(st, path, names[i].name, &why);
+		if (seen)
 			continue;
 		if (S_ISREG(found.st_mode) ||
 			(place == SPARE_IN_STAGING ? looks_like_download(dir, names[i].name)
@@ -1313,11 +1345,10 @@ static enum rc read_own(struct store *st, const char *path, struct arena scratch
 {
 	struct os_name *names = NULL;
 	size_t count = 0;
-	struct err why = {0};
 	auto_fd dir = -1;
 	enum rc rc = RC_OK;
 
-	if (store_open_path(st, path, &dir, &why) || os_list(dir, &scratch, &names, &count, &why))
+	if (!list_place(st, path, &dir, &names, &count, &scratch))
 		return RC_OK;
 	for (size_t i = 0; rc == RC_OK && i < count; i++) {
 		const bool staging = strncmp(names[i].name, "staging", 7) == 0;
@@ -1788,6 +1819,33 @@ static int compare_ref_holders(const void *a, const void *b)
 	return span_compare(x->ref, y->ref);
 }
 
+/* Downloads whose ref could not be read: their names are the hashes of that. */
+static enum rc link_unread(struct store *st, struct arena scratch, struct err *e)
+{
+	struct ref_holder *const all = arena_array(&scratch, st->ingest_count + 1, sizeof(*all));
+	size_t n = 0;
+
+	if (!all)
+		return no_memory(e);
+	for (size_t i = 0; i < st->ingest_count; i++)
+		if (st->ingests[i].unreadable && !st->ingests[i].ref.left)
+			all[n++] = (struct ref_holder){st->ingests[i].name, i, STORE_NONE};
+	if (n)
+		qsort(all, n, sizeof(*all), compare_ref_holders);
+	for (size_t k = 0; n && k < st->ingest_record_count; k++) {
+		struct ingest_record *const r = &st->ingest_records[k];
+		char text[DIGEST_TEXT_BYTES];
+		const struct ref_holder key = {.ref = span_of_string(name_of_ref(r->ref, text))};
+		const struct ref_holder *const found =
+			r->dir == STORE_NONE ? bsearch(&key, all, n, sizeof(*all), compare_ref_holders) : NULL;
+		if (!found)
+			continue;
+		r->dir = found->dir;
+		st->ingests[found->dir].record = k;
+	}
+	return RC_OK;
+}
+
 /* By sorting: there may be as many of both as fit into memory, and all of one ref. */
 static enum rc link_ingests(struct store *st, struct arena scratch, struct err *e)
 {
@@ -1828,7 +1886,8 @@ static enum rc link_records(struct store *st, struct arena scratch, struct err *
 		if (s->backend != STORE_NONE)
 			st->backends[s->backend].snapshot = i;
 	}
-	return link_ingests(st, scratch, e);
+	const enum rc rc = link_ingests(st, scratch, e);
+	return rc ? rc : link_unread(st, scratch, e);
 }
 
 /* seconds; between the stamps that the two databases give a snapshot when it is made lies a walk through its files at most */

@@ -326,6 +326,7 @@ static void blob_unreadable(struct survey_run *r, size_t blob, int error, const 
 	char text[160];
 
 	r->s->blobs[blob].verdict = BLOB_IS_UNREADABLE;
+	r->some_unlearnt = true;
 	if (r->documents)
 		r->some_unread = true;
 	(void)snprintf(text, sizeof(text), "%s", error ? strerror(error) : why); /* a cut text is still a text */
@@ -1477,10 +1478,13 @@ static size_t find_spare(const struct survey_run *r, const struct digest *d)
 		else
 			high = middle;
 	}
-	return low < count && digest_equal(&r->found[d->kind][order[low]], d) ? order[low] : STORE_NONE;
+	for (; low < count && digest_equal(&r->found[d->kind][order[low]], d); low++)
+		if (r->s->spares[order[low]].verdict == SPARE_IS_READ)
+			return order[low];
+	return STORE_NONE;
 }
 
-/* A document among them, so that what it names is looked for as well. */
+/* A document among them, so that what it names is looked for as well. RC_IO: it could not be read; RC_LIMIT: it is too much for us. */
 static enum rc read_document(struct survey_run *r, size_t spare, const struct digest *d, struct oci_doc **out)
 {
 	struct arena scratch;
@@ -1509,15 +1513,18 @@ static enum rc read_document(struct survey_run *r, size_t spare, const struct di
 		*out = doc;
 out:
 	arena_close(&scratch);
-	if (rc == RC_IO || rc == RC_LIMIT || rc == RC_END)
-		r->s->wants_unknown = true;
-	return rc == RC_NOMEM ? no_room(r) : RC_OK;
+	r->s->wants_unknown |= rc == RC_IO || rc == RC_LIMIT || rc == RC_END;
+	if (rc == RC_IO) {
+		r->s->spares[spare].error = why.sys_errno;
+		r->s->spares[spare].why = "it reads differently now";
+	}
+	return rc == RC_NOMEM ? no_room(r) : rc == RC_LIMIT ? RC_LIMIT : rc == RC_IO || rc == RC_END ? RC_IO : RC_OK;
 }
 
 struct found_blob {
 	struct blob blob; /* digest, size and spare */
 	struct oci_doc *doc;
-	bool document;
+	bool document, beyond_limits;
 };
 
 /* One that is wanted: takes the bytes, if they are found. */
@@ -1535,15 +1542,22 @@ static enum rc take(struct survey_run *r, const struct want *w, struct found_blo
 		return RC_OK;
 	}
 	if (!state->moved) {
+		struct found_blob one = {.blob = {.digest = *w->digest, .size = r->st->spares[spare].size, .spare = spare},
+			.document = state->document};
+		rc = state->document ? read_document(r, spare, w->digest, &one.doc) : RC_OK;
+		one.beyond_limits = rc == RC_LIMIT;
+		if (rc == RC_IO) { /* it could be a moment ago; the next run knows more */
+			state->verdict = SPARE_IS_UNREADABLE;
+			return RC_OK;
+		}
+		if (rc && rc != RC_LIMIT)
+			return rc;
 		struct found_blob *const fresh = arena_push(r->keep, (void **)found, count, sizeof(*fresh));
 		if (!fresh)
 			return no_room(r);
-		*fresh = (struct found_blob){.blob = {.digest = *w->digest, .size = r->st->spares[spare].size, .spare = spare},
-			.document = state->document};
+		*fresh = one;
 		state->moved = true;
 		state->blob = *count - 1; /* until it is one */
-		if (state->document && (rc = read_document(r, spare, w->digest, &fresh->doc)))
-			return rc;
 	}
 	if (!digest_equal(&(*found)[state->blob].blob.digest, w->digest))
 		return RC_OK; /* the same bytes by another kind of digest: there is one file of them to move, and it has its name */
@@ -1596,6 +1610,7 @@ static enum rc add_found(struct survey_run *r, const struct found_blob *found, s
 		state->verdict = BLOB_IS_GOOD;
 		state->doc = found[i].doc;
 		state->document = found[i].document;
+		state->beyond_limits = found[i].beyond_limits;
 		state->trusted = state->content_known = false;
 	}
 	return RC_OK;
@@ -1782,6 +1797,8 @@ static enum rc judge_spares(struct survey_run *r)
 	if (!s->unread || !s->unread_sizes)
 		return no_room(r);
 	s->wants_unknown |= r->some_unread;
+	for (size_t i = 0; i < r->st->spare_count; i++) /* it may be a document, and name others */
+		s->wants_unknown |= s->spares[i].verdict == SPARE_IS_UNREADABLE && r->st->spares[i].size <= LIMIT_JSON_BYTES;
 	if (s->brought_count)
 		qsort(s->brought, s->brought_count, sizeof(*s->brought), compare_wants);
 	for (size_t i = 0; i < r->st->spare_count; i++) {
@@ -1918,7 +1935,8 @@ static void judge_ingest(struct survey_run *r, size_t index)
 		state->blob = blob;
 	} else if (v != BLOB_IS_BAD) {
 		state->verdict = INGEST_IS_NOT_CHECKED; /* it may be the better copy: left as it is */
-	} else if (in->has_data && spare && spare->verdict == SPARE_NOT_READ && spare->held) {
+	} else if (in->has_data && spare && spare->held &&
+		   (spare->verdict == SPARE_NOT_READ || state->verdict == INGEST_HAS_NO_REF)) {
 		r->s->out_of_time |= out_of_time(r);
 		ingest_unreadable(r, index, out_of_time(r) ? too_late : "not all that may name it could be read");
 	} else if (in->expected_known && in->has_data && state->verdict == INGEST_IS_PARTIAL) {
@@ -2087,6 +2105,8 @@ static void emit_blob(struct survey_run *r, size_t index)
 		; /* told as what has its bytes */
 	} else if (!b->records) {
 		const size_t ns = survey_unrecorded_in(r->s, &b->digest);
+		if (ns == STORE_NONE && (r->s->wants_unknown || r->some_unread))
+			return; /* what could not be read may need it */
 		f.problem = ns == STORE_NONE ? P_BLOB_ORPHAN : P_BLOB_UNRECORDED;
 		f.ns = ns == STORE_NONE ? (struct span){0} : ns_name(st, ns);
 		emit(r, f);
@@ -2420,6 +2440,8 @@ static void judge_without_layer(struct survey_run *r, size_t index)
 		unknown = "a manifest could not be read";
 	else if (!f.digest.left && r->st->unseen_path)
 		unknown = "a file that may be its layer could not be looked at";
+	else if (!f.digest.left && (r->s->unread_count || r->s->unread_size_count))
+		unknown = "a file that may be its layer could not be read";
 	f.why = text_of(unknown);
 	if (!b->dir_found || !b->dir_is_directory) {
 		state->verdict = unknown ? SNAPSHOT_IS_UNREADABLE : SNAPSHOT_IS_LOST;
@@ -2533,8 +2555,11 @@ static void emit_stray(struct survey_run *r, size_t index)
 
 	if (s->kind == STRAY_TMPMOUNT && (!s->empty || !s->is_directory))
 		return; /* not ours to judge */
-	if (!s->is_directory && s->spares.count && r->s->spares[s->spares.first].moved)
-		return; /* told as what its bytes are */
+	if (!s->is_directory && s->spares.count) {
+		const struct spare_state *const bytes = &r->s->spares[s->spares.first];
+		if (bytes->moved || (bytes->held && bytes->verdict == SPARE_IS_UNREADABLE))
+			return; /* told as what its bytes are, or may be */
+	}
 	(void)snprintf(path, sizeof(path), "%s/%s", s->dir, s->name); /* both are short */
 	emit(r, (struct finding){
 			.problem = of_kind[s->kind], .subject = SUBJECT_STRAY, .index = index, .path = span_of_string(path)});
