@@ -210,7 +210,8 @@ static void put_ingest(struct sealer *w, size_t i)
 	const struct ingest *const in = &w->st->ingests[i];
 	const enum ingest_verdict v = w->check ? w->check->survey->ingests[i].verdict : INGEST_IS_PARTIAL;
 	const bool unread = v == INGEST_IS_UNREADABLE || v == INGEST_IS_NOT_CHECKED;
-	const struct journal_ingest *const known = w->check && !unread ? NULL : journal_find_ingest(w->journal, in->name);
+	const struct journal_ingest *const before = journal_find_ingest(w->journal, in->name);
+	const struct journal_ingest *const known = w->check && !unread ? NULL : before;
 	struct journal_ingest record = {.name = in->name, .ref = in->ref_fits ? in->ref : (struct span){0}, .held = true};
 	struct err why = {0}; /* what cannot be read is not vouched for */
 	auto_fd dir = -1, data = -1;
@@ -234,6 +235,10 @@ static void put_ingest(struct sealer *w, size_t i)
 			record.size = bytes;
 			record.held = bytes < all; /* not cut back: it would pass for one that grew since */
 		}
+	}
+	if (why.rc && before) { /* the sum that was noted will tell whether it still holds */
+		record = *before;
+		record.held = true;
 	}
 	journal_put_ingest(w->out, &record);
 }
