@@ -1918,8 +1918,13 @@ static void judge_ingest(struct survey_run *r, size_t index)
 		ingest_unreadable(r, index, spare->why);
 		return;
 	}
-	if (!in->is_directory && in->spares.count && r->s->spares[in->spares.first].moved)
-		return; /* told as what its bytes are */
+	if (!in->is_directory && in->spares.count) {
+		const struct spare_state *const bytes = &r->s->spares[in->spares.first];
+		if (bytes->verdict == SPARE_IS_UNREADABLE)
+			ingest_unreadable(r, index, bytes->why);
+		if (bytes->moved || bytes->verdict == SPARE_IS_UNREADABLE)
+			return; /* told as what its bytes are, or may be */
+	}
 	state->verdict = !in->is_directory || !in->ref_fits ? INGEST_HAS_NO_REF : INGEST_IS_PARTIAL;
 	if (spare && spare->moved) {
 		state->verdict = r->s->blobs[spare->blob].verdict == BLOB_IS_GOOD ? INGEST_IS_COMPLETE : INGEST_IS_NOT_CHECKED;
