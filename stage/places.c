@@ -125,13 +125,13 @@ static void take(struct reader *r, const struct config *c, bool json, bool told)
 {
 	const struct span root = json ? c->data_root : c->root, state = json ? c->exec_root : c->state;
 
-	for (size_t i = 0; i < c->proxy_count; i++)
-		if (span_is(c->proxies[i].type, "content") && !(r->content = arena_string(r->a, c->proxies[i].name)))
-			r->unknown = true;
 	if (!told) {
 		r->unknown |= root.left || state.left || c->overlay.left;
 		return;
 	}
+	for (size_t i = 0; i < c->proxy_count; i++)
+		if (span_is(c->proxies[i].type, "content") && !(r->content = arena_string(r->a, c->proxies[i].name)))
+			r->unknown = true;
 	if (root.left)
 		r->root = text_of(r, root);
 	if (state.left)

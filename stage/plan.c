@@ -430,7 +430,14 @@ static bool is_gone(const struct planner *w, size_t blob)
 /* Its bytes may be in what could not be read; the next run knows. */
 static bool may_come(const struct planner *w, size_t blob)
 {
-	return is_gone(w, blob) && survey_may_be_found(w->s, &w->st->blob_files[blob].digest, 0);
+	const struct digest *const d = &w->st->blob_files[blob].digest;
+	uint64_t size = 0;
+
+	for (size_t ns = 0; !size && ns < w->st->namespace_count; ns++) {
+		const size_t c = store_find_content(w->st, ns, d);
+		size = c == STORE_NONE ? 0 : w->st->contents[c].size;
+	}
+	return is_gone(w, blob) && survey_may_be_found(w->s, d, size);
 }
 
 static void plan_wrong_file(struct planner *w, size_t blob)
@@ -863,8 +870,12 @@ struct image_eval {
 	const char *why;
 };
 
-/* unknown: set to the rest of a sentence if neither is known. */
-static bool blob_is_here(const struct planner *w, size_t ns, const struct digest *d, bool *damaged, const char **unknown)
+/* A pull would find it there, and leave it. */
+static const char damaged_stays[] = "is damaged, and could not be put right";
+
+/* unknown: set to the rest of a sentence if neither is known. size: 0 if no document tells. */
+static bool blob_is_here(
+	const struct planner *w, size_t ns, const struct digest *d, uint64_t size, bool *damaged, const char **unknown)
 {
 	const size_t c = store_find_content(w->st, ns, d);
 	const size_t blob = store_find_blob(w->st, d);
@@ -875,12 +886,14 @@ static bool blob_is_here(const struct planner *w, size_t ns, const struct digest
 		*unknown = "could not be put into its place";
 	else if (c == STORE_NONE && w->stuck_records && survey_unrecorded_in(w->s, d) == ns)
 		*unknown = "has no record, and none could be written";
-	if (blob == STORE_NONE && survey_may_be_found(w->s, d, 0))
+	if (blob == STORE_NONE && survey_may_be_found(w->s, d, c == STORE_NONE ? size : w->st->contents[c].size))
 		*unknown = "may be in what could not be read";
 	if (c == STORE_NONE)
 		return gets_record(w, ns, d);
 	/* damaged, and it stays: as good as gone */
 	const bool stuck = blob != STORE_NONE && is_gone(w, blob);
+	if (stuck && !w->drop_content[c])
+		*unknown = damaged_stays;
 	if (w->drop_content[c] || stuck)
 		*damaged = true;
 	return !w->drop_content[c] && !stuck;
@@ -921,6 +934,7 @@ static const char *other_snapshotter(struct planner *w, size_t ns, const struct 
 struct image_facts {
 	bool config_gone;
 	const char *unknown;            /* of a blob of it */
+	bool stays;                     /* a damaged layer does */
 	bool paired;                    /* its config has a diff ID for each layer */
 	bool lost_layer;                /* a layer's blob is, or was found damaged */
 	bool left_out;                  /* a layer's blob is not here, and what it was unpacked to is */
@@ -935,11 +949,12 @@ struct image_facts {
 
 static void look_at_blobs(const struct planner *w, size_t ns, const struct oci_doc *m, struct image_facts *f, bool *damaged)
 {
-	f->config_gone = m->config.digest_known && !blob_is_here(w, ns, &m->config.digest, damaged, &f->unknown);
+	f->config_gone = m->config.digest_known && !blob_is_here(w, ns, &m->config.digest, m->config.size, damaged, &f->unknown);
 	for (size_t i = 0; i < m->child_count && !f->config_gone; i++) {
 		const struct oci_descriptor *const d = &m->children[i];
 		f->layers++;
-		f->here += d->digest_known && blob_is_here(w, ns, &d->digest, &f->lost_layer, &f->unknown);
+		f->here += d->digest_known && blob_is_here(w, ns, &d->digest, d->size, &f->lost_layer, &f->unknown);
+		f->stays |= f->unknown == damaged_stays;
 	}
 }
 
@@ -1035,7 +1050,7 @@ static struct image_eval eval_manifest(struct planner *w, size_t ns, const struc
 		r.top = f.top;
 	}
 	/* whatever is in what could not be read: what is lost beside it cannot be unpacked again, and no later run would tell so */
-	const bool gone = f.paired && !f.complete && f.here < f.layers && !f.other && !f.lost;
+	const bool gone = f.paired && !f.complete && f.here < f.layers && !f.other && !f.lost && !f.stays;
 	const char *const other =
 		f.other ? arena_printf(w->keep, "snapshotter %s has unpacked it: its files there are not compared", f.other) : NULL;
 	const char *const lacks = arena_printf(w->keep, "%zu of its %zu layers are not local", f.layers - f.here, f.layers);
@@ -1101,7 +1116,7 @@ static struct image_eval eval_image(struct planner *w, size_t ns, const struct d
 	size_t depth = 0;
 
 	w->evaluation++;
-	if (!blob_is_here(w, ns, target, &damaged, &why)) {
+	if (!blob_is_here(w, ns, target, 0, &damaged, &why)) {
 		best.damaged = damaged;
 		best.unproved = w->unproved[ns];
 		best.verdict = why ? IMAGE_IS_UNVERIFIED : IMAGE_NEEDS_PULL;
@@ -1128,7 +1143,7 @@ static struct image_eval eval_image(struct planner *w, size_t ns, const struct d
 		bool child_damaged = false;
 		if (!d->digest_known || d->attestation)
 			continue;
-		if (!blob_is_here(w, ns, &d->digest, &child_damaged, &why)) {
+		if (!blob_is_here(w, ns, &d->digest, d->size, &child_damaged, &why)) {
 			if (child_damaged) { /* it was here: this is the platform that was pulled */
 				any_unpacked = damaged = true;
 				best = (struct image_eval){
@@ -1227,7 +1242,7 @@ static const char *why_name_stays(struct planner *w, const struct image *image, 
 		return "a pull would say done and repair nothing";
 	if (is_pinned_name(image) && is_imported(w, image))
 		why = "it is pinned and was imported, and no registry may have it: import it again";
-	else if (!r->damaged && (w->s->wants_unknown || w->s->unread_count || w->s->unread_size_count))
+	else if (!r->damaged && (w->s->wants_unknown || w->s->bytes_unseen || w->s->unread_count || w->s->unread_size_count))
 		why = "what it lacks may lie in the store: not all that may hold it could be read";
 	else if (!r->damaged && !w->st->boot_proved_new)
 		why = arena_printf(w->keep, "%s; its name is dropped at the next boot", w->st->boot_evidence);

@@ -505,7 +505,7 @@ static void put_pulls(struct sink *s, const struct outcome *o, const struct repo
 			continue;
 		if (state->verdict != IMAGE_NEEDS_PULL) {
 			/* a layer that nothing lost may be one that containerd was told not to keep */
-			absent |= state->left_out && !state->damaged;
+			absent |= state->left_out && !state->damaged && !state->imported;
 			if (o->applied && state->left_out && state->damaged && !has_name_before(st, i))
 				put_next(s, st, image, next, state->imported ? "images import" : "content fetch");
 			continue;

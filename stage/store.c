@@ -1223,11 +1223,13 @@ static enum rc read_ingest(struct store *st, const char *name, struct ingest *in
 	enum rc rc = os_open_dir(st->ingest_dir, name, &dir, e);
 
 	if (rc == RC_CORRUPT || rc == RC_END) {
-		struct err why = {0};
-		return os_stat(st->ingest_dir, name, &found, &why) || !S_ISREG(found.st_mode)
-			       ? RC_OK
-			       : add_spare(st, ingest_path, name, (uint64_t)found.st_size,
-					 (struct place){st->ingest_count - 1, STORE_NONE, STORE_NONE}, e);
+		rc = os_stat(st->ingest_dir, name, &found, e);
+		if (rc && rc != RC_END)
+			note_unseen_bytes(st, ingest_path, name, e);
+		if (rc || !S_ISREG(found.st_mode))
+			return rc == RC_END ? RC_OK : rc;
+		return add_spare(st, ingest_path, name, (uint64_t)found.st_size,
+			(struct place){st->ingest_count - 1, STORE_NONE, STORE_NONE}, e);
 	}
 	if (rc) {
 		if (rc == RC_IO)

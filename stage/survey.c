@@ -59,6 +59,8 @@ struct survey_run {
 	size_t *by_digest[DIGEST_KINDS];    /* spares for which that is so, in the order of their digests */
 	size_t by_digest_count[DIGEST_KINDS];
 	size_t spare_cap;
+	unsigned search;         /* searches begun */
+	bool found_beyond_limits; /* a document that was found is too much for us: what it names is not known */
 	atomic_bool some_unread; /* see there */
 	atomic_uint_least64_t bytes;
 	uint64_t total_bytes;
@@ -1287,18 +1289,20 @@ static void visit_children(const struct survey_run *r, struct visits *v, size_t 
 static enum rc find_unrecorded(struct survey_run *r)
 {
 	const struct store *const st = r->st;
-	struct visits v = {.seen = arena_array(r->keep, st->blob_count + 1, sizeof(*v.seen)),
-		.todo = arena_array(r->keep, st->blob_count + 1, sizeof(*v.todo)),
-		.found = arena_array(r->keep, st->blob_count + 1, sizeof(*v.found))};
 	size_t orphans = 0;
 
 	r->s->unrecorded_count = 0;
 	for (size_t i = 0; i < st->blob_count; i++)
 		orphans += !st->blob_files[i].records;
+	if (!orphans)
+		return RC_OK;
+	struct visits v = {.seen = arena_array(r->keep, st->blob_count + 1, sizeof(*v.seen)),
+		.todo = arena_array(r->keep, st->blob_count + 1, sizeof(*v.todo)),
+		.found = arena_array(r->keep, st->blob_count + 1, sizeof(*v.found))};
 	r->s->unrecorded = arena_array(r->keep, orphans + 1, sizeof(*r->s->unrecorded));
 	if (!v.seen || !v.todo || !v.found || !r->s->unrecorded)
 		return no_room(r);
-	for (size_t i = 0; orphans && i < st->image_count && !stopped(r); i++) {
+	for (size_t i = 0; i < st->image_count && !stopped(r); i++) {
 		if (!st->images[i].target_known)
 			continue;
 		visit(r, &v, st->images[i].ns, &st->images[i].target);
@@ -1404,7 +1408,10 @@ static void job_spare(struct survey_run *r, struct worker *w, size_t index)
 		state->known |= 1u << r->kind;
 		state->verdict = SPARE_IS_READ;
 	} else if (rc) {
-		spare_unreadable(state, &e);
+		if (state->known) /* by another kind of digest: it stays what it is */
+			state->held = true;
+		else
+			spare_unreadable(state, &e);
 	}
 	if (rc == RC_NOMEM) {
 		(void)pthread_mutex_lock(&r->lock); /* fails only for a mutex that is none */
@@ -1514,9 +1521,9 @@ static enum rc read_document(struct survey_run *r, size_t spare, const struct di
 out:
 	arena_close(&scratch);
 	r->s->wants_unknown |= rc == RC_IO || rc == RC_LIMIT || rc == RC_END;
-	if (rc == RC_IO) {
+	if (rc == RC_IO || rc == RC_END) {
 		r->s->spares[spare].error = why.sys_errno;
-		r->s->spares[spare].why = "it reads differently now";
+		r->s->spares[spare].why = why.sys_errno ? strerror(why.sys_errno) : "it reads differently now";
 	}
 	return rc == RC_NOMEM ? no_room(r) : rc == RC_LIMIT ? RC_LIMIT : rc == RC_IO || rc == RC_END ? RC_IO : RC_OK;
 }
@@ -1557,7 +1564,13 @@ static enum rc take(struct survey_run *r, const struct want *w, struct found_blo
 			return no_room(r);
 		*fresh = one;
 		state->moved = true;
+		state->search = r->search;
 		state->blob = *count - 1; /* until it is one */
+		r->found_beyond_limits |= one.beyond_limits;
+	}
+	if (state->search != r->search) { /* it has a name by now, of another kind of digest, or reads differently */
+		state->held = true;
+		return RC_OK;
 	}
 	if (!digest_equal(&(*found)[state->blob].blob.digest, w->digest))
 		return RC_OK; /* the same bytes by another kind of digest: there is one file of them to move, and it has its name */
@@ -1704,7 +1717,8 @@ static enum rc find_bytes(struct survey_run *r, bool *brought)
 	*brought = false;
 	if ((rc = add_bad_blobs(r)) || !r->st->spare_count)
 		return rc;
-	r->s->wants_unknown = false;
+	r->search++;
+	r->s->wants_unknown = r->found_beyond_limits;
 	if ((rc = want_all(r)))
 		return rc;
 	sort_wants(r->s);
@@ -1774,7 +1788,7 @@ static void judge_unread(struct survey_run *r, size_t spare)
 	struct spare_state *const state = &s->spares[spare];
 	const size_t ingest = speaking_ingest(r, spare);
 
-	state->held = s->wants_unknown || s->out_of_time;
+	state->held |= s->wants_unknown || s->out_of_time;
 	if (ingest != STORE_NONE) {
 		if (first_want(s, &r->st->ingests[ingest].expected) == s->want_count)
 			return;
@@ -1797,8 +1811,12 @@ static enum rc judge_spares(struct survey_run *r)
 	if (!s->unread || !s->unread_sizes)
 		return no_room(r);
 	s->wants_unknown |= r->some_unread;
-	for (size_t i = 0; i < r->st->spare_count; i++) /* it may be a document, and name others */
-		s->wants_unknown |= s->spares[i].verdict == SPARE_IS_UNREADABLE && r->st->spares[i].size <= LIMIT_JSON_BYTES;
+	for (size_t i = 0; i < r->st->spare_count; i++) { /* it may be a document, and name others */
+		const size_t ingest = speaking_ingest(r, i);
+		const bool wanted = ingest == STORE_NONE || first_want(s, &r->st->ingests[ingest].expected) < s->want_count;
+		s->wants_unknown |=
+			wanted && s->spares[i].verdict == SPARE_IS_UNREADABLE && r->st->spares[i].size <= LIMIT_JSON_BYTES;
+	}
 	if (s->brought_count)
 		qsort(s->brought, s->brought_count, sizeof(*s->brought), compare_wants);
 	for (size_t i = 0; i < r->st->spare_count; i++) {
@@ -2011,7 +2029,9 @@ static void emit_spare(struct survey_run *r, size_t index)
 	const struct spare_state *const state = &r->s->spares[index];
 	char path[LIMIT_PATH_BYTES];
 
-	if (at->ingest != STORE_NONE && r->st->ingests[at->ingest].spare == index)
+	/* what a download says of itself, unless it could not be asked for what else is in it */
+	if (at->ingest != STORE_NONE && r->st->ingests[at->ingest].spare == index &&
+		!(state->moved && r->s->ingests[at->ingest].verdict == INGEST_IS_UNREADABLE))
 		return;
 	(void)snprintf(path, sizeof(path), "%s/%s", at->dir, at->name); /* a cut path is still told */
 	if (state->moved)
@@ -2874,6 +2894,8 @@ static enum rc look_at_layers(struct survey_run *r, bool all)
 
 	if (all && !stopped(r) && ((rc = find_unrecorded(r)) || (rc = find_bytes(r, &brought)) || (rc = find_unrecorded(r))))
 		return rc;
+	if (all)
+		find_beyond_limits(r);
 	if ((rc = find_candidates(r)) || !all || (rc = match_snapshots(r)))
 		return rc;
 	for (brought = true; brought && !stopped(r);) { /* each time one more of the spares, of which there are so many */
@@ -2901,6 +2923,10 @@ static enum rc look(struct survey_run *r)
 		s->snapshots[i].proof = STORE_NONE;
 	trust_snapshots(r);
 	if ((rc = look_at_layers(r, all)) || !all)
+		return rc;
+	/* what was read last may be in the same case, and be a document */
+	find_beyond_limits(r);
+	if ((rc = find_unrecorded(r)))
 		return rc;
 	if (out_of_time(r))
 		give_up_rest(r);

@@ -78,6 +78,7 @@ struct spare_state {
 	enum spare_verdict verdict;
 	size_t blob;     /* whose bytes they are, if anything names it; STORE_NONE */
 	bool moved;      /* there is no good copy under that name, and of those elsewhere this one goes there */
+	unsigned search; /* in which that turned out, from 1; 0: none */
 	bool held;       /* for all that could be looked at, it may be the only copy of what is named */
 	bool document;   /* begins as JSON does */
 	int error;       /* SPARE_IS_UNREADABLE: errno, or 0, and then */
