@@ -1569,7 +1569,7 @@ static enum rc take(struct survey_run *r, const struct want *w, struct found_blo
 		r->found_beyond_limits |= one.beyond_limits;
 	}
 	if (state->search != r->search) { /* it has a name by now, of another kind of digest, or reads differently */
-		state->held = true;
+		state->held |= blob != STORE_NONE && r->st->blob_files[blob].spare == spare;
 		return RC_OK;
 	}
 	if (!digest_equal(&(*found)[state->blob].blob.digest, w->digest))
@@ -1828,7 +1828,8 @@ static enum rc judge_spares(struct survey_run *r)
 				continue;
 			if (state->blob == STORE_NONE || r->st->blob_files[blob].spare == i)
 				state->blob = blob;
-			state->held |= state->verdict == SPARE_IS_READ && s->blobs[blob].verdict != BLOB_IS_GOOD;
+			if (!state->moved || r->st->blob_files[blob].spare == i)
+				state->held |= state->verdict == SPARE_IS_READ && s->blobs[blob].verdict != BLOB_IS_GOOD;
 		}
 		if (state->verdict != SPARE_IS_READ)
 			judge_unread(r, i);
