@@ -253,10 +253,16 @@ static const char *why_held(const struct planner *w, struct range spares)
 
 static void ask_what_is_held(struct planner *w)
 {
+	/* what could not be looked at may be in any of these */
+	const char *const unseen = w->s->bytes_unseen ? "a place that may hold bytes of a blob could not be looked at" : NULL;
+
 	for (size_t i = 0; i < w->st->ingest_count; i++)
-		w->held_ingest[i] = why_held(w, w->st->ingests[i].spares);
-	for (size_t i = 0; i < w->st->stray_count; i++)
-		w->held_stray[i] = why_held(w, w->st->strays[i].spares);
+		w->held_ingest[i] = unseen ? unseen : why_held(w, w->st->ingests[i].spares);
+	for (size_t i = 0; i < w->st->stray_count; i++) {
+		const enum stray_kind kind = w->st->strays[i].kind;
+		w->held_stray[i] = unseen && (kind == STRAY_BLOB_NAME || kind == STRAY_OWN) ? unseen
+											     : why_held(w, w->st->strays[i].spares);
+	}
 	for (size_t i = 0; i < w->st->blob_count; i++)
 		w->held_blob[i] = why_held(w, w->st->blob_files[i].spares);
 }
@@ -1370,10 +1376,10 @@ static void plan_small(struct planner *w)
 
 	for (size_t i = 0; i < st->stray_count; i++) {
 		const struct stray *const s = &st->strays[i];
+		if (w->held_stray[i] || (!s->is_directory && s->spares.count && w->s->spares[s->spares.first].moved))
+			continue;
 		if (s->kind == STRAY_OWN)
 			add_action(w, ACTION_CLEAN_STAGING, i, false);
-		else if (w->held_stray[i] || (!s->is_directory && s->spares.count && w->s->spares[s->spares.first].moved))
-			continue;
 		else if (s->kind == STRAY_BLOB_NAME)
 			add_action(w, ACTION_REMOVE_STRAY, i, true);
 		else if (s->kind == STRAY_SNAPSHOT_DIR || s->kind == STRAY_SNAPSHOT_NEW || s->kind == STRAY_PROBE ||
