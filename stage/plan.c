@@ -433,7 +433,8 @@ static bool is_gone(const struct planner *w, size_t blob)
 	return w->s->blobs[blob].verdict == BLOB_IS_BAD;
 }
 
-/* Its bytes may be in what could not be read; the next run knows. */
+/* Its bytes may be in a file that could not be read; the next run knows. For a directory that may hold anything no wrong file waits:
+ * its record would keep a pull from healing it, boot after boot, and if the bytes are found later they get a new one. */
 static bool may_come(const struct planner *w, size_t blob)
 {
 	const struct digest *const d = &w->st->blob_files[blob].digest;
@@ -443,7 +444,7 @@ static bool may_come(const struct planner *w, size_t blob)
 		const size_t c = store_find_content(w->st, ns, d);
 		size = c == STORE_NONE ? 0 : w->st->contents[c].size;
 	}
-	return is_gone(w, blob) && survey_may_be_found(w->s, d, size);
+	return is_gone(w, blob) && survey_may_be_in_file(w->s, d, size);
 }
 
 static void plan_wrong_file(struct planner *w, size_t blob)
@@ -457,7 +458,7 @@ static void plan_wrong_file(struct planner *w, size_t blob)
 			freed = true;
 		}
 	if (!freed || !b->regular)
-		add_action(w, ACTION_REMOVE_BLOB, blob, w->o->keep || !b->regular);
+		add_action(w, ACTION_REMOVE_BLOB, blob, w->o->keep || !b->regular || w->s->bytes_unseen);
 }
 
 static void plan_blobs(struct planner *w)

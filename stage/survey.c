@@ -1755,11 +1755,16 @@ static int compare_sizes(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-bool survey_may_be_found(const struct survey *s, const struct digest *d, uint64_t size)
+bool survey_may_be_in_file(const struct survey *s, const struct digest *d, uint64_t size)
 {
-	return s->bytes_unseen || (s->unread_count && bsearch(d, s->unread, s->unread_count, sizeof(*d), compare_digests)) ||
+	return (s->unread_count && bsearch(d, s->unread, s->unread_count, sizeof(*d), compare_digests)) ||
 	       (s->unread_size_count &&
 		       (!size || bsearch(&size, s->unread_sizes, s->unread_size_count, sizeof(size), compare_sizes)));
+}
+
+bool survey_may_be_found(const struct survey *s, const struct digest *d, uint64_t size)
+{
+	return s->bytes_unseen || survey_may_be_in_file(s, d, size);
 }
 
 bool survey_has_file(const struct survey *s, const struct store *st, size_t blob)

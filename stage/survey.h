@@ -156,9 +156,11 @@ bool survey_has_file(const struct survey *s, const struct store *st, size_t blob
 bool survey_file_is_bad(const struct survey *s, const struct store *st, size_t blob);
 /* The namespace in whose images it has its place though nothing has a record of it; STORE_NONE. */
 size_t survey_unrecorded_in(const struct survey *s, const struct digest *d);
-/* Whether a blob that is missing may be in something that could not be read, so that nothing may be concluded from its absence.
+/* Whether a blob that is missing may be in something that could not be read, so that nothing may be concluded from its absence; of
+ * which the other is a part: in a file of its size, or in the download of it. A directory that could not be listed may hold anything.
  * size 0: unknown. */
 bool survey_may_be_found(const struct survey *s, const struct digest *d, uint64_t size);
+bool survey_may_be_in_file(const struct survey *s, const struct digest *d, uint64_t size);
 /* Accepts a zeroed survey, and one that has only begun, whose threads it waits for. */
 void survey_close(struct survey *s);
 

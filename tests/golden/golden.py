@@ -481,20 +481,50 @@ class Store:
             shift += 7
         self.overlay({"op": "put", "path": ["v1", "snapshots", key, "inodes"], "varint": (value >> 1) + change})
 
+    def on_disk(self, kind, options):
+        """The store moves to a file system of its own; where that is."""
+        disk = "/run/tmp/bad-disk"
+        laboratory.make_disk(disk, kind, megabytes=256)
+        kept = PLACE + "/kept"
+        os.rename(self.root, kept)
+        os.mkdir(self.root)
+        sh("mount", "-o", options, disk, self.root)
+        sh("cp", "-a", "--sparse=auto", kept + "/.", self.root)
+        shutil.rmtree(kept)
+        laboratory.umount(self.root)
+        return disk
+
+    def unlistable(self, path):
+        """The directory cannot be listed: its block on an ext4 fails its checksum. What is returned makes it readable again."""
+        disk = self.on_disk("ext4", "loop,noatime")
+        block = int(sh("debugfs", "-R", "blocks " + os.path.relpath(path, self.root), disk)[1].split()[-1])
+        size = int(re.search(r"Block size: *(\d+)", sh("debugfs", "-R", "stats -h", disk)[1])[1])
+
+        def flip():
+            with open(disk, "r+b") as f:
+                f.seek((block + 1) * size - 4)
+                tail = f.read(4)
+                f.seek(-4, os.SEEK_CUR)
+                f.write(bytes(b ^ 255 for b in tail))
+            sh("mount", "-o", "loop,noatime", disk, self.root)
+
+        def readable():
+            laboratory.umount(self.root)
+            flip()
+        flip()
+        try:
+            os.listdir(path)
+        except OSError:
+            self.starts = False
+            return readable
+        raise Failure("the directory can still be listed")
+
     def unreadable(self, path):
         """Reads of the file fail with EIO: the store moves to a btrfs, where other bytes than its checksums know
         take the file's place on the disk."""
         with open(path, "rb") as f:
             start = f.read(512)
-        disk = "/run/tmp/bad-disk"
-        laboratory.make_disk(disk, "btrfs", megabytes=256)
-        kept = PLACE + "/kept"
-        os.rename(self.root, kept)
-        os.mkdir(self.root)
-        sh("mount", "-o", "loop,noatime,max_inline=0", disk, self.root)
-        sh("cp", "-a", "--sparse=auto", kept + "/.", self.root)
-        shutil.rmtree(kept)
-        laboratory.umount(self.root)
+        disk = self.on_disk("btrfs", "loop,noatime,max_inline=0")
         with open(disk, "r+b") as f:
             with mmap.mmap(f.fileno(), 0) as m:
                 at, hits = m.find(start), 0
