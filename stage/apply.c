@@ -48,6 +48,7 @@ struct place {
 	uint64_t next;            /* numbers of names in staging */
 	uint64_t aside_first, aside_next; /* numbers: first of this run, next */
 	bool aside_listed;
+	const char *aside_path; /* of own_aside_paths */
 };
 
 struct applier {
@@ -76,7 +77,7 @@ static enum rc add_place(struct applier *w, int base, const char *path)
 {
 	struct place *const p = &w->places[w->place_count];
 
-	*p = (struct place){.path = path, .base = -1, .own = -1, .staging = -1, .aside = -1};
+	*p = (struct place){.path = path, .base = -1, .own = -1, .staging = -1, .aside = -1, .aside_path = own_aside_paths[0]};
 	const enum rc rc = os_open_dir(base, ".", &p->base, w->e);
 	w->place_count += !rc;
 	return rc == RC_END || rc == RC_CORRUPT ? fail(w->e, RC_IO, "%s is gone", path) : rc;
@@ -264,6 +265,35 @@ static enum rc remove_unused_place(int aside, const char *name, struct err *e)
 	return rc == RC_END ? RC_OK : rc;
 }
 
+/* Its name in containerd-fsck/. */
+static const char *aside_name(const struct place *p)
+{
+	return p->aside_path + sizeof(STORE_OWN_DIR "/") - 1;
+}
+
+/* The first that can be listed: what cannot be may hold anything, and stays as it is. */
+static enum rc open_aside(struct applier *w, struct place *p)
+{
+	enum rc rc = open_own(w, p);
+
+	for (size_t i = 0; rc == RC_OK && p->aside < 0 && i < OWN_ASIDES; i++) {
+		struct arena scratch = *w->keep;
+		struct os_name *names = NULL;
+		struct err why = {0};
+		size_t count = 0;
+		p->aside_path = own_aside_paths[i];
+		if ((rc = own_open_dir(p->own, aside_name(p), &p->aside, &why)) == RC_OK &&
+			(rc = os_list(p->aside, &scratch, &names, &count, &why)) == RC_OK)
+			return RC_OK;
+		os_close(&p->aside);
+		if (i + 1 == OWN_ASIDES || rc != RC_IO || os_write_failed())
+			*w->e = why;
+		else
+			rc = RC_OK;
+	}
+	return rc;
+}
+
 /* Places that a rebuild made in aside/ and had no use for, before it was cut off. */
 static enum rc sweep_aside(struct applier *w, const struct place *p)
 {
@@ -271,10 +301,13 @@ static enum rc sweep_aside(struct applier *w, const struct place *p)
 	struct os_name *names = NULL;
 	auto_fd aside = -1;
 	size_t count = 0;
-	enum rc rc = os_open_dir(p->own, OWN_ASIDE, &aside, w->e);
+	struct err why = {0}; /* one that cannot be listed has a successor: what is in it stays */
+	enum rc rc = os_open_dir(p->own, aside_name(p), &aside, &why);
 
 	if (rc == RC_OK)
-		rc = os_list(aside, &scratch, &names, &count, w->e);
+		rc = os_list(aside, &scratch, &names, &count, &why);
+	if (rc)
+		return rc == RC_NOMEM ? fail(w->e, rc, "%s", why.text) : RC_OK;
 	for (size_t i = 0; rc == RC_OK && i < count; i++) {
 		struct stat st = {0};
 		if (strncmp(names[i].name, "snapshot-", 9) != 0)
@@ -284,7 +317,7 @@ static enum rc sweep_aside(struct applier *w, const struct place *p)
 		if (rc == RC_END)
 			rc = RC_OK;
 	}
-	return rc == RC_END || rc == RC_CORRUPT ? RC_OK : rc;
+	return rc;
 }
 
 /* Intents, once nothing waits for them. */
@@ -323,7 +356,7 @@ static enum rc close_place(struct applier *w, struct place *p)
 	if (!root && p->own >= 0) {
 		struct err left = {0};
 		os_close(&p->aside);
-		rc = os_rmdir(p->own, OWN_ASIDE, &left);
+		rc = os_rmdir(p->own, aside_name(p), &left);
 		rc = os_rmdir(p->base, STORE_OWN_DIR, &left);
 		if (rc && os_write_failed()) {
 			*w->e = left;
@@ -350,10 +383,12 @@ static void forget_places(struct applier *w)
 static bool is_held_aside(const struct applier *w, const struct place *p, const char *name)
 {
 	char path[LIMIT_PATH_BYTES];
-	const int n = snprintf(path, sizeof(path), "%s%s" STORE_OWN_DIR "/" OWN_ASIDE, strcmp(p->path, ".") == 0 ? "" : p->path,
-		strcmp(p->path, ".") == 0 ? "" : "/"); /* fits */
+	const int n = snprintf(path, sizeof(path), "%s%s%s", strcmp(p->path, ".") == 0 ? "" : p->path,
+		strcmp(p->path, ".") == 0 ? "" : "/", p->aside_path); /* fits */
 	const size_t name_length = strlen(name);
 
+	if (w->s->bytes_unseen) /* and what names its bytes may be in that */
+		return true;
 	for (size_t i = 0; i < w->st->spare_count; i++) {
 		const struct spare *const s = &w->st->spares[i];
 		if (s->place != SPARE_IN_ASIDE || !(w->s->spares[i].held || w->s->spares[i].moved) ||
@@ -377,7 +412,7 @@ static enum rc set_aside(struct applier *w, int dir, const char *name, const cha
 	char to[LIMIT_NAME_BYTES + 1];
 	enum rc rc;
 
-	if ((rc = place_of(w, dir, &p)) || (rc = open_own(w, p)) || (rc = own_open_dir(p->own, OWN_ASIDE, &p->aside, w->e)) ||
+	if ((rc = place_of(w, dir, &p)) || (rc = open_aside(w, p)) ||
 		(rc = os_list(p->aside, &scratch, &names, &count, w->e)))
 		return rc;
 	uint64_t low = 0;
@@ -409,8 +444,10 @@ static enum rc set_aside(struct applier *w, int dir, const char *name, const cha
 	bool told = false;
 	for (size_t i = 0; i < w->result->aside_count; i++)
 		told |= w->result->aside[i] == p->path;
-	if (!told && w->result->aside_count < APPLY_ASIDE_MAX)
-		w->result->aside[w->result->aside_count++] = p->path;
+	if (!told && w->result->aside_count < APPLY_ASIDE_MAX) {
+		w->result->aside[w->result->aside_count] = p->path;
+		w->result->aside_paths[w->result->aside_count++] = p->aside_path;
+	}
 	/* both ends: without the second, a cut could show it in neither place */
 	return (rc = os_fsync(p->aside, w->e)) ? rc : os_fsync(dir, w->e);
 }
@@ -879,7 +916,7 @@ static enum rc rebuild_snapshot(struct applier *w, size_t backend)
 	if ((rc = open_snapshots(w)) || (rc = place_of(w, w->st->snapshots_dir, &p)) ||
 		(rc = check_room(w, w->st->snapshots_dir, state->rewrite_bytes, state->rewrite_inodes)) ||
 		(rc = note_intent(w, b->dir)) || (rc = begin_work(w, p, &number, &work)) ||
-		(rc = own_open_dir(p->own, OWN_ASIDE, &p->aside, w->e)) ||
+		(rc = open_aside(w, p)) ||
 		(rc = own_open_dir(p->aside, aside, &snapshot_aside, w->e)))
 		return rc;
 	rc = rebuild_in(w, backend, work, snapshot_aside);

@@ -26,7 +26,8 @@ struct apply_result {
 	size_t rebuilt;   /* snapshots */
 	const char *backup; /* where the databases' copies are, relative to the root; NULL if none was changed */
 	const char *aside[APPLY_ASIDE_MAX]; /* where something was set aside: directories relative to the root, below which it is in
-					     * containerd-fsck/aside */
+					     * its aside_paths */
+	const char *aside_paths[APPLY_ASIDE_MAX]; /* below each of them: of own_aside_paths */
 	size_t aside_count;
 	/* of apply.c alone */
 	bool meta_left, overlay_left, keep_intents;

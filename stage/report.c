@@ -11,6 +11,7 @@
 
 #include "journal.h"
 #include "os.h"
+#include "own.h"
 #include "os_write.h"
 
 #define LISTED_BY_DEFAULT 5 /* findings of one code on the console without --verbose */
@@ -679,7 +680,7 @@ static void put_summary(struct sink *s, const struct outcome *o, const struct re
 	if (o->applied->backup)
 		put_place(s, o, "the databases as they were: ", "", o->applied->backup);
 	for (size_t i = 0; i < o->applied->aside_count; i++)
-		put_place(s, o, "what was set aside: ", o->applied->aside[i], STORE_OWN_DIR "/aside");
+		put_place(s, o, "what was set aside: ", o->applied->aside[i], o->applied->aside_paths[i]);
 	if (o->applied->interrupted || o->failure)
 		puts_to(s, "stopped between two actions; run again for the rest\n");
 	else if (p->something_left)
@@ -1244,19 +1245,20 @@ static void show_journal(struct sink *s, const struct outcome *o)
 
 static void show_aside(struct sink *s, const struct outcome *o)
 {
-	auto_fd own = -1, aside = -1;
-	struct arena scratch = *o->store->keep;
-	struct os_name *names = NULL;
-	struct err ignored = {0};
-	size_t count = 0;
-
-	if (os_open_dir(o->store->dir, STORE_OWN_DIR, &own, &ignored) || os_open_dir(own, "aside", &aside, &ignored) ||
-		os_list(aside, &scratch, &names, &count, &ignored))
-		return;
-	for (size_t i = 0; i < count; i++) {
-		puts_to(s, "set aside     ");
-		put_escaped(s, span_of_string(names[i].name));
-		puts_to(s, "\n");
+	for (size_t k = 0; k < OWN_ASIDES; k++) {
+		struct arena scratch = *o->store->keep;
+		struct os_name *names = NULL;
+		struct err ignored = {0};
+		auto_fd aside = -1;
+		size_t count = 0;
+		if (store_open_path(o->store, own_aside_paths[k], &aside, &ignored) ||
+			os_list(aside, &scratch, &names, &count, &ignored))
+			continue;
+		for (size_t i = 0; i < count; i++) {
+			puts_to(s, "set aside     ");
+			put_escaped(s, span_of_string(names[i].name));
+			puts_to(s, "\n");
+		}
 	}
 }
 

@@ -1354,7 +1354,7 @@ static enum rc read_own(struct store *st, const char *path, struct arena scratch
 		return RC_OK;
 	for (size_t i = 0; rc == RC_OK && i < count; i++) {
 		const bool staging = strncmp(names[i].name, "staging", 7) == 0;
-		if (!staging && strcmp(names[i].name, "aside") != 0)
+		if (!staging && strncmp(names[i].name, "aside", 5) != 0)
 			continue;
 		char *const place = arena_printf(st->keep, "%s/%s", path, names[i].name);
 		rc = place ? read_own_place(st, place, staging ? SPARE_IN_STAGING : SPARE_IN_ASIDE, scratch, e) : no_memory(e);
@@ -1382,12 +1382,14 @@ static enum rc read_intents_of(struct store *st, struct backend **by_id, int own
 	auto_fd staging = -1;
 	struct os_name *names = NULL;
 	size_t count = 0;
-	enum rc rc = os_open_dir(own, name, &staging, e);
+	struct err why = {0}; /* it is told of as a place that may hold bytes: read_own_place */
+	enum rc rc = os_open_dir(own, name, &staging, &why);
 
+	if (rc == RC_OK)
+		rc = os_list(staging, &scratch, &names, &count, &why);
 	if (rc)
-		return rc == RC_END || rc == RC_CORRUPT ? RC_OK : rc;
-	rc = os_list(staging, &scratch, &names, &count, e);
-	for (size_t i = 0; rc == RC_OK && i < count; i++) {
+		return rc == RC_NOMEM ? no_memory(e) : RC_OK;
+	for (size_t i = 0; i < count; i++) {
 		uint64_t id = 0;
 		if (strncmp(names[i].name, STORE_INTENT, sizeof(STORE_INTENT) - 1) != 0 ||
 			parse_decimal(span_of_string(names[i].name + sizeof(STORE_INTENT) - 1), &id))
@@ -1396,7 +1398,7 @@ static enum rc read_intents_of(struct store *st, struct backend **by_id, int own
 		if (b)
 			b->interrupted = true;
 	}
-	return rc;
+	return RC_OK;
 }
 
 /* Rebuilds of ours that were cut off. */
