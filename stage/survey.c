@@ -1964,7 +1964,7 @@ static void judge_ingest(struct survey_run *r, size_t index)
 		state->blob = blob;
 	} else if (v != BLOB_IS_BAD) {
 		state->verdict = INGEST_IS_NOT_CHECKED; /* it may be the better copy: left as it is */
-	} else if (in->has_data && spare && (spare->held || r->st->unseen_path) && /* a document may be in what was not seen */
+	} else if (in->has_data && spare && (spare->held || r->s->bytes_unseen) && /* a document may be in what was not seen */
 		   (spare->verdict == SPARE_NOT_READ || state->verdict == INGEST_HAS_NO_REF)) {
 		r->s->out_of_time |= out_of_time(r);
 		ingest_unreadable(r, index, out_of_time(r) ? too_late : "not all that may name it could be read");
