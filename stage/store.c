@@ -1387,9 +1387,10 @@ static enum rc read_intents_of(struct store *st, struct backend **by_id, int own
 
 	if (rc == RC_OK)
 		rc = os_list(staging, &scratch, &names, &count, &why);
-	if (rc)
-		return rc == RC_NOMEM ? no_memory(e) : RC_OK;
-	for (size_t i = 0; i < count; i++) {
+	if (rc == RC_NOMEM)
+		return no_memory(e);
+	st->intents_unseen |= rc && rc != RC_END;
+	for (size_t i = 0; rc == RC_OK && i < count; i++) {
 		uint64_t id = 0;
 		if (strncmp(names[i].name, STORE_INTENT, sizeof(STORE_INTENT) - 1) != 0 ||
 			parse_decimal(span_of_string(names[i].name + sizeof(STORE_INTENT) - 1), &id))

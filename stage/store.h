@@ -258,6 +258,7 @@ struct store {
 	int blobs, ingest_dir, snapshots_dir; /* -1: not there */
 	int blob_dirs[DIGEST_KINDS];          /* in blobs; the same */
 	struct arena *keep;
+	bool intents_unseen;     /* a staging place of ours could not be looked at: any snapshot may be interrupted */
 	const char *unseen_path; /* of what could not be looked at in the content store, and may hold bytes: the first; NULL: nothing */
 	int unseen_errno;
 	enum rc listed;   /* if not RC_OK, blobs or downloads could not be listed, and why_not is the reason: store_read tells */
