@@ -32,7 +32,7 @@ comma := ,
 
 # ---- what we are made of -------------------------------------------------------------------------------------------
 
-MODULES := base os_linux bolt bolt_edit oci cri tar path sha2 stream layer layer_dirs layer_check rebuild feed \
+MODULES := base os_linux bolt bolt_edit json oci cri tar path sha2 stream layer layer_dirs layer_check rebuild feed \
 	problem journal identity evidence config host store places match survey plan own apply seal boot record report opts main
 # Where time goes; the rest is small rather than fast.
 HOT := base stream tar sha2
@@ -49,8 +49,7 @@ PIN_zlib    := 71feb7947e3c00ef125f83b79a4e529bde31171e5babe48b391f06758d1ab0a1 
 PIN_libzstd := 8cf4bbb65e77ec348d052c8d6230eba66d435bddf64c8b5be2fcb16880c19953 \
                0c092ef267edce57ba7f3f2645c861f72eaf5e76273c6c3632869423464b90a5
 PIN_bearssl := 102a625bd8f6155260867a50c508df8d8c3f796985dd744df1a68e5cd1a79004
-PIN_jsmn    := 5f0913a10657fe7ec8d5794ccf00a01000e3e1f2f1e1f143c34a0f7b47edcb38
-LIBRARIES := zlib libzstd bearssl jsmn
+LIBRARIES := zlib libzstd bearssl
 
 zlib_FILES := adler32 crc32 inffast inflate inftrees zutil
 libzstd_FILES := lib/common/debug lib/common/entropy_common lib/common/error_private lib/common/fse_decompress \
@@ -66,7 +65,7 @@ LIB_FLAGS := -w -DZ_SOLO -DHAVE_MEMCPY -include string.h -DZ_U4=__UINT32_TYPE__ 
 	-DDYNAMIC_BMI2=0 -DHUF_FORCE_DECOMPRESS_X1 -DZSTD_FORCE_DECOMPRESS_SEQUENCES_SHORT -DZSTD_LEGACY_SUPPORT=0 -DZSTD_TRACE=0 -DZSTD_STRIP_ERROR_STRINGS=1 \
 	-DXXH_NAMESPACE=ZSTD_ -DDEBUGLEVEL=0 -I$(SOURCES)/bearssl/inc -I$(SOURCES)/bearssl/src
 OUR_FLAGS := -std=c11 -D_GNU_SOURCE -DPROGRAM_VERSION='"$(VERSION)"' -Istage -isystem $(SOURCES)/zlib \
-	-isystem $(SOURCES)/libzstd/lib -isystem $(SOURCES)/bearssl/inc -isystem $(SOURCES)/jsmn
+	-isystem $(SOURCES)/libzstd/lib -isystem $(SOURCES)/bearssl/inc
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wmissing-prototypes -Wswitch-enum -Wvla -Wformat=2 -Werror
 
 # ---- the same code for several purposes ----------------------------------------------------------------------------

@@ -35,8 +35,16 @@
 /* bytes; our journal. A blob takes some 150 of them, a snapshot 200: a million objects fit. */
 #define LIMIT_JOURNAL_BYTES ((size_t)256 << 20)
 
-/* tokens of one JSON document; jsmn needs 16 bytes for each */
-#define LIMIT_JSON_TOKENS (1u << 20)
+/* containers inside containers of a JSON document: what Go's encoding/json reads, and so containerd (Go 1.24: encoding/json, scanner.go:
+ * maxNestingDepth). Beyond it is no JSON to either. */
+#define LIMIT_JSON_DEPTH 10000
+
+/* descriptors of one index or manifest: one for each layer that an image can have (LIMIT_LAYERS). Indexes of the field have some tens. */
+#define LIMIT_DESCRIPTORS 4096
+
+/* bytes; what is known of all indexes, manifests and configs of a store, 80 for each descriptor and 68 for each diff ID: some 3,000
+ * images of ten layers, or 100,000 descriptors. Beside it a layer of 1,000,000 files still fits into 64 MiB. */
+#define LIMIT_DOCUMENTS_BYTES ((size_t)8 << 20)
 
 /* pairs of a snapshot's parent and a local layer's diff ID that are hashed to see which snapshot the layer is, where no config
  * tells: some 0.5 us each. Past it a snapshot is unchecked. 2,000 parents whose configs are all lost, and as many layers, fit. */

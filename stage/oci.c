@@ -3,232 +3,57 @@
 
 #include <string.h>
 
-#define JSMN_STATIC
-#define JSMN_STRICT
-#define JSMN_PARENT_LINKS
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wconversion"
-#pragma GCC diagnostic ignored "-Wsign-conversion"
-#pragma GCC diagnostic ignored "-Wswitch-enum"
-#pragma GCC diagnostic ignored "-Wunused-function"
-#include <jsmn.h>
-#pragma GCC diagnostic pop
+#include "json.h"
 
-/* The tokens of one document. Index 0 is the whole; next[i] would be the token after i's subtree: found by walking, each
- * subtree at most once per level, so the whole is linear in the depth we look at (4). */
-struct json {
-	struct span text;
-	jsmntok_t *tokens;
-	int count;
+/* Longer than any media type that is known, and than any digest. */
+#define TEXT_BYTES 256
+
+/* The members of an object that are asked for, by name; of several of one name the last, as in Go. */
+struct member {
+	const char *name;
+	struct json_value value;
 };
 
-static enum rc json_read(struct span text, struct arena *a, struct json *j)
+static enum rc read_members(struct json_walk *w, struct member *wanted, size_t count)
 {
-	if (text.left > LIMIT_JSON_BYTES)
-		return RC_LIMIT;
-	jsmn_parser parser;
-	jsmn_init(&parser);
-	const int need = jsmn_parse(&parser, (const char *)text.at, text.left, NULL, 0);
-	if (need < 1)
-		return RC_CORRUPT;
-	if ((unsigned)need > LIMIT_JSON_TOKENS)
-		return RC_LIMIT;
-	jsmntok_t *const tokens = arena_array(a, (size_t)need, sizeof(*tokens));
-	if (!tokens)
-		return RC_NOMEM;
-	jsmn_init(&parser);
-	const int got = jsmn_parse(&parser, (const char *)text.at, text.left, tokens, (unsigned)need);
-	if (got != need || tokens[0].type != JSMN_OBJECT)
-		return RC_CORRUPT;
-	*j = (struct json){text, tokens, got};
-	return RC_OK;
+	struct json_value name, value;
+	enum rc rc;
+
+	while ((rc = json_next(w, &name, &value)) == RC_OK)
+		for (size_t i = 0; i < count; i++)
+			if (json_is_called(&name, wanted[i].name))
+				wanted[i].value = value;
+	return rc == RC_END ? RC_OK : rc;
 }
 
-/* The token after the subtree of i. */
-static int json_after(const struct json *j, int i)
+/* Of a value that is no object it has none. */
+static enum rc read_members_of(
+	const struct json_value *v, uint64_t *steps, struct member *wanted, size_t count)
 {
-	const int end = j->tokens[i].end;
-	int next = i + 1;
+	struct json_walk w;
 
-	while (next < j->count && j->tokens[next].start < end)
-		next++;
-	return next;
-}
-
-static struct span json_raw(const struct json *j, int i)
-{
-	return span_of(j->text.at + j->tokens[i].start, (size_t)(j->tokens[i].end - j->tokens[i].start));
-}
-
-/* The value of a member of the object at i; 0: not there. A name that occurs twice: the last one, as in Go. */
-static int json_member(const struct json *j, int object, const char *name)
-{
-	int found = 0;
-
-	if (j->tokens[object].type != JSMN_OBJECT)
-		return 0;
-	const int end = json_after(j, object);
-	for (int i = object + 1; i + 1 < end; i = json_after(j, i + 1))
-		if (j->tokens[i].type == JSMN_STRING && span_is(json_raw(j, i), name))
-			found = i + 1;
-	return found;
-}
-
-static int hex_value(uint8_t c)
-{
-	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
-/* A string with its escapes resolved. What is not ASCII behind \u keeps its escape: nothing we compare has any. */
-static struct span json_string(const struct json *j, int i, struct arena *a)
-{
-	static const char escapes[] = "\"\\/bfnrt";
-	static const char meant[] = "\"\\/\b\f\n\r\t";
-	const struct span raw = json_raw(j, i);
-
-	if (!i || j->tokens[i].type != JSMN_STRING)
-		return (struct span){NULL, 0, false};
-	if (!raw.left || !memchr(raw.at, '\\', raw.left))
-		return raw;
-	uint8_t *const out = arena_get(a, raw.left);
-	size_t n = 0;
-	if (!out)
-		return (struct span){NULL, 0, true};
-	for (size_t k = 0; k < raw.left; k++) {
-		const uint8_t c = raw.at[k];
-		const uint8_t follows = c == '\\' && k + 1 < raw.left ? raw.at[k + 1] : 0;
-		const char *const simple = follows ? strchr(escapes, follows) : NULL;
-		if (simple) {
-			out[n++] = (uint8_t)meant[simple - escapes];
-			k++;
-		} else if (follows == 'u' && k + 5 < raw.left && raw.at[k + 2] == '0' && raw.at[k + 3] == '0' &&
-			hex_value(raw.at[k + 4]) >= 0 && hex_value(raw.at[k + 4]) < 8 && hex_value(raw.at[k + 5]) >= 0) {
-			out[n++] = (uint8_t)(hex_value(raw.at[k + 4]) * 16 + hex_value(raw.at[k + 5]));
-			k += 5;
-		} else {
-			out[n++] = c;
-		}
-	}
-	return span_of(out, n);
-}
-
-static void read_digest(const struct json *j, int i, struct arena *a, struct digest *d, bool *known)
-{
-	*known = i && digest_parse(json_string(j, i, a), d) == RC_OK;
-}
-
-/* before: a descriptor whose type is probably the same, and then shared. */
-static void read_descriptor(const struct json *j, int object, struct arena *a, struct arena scratch, const struct oci_descriptor *before,
-	struct oci_descriptor *d)
-{
-	const int size = json_member(j, object, "size");
-	const int platform = json_member(j, object, "platform");
-	const struct span type = json_string(j, json_member(j, object, "mediaType"), &scratch);
-
-	d->media_type = type.bad ? type : span_equal(type, before->media_type) ? before->media_type : arena_copy(a, type);
-	read_digest(j, json_member(j, object, "digest"), &scratch, &d->digest, &d->digest_known);
-	if (!size || parse_decimal(json_raw(j, size), &d->size))
-		d->size = 0; /* containerd takes a missing size as unknown */
-	if (platform)
-		d->attestation = span_is(json_string(j, json_member(j, platform, "os"), &scratch), "unknown") &&
-				 span_is(json_string(j, json_member(j, platform, "architecture"), &scratch), "unknown");
-}
-
-static enum rc read_descriptors(const struct json *j, int array, struct arena *a, struct arena scratch, struct oci_doc *d)
-{
-	const int end = json_after(j, array);
-	const struct oci_descriptor *before = &d->config;
-
-	if (j->tokens[array].type != JSMN_ARRAY)
-		return RC_CORRUPT;
-	const size_t count = (size_t)j->tokens[array].size;
-	d->children = arena_array(a, count + 1, sizeof(*d->children));
-	if (!d->children)
-		return RC_NOMEM;
-	for (int i = array + 1; i < end && d->child_count < count; i = json_after(j, i)) {
-		struct oci_descriptor *const child = &d->children[d->child_count++];
-		read_descriptor(j, i, a, scratch, before, child);
-		before = child;
-		if (child->media_type.bad)
-			return RC_NOMEM;
-	}
-	return RC_OK;
-}
-
-static enum rc read_config(const struct json *j, int rootfs, struct arena *a, struct arena scratch, struct oci_doc *d)
-{
-	const int type = json_member(j, rootfs, "type");
-	const int array = json_member(j, rootfs, "diff_ids");
-
-	d->unpackable = !type || span_is(json_string(j, type, &scratch), "layers") || json_raw(j, type).left == 0;
-	if (!array || j->tokens[array].type != JSMN_ARRAY)
+	if (v->type != JSON_OBJECT || json_enter(&w, v, steps))
 		return RC_OK;
-	const int end = json_after(j, array);
-	const size_t count = (size_t)j->tokens[array].size;
-	if (count > LIMIT_LAYERS)
-		return RC_LIMIT;
-	d->diff_ids = arena_array(a, count + 1, sizeof(*d->diff_ids));
-	if (!d->diff_ids)
-		return RC_NOMEM;
-	for (int i = array + 1; i < end && d->diff_id_count < count; i = json_after(j, i)) {
-		bool known = false;
-		struct digest *const id = &d->diff_ids[d->diff_id_count++];
-		read_digest(j, i, &scratch, id, &known);
-		if (!known || id->kind != DIGEST_SHA256)
-			d->unpackable = false;
-	}
-	return RC_OK;
+	return read_members(&w, wanted, count);
 }
 
-enum rc oci_parse(struct span json, struct arena *a, struct arena scratch, struct oci_doc *out)
+static bool is_text(const struct json_value *v, const char *want)
 {
-	struct json j = {0};
-	struct oci_doc d = {0};
-	enum rc rc = json_read(json, &scratch, &j);
+	uint8_t room[TEXT_BYTES];
+	const struct span text = json_text(v, room, sizeof(room));
 
-	if (rc)
-		return rc;
-	const int manifests = json_member(&j, 0, "manifests");
-	const int config = json_member(&j, 0, "config");
-	const int layers = json_member(&j, 0, "layers");
-	const int rootfs = json_member(&j, 0, "rootfs");
-	if (json_member(&j, 0, "fsLayers") || (manifests && (config || layers))) {
-		d.kind = OCI_OTHER;
-	} else if (manifests) {
-		d.kind = OCI_INDEX;
-		rc = read_descriptors(&j, manifests, a, scratch, &d);
-	} else if (layers && config && j.tokens[config].type == JSMN_OBJECT) {
-		d.kind = OCI_MANIFEST;
-		read_descriptor(&j, config, a, scratch, &d.config, &d.config);
-		rc = d.config.media_type.bad ? RC_NOMEM : read_descriptors(&j, layers, a, scratch, &d);
-	} else if (rootfs && j.tokens[rootfs].type == JSMN_OBJECT) {
-		d.kind = OCI_CONFIG;
-		rc = read_config(&j, rootfs, a, scratch, &d);
-	}
-	if (rc == RC_OK)
-		*out = d;
-	return rc;
+	return !text.bad && span_is(text, want);
 }
 
-bool oci_is_index_type(struct span t)
+static bool read_digest(const struct json_value *v, struct digest *d)
 {
-	return span_is(t, "application/vnd.oci.image.index.v1+json") ||
-	       span_is(t, "application/vnd.docker.distribution.manifest.list.v2+json");
+	uint8_t room[TEXT_BYTES];
+	const struct span text = json_text(v, room, sizeof(room));
+
+	return !text.bad && digest_parse(text, d) == RC_OK;
 }
 
-bool oci_is_manifest_type(struct span t)
-{
-	return span_is(t, "application/vnd.oci.image.manifest.v1+json") ||
-	       span_is(t, "application/vnd.docker.distribution.manifest.v2+json");
-}
-
-bool oci_is_config_type(struct span t)
-{
-	return span_is(t, "application/vnd.oci.image.config.v1+json") ||
-	       span_is(t, "application/vnd.docker.container.image.v1+json");
-}
-
-bool oci_is_layer_type(struct span t)
+static bool is_layer_type(struct span t)
 {
 	static const char *const docker[] = {"application/vnd.docker.image.rootfs.diff.tar",
 		"application/vnd.docker.image.rootfs.diff.tar.gzip", "application/vnd.docker.image.rootfs.diff.tar.zstd",
@@ -245,10 +70,161 @@ bool oci_is_layer_type(struct span t)
 	return false;
 }
 
-bool oci_is_encrypted_type(struct span t)
+static bool is_encrypted_type(struct span t)
 {
 	static const char tail[] = "+encrypted";
 	return t.left >= sizeof(tail) - 1 && memcmp(t.at + t.left - (sizeof(tail) - 1), tail, sizeof(tail) - 1) == 0;
+}
+
+static enum oci_type type_of(struct span t)
+{
+	if (t.bad)
+		return OCI_TYPE_OTHER;
+	if (span_is(t, "application/vnd.oci.image.index.v1+json") ||
+		span_is(t, "application/vnd.docker.distribution.manifest.list.v2+json"))
+		return OCI_TYPE_INDEX;
+	if (span_is(t, "application/vnd.oci.image.manifest.v1+json") ||
+		span_is(t, "application/vnd.docker.distribution.manifest.v2+json"))
+		return OCI_TYPE_MANIFEST;
+	if (span_is(t, "application/vnd.oci.image.config.v1+json") ||
+		span_is(t, "application/vnd.docker.container.image.v1+json"))
+		return OCI_TYPE_CONFIG;
+	return !is_layer_type(t) ? OCI_TYPE_OTHER : is_encrypted_type(t) ? OCI_TYPE_ENCRYPTED_LAYER : OCI_TYPE_LAYER;
+}
+
+static enum rc read_descriptor(const struct json_value *v, uint64_t *steps, struct oci_descriptor *d)
+{
+	enum { TYPE, DIGEST, SIZE, PLATFORM, MEMBERS };
+	enum { SYSTEM, MACHINE, PARTS };
+	struct member at[MEMBERS] = {{.name = "mediaType"}, {.name = "digest"}, {.name = "size"}, {.name = "platform"}};
+	struct member of[PARTS] = {{.name = "os"}, {.name = "architecture"}};
+	uint8_t room[TEXT_BYTES];
+	enum rc rc;
+
+	if ((rc = read_members_of(v, steps, at, MEMBERS)) || (rc = read_members_of(&at[PLATFORM].value, steps, of, PARTS)))
+		return rc;
+	d->type = type_of(json_text(&at[TYPE].value, room, sizeof(room)));
+	d->digest_known = read_digest(&at[DIGEST].value, &d->digest);
+	if (parse_decimal(at[SIZE].value.raw, &d->size))
+		d->size = 0; /* containerd takes a missing size as unknown */
+	d->attestation = is_text(&of[SYSTEM].value, "unknown") && is_text(&of[MACHINE].value, "unknown");
+	return RC_OK;
+}
+
+/* How many elements an array has. RC_LIMIT: more than most. */
+static enum rc count_elements(const struct json_value *array, uint64_t *steps, size_t most, size_t *count)
+{
+	struct json_walk w;
+	struct json_value v;
+	size_t n = 0;
+	enum rc rc = json_enter(&w, array, steps);
+
+	while (rc == RC_OK && (rc = json_next(&w, NULL, &v)) == RC_OK)
+		if (n++ == most)
+			return RC_LIMIT;
+	*count = n;
+	return rc == RC_END ? RC_OK : rc;
+}
+
+static enum rc read_descriptors(
+	const struct json_value *array, uint64_t *steps, struct arena *a, struct oci_doc *d)
+{
+	struct json_walk w;
+	struct json_value v;
+	size_t count = 0;
+	enum rc rc;
+
+	if (array->type != JSON_ARRAY)
+		return RC_CORRUPT;
+	if ((rc = count_elements(array, steps, LIMIT_DESCRIPTORS, &count)))
+		return rc;
+	d->children = arena_array(a, count, sizeof(*d->children));
+	if (!d->children)
+		return RC_NOMEM;
+	rc = json_enter(&w, array, steps);
+	while (rc == RC_OK && d->child_count < count && (rc = json_next(&w, NULL, &v)) == RC_OK)
+		rc = read_descriptor(&v, steps, &d->children[d->child_count++]);
+	return rc;
+}
+
+static enum rc read_config(const struct json_value *rootfs, uint64_t *steps, struct arena *a, struct oci_doc *d)
+{
+	enum { TYPE, DIFF_IDS, MEMBERS };
+	struct member at[MEMBERS] = {{.name = "type"}, {.name = "diff_ids"}};
+	const struct json_value *const type = &at[TYPE].value;
+	struct json_walk w;
+	struct json_value v;
+	size_t count = 0;
+	enum rc rc = read_members_of(rootfs, steps, at, MEMBERS);
+
+	if (rc)
+		return rc;
+	d->unpackable = !type->type || is_text(type, "layers") || is_text(type, "");
+	if (at[DIFF_IDS].value.type != JSON_ARRAY)
+		return RC_OK;
+	if ((rc = count_elements(&at[DIFF_IDS].value, steps, LIMIT_LAYERS, &count)))
+		return rc;
+	d->diff_ids = arena_array(a, count, sizeof(*d->diff_ids));
+	if (!d->diff_ids)
+		return RC_NOMEM;
+	rc = json_enter(&w, &at[DIFF_IDS].value, steps);
+	while (rc == RC_OK && d->diff_id_count < count && (rc = json_next(&w, NULL, &v)) == RC_OK) {
+		struct digest *const id = &d->diff_ids[d->diff_id_count++];
+		if (!read_digest(&v, id) || id->kind != DIGEST_SHA256)
+			d->unpackable = false;
+	}
+	return rc;
+}
+
+static enum rc parse(struct span json, struct arena *a, struct oci_doc *d, uint64_t *steps)
+{
+	enum { MANIFESTS, CONFIG, LAYERS, ROOTFS, FS_LAYERS, MEMBERS };
+	struct member at[MEMBERS] = {
+		{.name = "manifests"}, {.name = "config"}, {.name = "layers"}, {.name = "rootfs"}, {.name = "fsLayers"}};
+	struct json_walk w;
+	enum rc rc;
+
+	if (json.left > LIMIT_JSON_BYTES)
+		return RC_LIMIT;
+	if ((rc = json_open(&w, json, steps)) || (rc = read_members(&w, at, MEMBERS)))
+		return rc;
+	const struct json_value *const manifests = &at[MANIFESTS].value, *const config = &at[CONFIG].value;
+	const struct json_value *const layers = &at[LAYERS].value, *const rootfs = &at[ROOTFS].value;
+	if (at[FS_LAYERS].value.type || (manifests->type && (config->type || layers->type))) {
+		d->kind = OCI_OTHER;
+	} else if (manifests->type) {
+		d->kind = OCI_INDEX;
+		rc = read_descriptors(manifests, steps, a, d);
+	} else if (layers->type && config->type == JSON_OBJECT) {
+		d->kind = OCI_MANIFEST;
+		if ((rc = read_descriptor(config, steps, &d->config)) == RC_OK)
+			rc = read_descriptors(layers, steps, a, d);
+	} else if (rootfs->type == JSON_OBJECT) {
+		d->kind = OCI_CONFIG;
+		rc = read_config(rootfs, steps, a, d);
+	}
+	return rc;
+}
+
+enum rc oci_parse(struct span json, struct arena *a, struct oci_doc *out, uint64_t *steps)
+{
+	const struct arena mark = *a;
+	struct oci_doc d = {0};
+	uint64_t taken = 0;
+	const enum rc rc = parse(json, a, &d, &taken);
+
+	if (steps)
+		*steps += taken;
+	if (rc == RC_OK)
+		*out = d;
+	else
+		*a = mark;
+	return rc;
+}
+
+bool oci_is_layer(const struct oci_descriptor *d)
+{
+	return d->type == OCI_TYPE_LAYER || d->type == OCI_TYPE_ENCRYPTED_LAYER;
 }
 
 void oci_chain_id(const struct digest *parent, const struct digest *diff_id, struct digest *chain)
@@ -271,14 +247,21 @@ void oci_chain_id(const struct digest *parent, const struct digest *diff_id, str
 
 enum rc oci_member(struct span json, const char *member, struct arena *a, struct span *value)
 {
-	struct json j = {0};
-	const enum rc rc = json_read(json, a, &j);
+	struct member at = {.name = member};
+	struct json_walk w;
+	uint64_t steps = 0;
+	enum rc rc;
 
-	if (rc)
+	if (json.left > LIMIT_JSON_BYTES)
+		return RC_LIMIT;
+	if ((rc = json_open(&w, json, &steps)) || (rc = read_members(&w, &at, 1)))
 		return rc;
-	const int at = json_member(&j, 0, member);
-	if (!at)
+	if (!at.value.type)
 		return RC_END;
-	*value = j.tokens[at].type == JSMN_STRING ? json_string(&j, at, a) : json_raw(&j, at);
+	*value = at.value.raw;
+	if (at.value.type != JSON_STRING || !value->left || !memchr(value->at, '\\', value->left))
+		return RC_OK;
+	uint8_t *const room = arena_get(a, value->left);
+	*value = room ? json_text(&at.value, room, value->left) : (struct span){NULL, 0, true};
 	return RC_OK;
 }

@@ -14,15 +14,25 @@ enum oci_kind {
 	OCI_CONFIG
 };
 
-struct oci_descriptor {
-	struct span media_type;
-	struct digest digest;
-	bool digest_known; /* false: not there, garbled, or an algorithm we do not know */
-	bool attestation;  /* platform unknown/unknown: in-toto statements, never unpacked */
-	uint64_t size;
+enum oci_type {
+	OCI_TYPE_OTHER,
+	OCI_TYPE_INDEX,
+	OCI_TYPE_MANIFEST,
+	OCI_TYPE_CONFIG, /* one containerd would unpack layers for */
+	OCI_TYPE_LAYER,
+	OCI_TYPE_ENCRYPTED_LAYER
 };
 
-/* Spans and arrays belong to the arena. */
+/* What a store has of them stays in memory: 80 bytes each. */
+struct oci_descriptor {
+	uint64_t size;
+	struct digest digest;
+	enum oci_type type : 8;
+	bool digest_known; /* false: not there, garbled, or an algorithm we do not know */
+	bool attestation;  /* platform unknown/unknown: in-toto statements, never unpacked */
+};
+
+/* Arrays belong to the arena. */
 struct oci_doc {
 	enum oci_kind kind;
 	struct oci_descriptor config;    /* OCI_MANIFEST */
@@ -33,20 +43,20 @@ struct oci_doc {
 	bool unpackable;                 /* OCI_CONFIG: rootfs.type absent or "layers", every diff ID a sha256 */
 };
 
-/* The text is not needed after it. RC_CORRUPT: no JSON object; RC_LIMIT: larger or deeper than limits.h allows; RC_NOMEM. */
-CHECKED enum rc oci_parse(struct span json, struct arena *a, struct arena scratch, struct oci_doc *d);
+/* The text is not needed after it. RC_CORRUPT: no JSON object that containerd could read; RC_LIMIT: larger than limits.h allows, or with
+ * more descriptors or diff IDs; RC_NOMEM. On failure nothing of the arena is taken. steps, unless NULL, grows by the bytes that were
+ * looked at, each as often as it was: at most OCI_STEPS_PER_BYTE for each byte of json, whatever is in it. */
+#define OCI_STEPS_PER_BYTE 6
+CHECKED enum rc oci_parse(struct span json, struct arena *a, struct oci_doc *d, uint64_t *steps);
 
-bool oci_is_index_type(struct span media_type);
-bool oci_is_manifest_type(struct span media_type);
-/* A config containerd would unpack layers for. */
-bool oci_is_config_type(struct span media_type);
-bool oci_is_layer_type(struct span media_type);
-bool oci_is_encrypted_type(struct span media_type);
+/* Encrypted or not. */
+bool oci_is_layer(const struct oci_descriptor *d);
 
 /* chain(0) = diff ID; chain(i) = sha256("<chain(i-1)> <diff ID(i)>"). parent NULL for the first. */
 void oci_chain_id(const struct digest *parent, const struct digest *diff_id, struct digest *chain);
 
-/* The string value of a member of a flat JSON object: what the report needs of other people's JSON. RC_END: not there. */
+/* The value of a member of a JSON object, of a string what it says: what is needed of other people's JSON. RC_END: not there. value is
+ * bad if there was no memory. */
 CHECKED enum rc oci_member(struct span json, const char *member, struct arena *a, struct span *value);
 
 #endif

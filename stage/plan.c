@@ -999,7 +999,7 @@ static void look_at_snapshot(const struct planner *w, size_t s, struct image_fac
 
 static void look_at_chain(struct planner *w, size_t ns, const struct oci_doc *m, struct image_facts *f)
 {
-	const struct oci_doc *const config = oci_is_config_type(m->config.media_type) ? doc_of(w, &m->config.digest) : NULL;
+	const struct oci_doc *const config = m->config.type == OCI_TYPE_CONFIG ? doc_of(w, &m->config.digest) : NULL;
 	struct digest chain, previous;
 	size_t layers = 0, child = 0, fetched = 0;
 
@@ -1007,11 +1007,11 @@ static void look_at_chain(struct planner *w, size_t ns, const struct oci_doc *m,
 	if (!config || config->kind != OCI_CONFIG)
 		return;
 	for (size_t i = 0; i < m->child_count; i++)
-		layers += oci_is_layer_type(m->children[i].media_type);
+		layers += oci_is_layer(&m->children[i]);
 	f->paired = config->unpackable && config->diff_id_count && layers == config->diff_id_count;
 	for (size_t i = 0; f->paired && i < config->diff_id_count; i++, child++) {
 		char text[DIGEST_TEXT_BYTES];
-		while (!oci_is_layer_type(m->children[child].media_type))
+		while (!oci_is_layer(&m->children[child]))
 			child++;
 		oci_chain_id(i ? &previous : NULL, &config->diff_ids[i], &chain);
 		previous = chain;

@@ -1112,7 +1112,7 @@ static void show_manifest(struct sink *s, const struct view *v, size_t ns, const
 	for (size_t i = 0; i < m->child_count; i++) {
 		putf(s, "%slayer     ", indent);
 		show_blob(s, v, ns, &m->children[i]);
-		if (oci_is_layer_type(m->children[i].media_type) && config && config->kind == OCI_CONFIG &&
+		if (oci_is_layer(&m->children[i]) && config && config->kind == OCI_CONFIG &&
 			layer < config->diff_id_count) {
 			oci_chain_id(layer ? &previous : NULL, &config->diff_ids[layer], &chain);
 			previous = chain;

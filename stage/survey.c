@@ -60,7 +60,9 @@ struct survey_run {
 	size_t by_digest_count[DIGEST_KINDS];
 	size_t spare_cap;
 	unsigned search;         /* searches begun */
-	bool found_beyond_limits; /* a document that was found is too much for us: what it names is not known */
+	atomic_size_t document_bytes; /* what is kept of documents */
+	atomic_bool found_beyond_limits; /* a document that was found is too much for us, or there are more than we keep: what it names is
+					  * not known */
 	atomic_bool some_unread; /* see there */
 	atomic_uint_least64_t bytes;
 	uint64_t total_bytes;
@@ -386,11 +388,11 @@ static bool is_labelled(const struct store *st, size_t ns, const struct digest *
 static const struct oci_doc *config_of(const struct survey_run *r, const struct oci_doc *manifest)
 {
 	const struct oci_doc *const config =
-		oci_is_config_type(manifest->config.media_type) ? good_doc(r, &manifest->config, OCI_CONFIG) : NULL;
+		manifest->config.type == OCI_TYPE_CONFIG ? good_doc(r, &manifest->config, OCI_CONFIG) : NULL;
 	size_t layers = 0;
 
 	for (size_t i = 0; config && i < manifest->child_count; i++)
-		layers += oci_is_layer_type(manifest->children[i].media_type);
+		layers += oci_is_layer(&manifest->children[i]);
 	return layers && config->unpackable && layers == config->diff_id_count ? config : NULL;
 }
 
@@ -407,14 +409,14 @@ static enum rc walk_manifest(struct survey_run *r, size_t ns, const struct oci_d
 		return RC_OK;
 	for (size_t i = 0; i < manifest->child_count; i++) {
 		const struct oci_descriptor *const d = &manifest->children[i];
-		if (!oci_is_layer_type(d->media_type))
+		if (!oci_is_layer(d))
 			continue;
 		oci_chain_id(layer ? &previous : NULL, &config->diff_ids[layer], &chain);
 		digest_format(&chain, text);
 		const size_t snapshot = store_find_snapshot(st, ns, span_of_string(text));
 		const size_t backend = snapshot == STORE_NONE ? STORE_NONE : st->snapshots[snapshot].backend;
 		const size_t blob = d->digest_known ? store_find_blob(st, &d->digest) : STORE_NONE;
-		if (backend != STORE_NONE && blob != STORE_NONE && !oci_is_encrypted_type(d->media_type) &&
+		if (backend != STORE_NONE && blob != STORE_NONE && d->type != OCI_TYPE_ENCRYPTED_LAYER &&
 			st->backends[backend].kind == SNAPSHOT_COMMITTED &&
 			span_is(st->snapshots[snapshot].parent, previous_text) &&
 			(layer == 0) == (st->backends[backend].parent.left == 0)) {
@@ -457,11 +459,11 @@ static void find_beyond_limits(struct survey_run *r)
 			tell_beyond_limits(r, &st->images[i].target);
 	for (size_t i = 0; i < st->blob_count; i++) {
 		const struct oci_doc *const doc = r->s->blobs[i].doc;
-		if (doc && doc->kind == OCI_MANIFEST && doc->config.digest_known && oci_is_config_type(doc->config.media_type))
+		if (doc && doc->kind == OCI_MANIFEST && doc->config.digest_known && doc->config.type == OCI_TYPE_CONFIG)
 			tell_beyond_limits(r, &doc->config.digest);
 		for (size_t k = 0; doc && doc->kind == OCI_INDEX && k < doc->child_count; k++) {
 			const struct oci_descriptor *const d = &doc->children[k];
-			if (d->digest_known && (oci_is_index_type(d->media_type) || oci_is_manifest_type(d->media_type)))
+			if (d->digest_known && (d->type == OCI_TYPE_INDEX || d->type == OCI_TYPE_MANIFEST))
 				tell_beyond_limits(r, &d->digest);
 		}
 	}
@@ -898,16 +900,31 @@ static enum rc read_whole(struct survey_run *r, struct lane *l, struct arena *a,
 	return rc == RC_END ? RC_OK : rc;
 }
 
+/* What is known of one stays in keep, or, if it is none, nothing does. RC_LIMIT: it, or all of them, are too much for us. */
+static enum rc parse_document(struct survey_run *r, struct span bytes, struct arena *keep, struct oci_doc **out)
+{
+	const struct arena mark = *keep;
+	struct oci_doc *const doc = arena_get(keep, sizeof(*doc));
+	enum rc rc = doc ? oci_parse(bytes, keep, doc, NULL) : RC_NOMEM;
+
+	if (rc == RC_OK && doc->kind != OCI_OTHER) {
+		const size_t taken = keep->used - mark.used;
+		if (atomic_fetch_add(&r->document_bytes, taken) + taken <= LIMIT_DOCUMENTS_BYTES) {
+			*out = doc;
+			return RC_OK;
+		}
+		atomic_fetch_sub(&r->document_bytes, taken); /* a smaller one may fit */
+		r->found_beyond_limits = true;
+		rc = RC_LIMIT;
+	}
+	*keep = mark;
+	return rc;
+}
+
 static void keep_document(struct survey_run *r, struct worker *w, size_t index, struct span bytes)
 {
-	const struct arena mark = *w->keep;
-	struct oci_doc *const doc = arena_get(w->keep, sizeof(*doc));
-	const enum rc rc = doc ? oci_parse(bytes, w->keep, w->scratch, doc) : RC_NOMEM;
+	const enum rc rc = parse_document(r, bytes, w->keep, &r->s->blobs[index].doc);
 
-	if (rc == RC_OK && doc->kind != OCI_OTHER)
-		r->s->blobs[index].doc = doc;
-	else
-		*w->keep = mark;
 	r->s->blobs[index].beyond_limits = rc == RC_LIMIT;
 	if (rc == RC_NOMEM)
 		blob_unreadable(r, index, 0, "no memory");
@@ -1495,7 +1512,6 @@ static size_t find_spare(const struct survey_run *r, const struct digest *d)
 static enum rc read_document(struct survey_run *r, size_t spare, const struct digest *d, struct oci_doc **out)
 {
 	struct arena scratch;
-	struct oci_doc *const doc = arena_get(r->keep, sizeof(*doc));
 	auto_fd fd = -1;
 	struct stat st = {0};
 	struct digest again;
@@ -1504,7 +1520,7 @@ static enum rc read_document(struct survey_run *r, size_t spare, const struct di
 	struct err why = {0};
 	enum rc rc;
 
-	if (!doc || (rc = arena_open(&scratch, &why)))
+	if (arena_open(&scratch, &why))
 		return no_room(r);
 	uint8_t *const room = arena_get(&scratch, LIMIT_JSON_BYTES);
 	if ((rc = room ? RC_OK : RC_NOMEM) || (rc = store_open_spare(r->st, spare, &fd, &why)) ||
@@ -1516,8 +1532,8 @@ static enum rc read_document(struct survey_run *r, size_t spare, const struct di
 	hash_end(&h, &again);
 	if (!digest_equal(&again, d))
 		rc = RC_IO; /* it reads differently now */
-	else if ((rc = oci_parse(span_of(room, got), r->keep, scratch, doc)) == RC_OK && doc->kind != OCI_OTHER)
-		*out = doc;
+	else
+		rc = parse_document(r, span_of(room, got), r->keep, out);
 out:
 	arena_close(&scratch);
 	r->s->wants_unknown |= rc == RC_IO || rc == RC_LIMIT || rc == RC_END;
@@ -1566,7 +1582,8 @@ static enum rc take(struct survey_run *r, const struct want *w, struct found_blo
 		state->moved = true;
 		state->search = r->search;
 		state->blob = *count - 1; /* until it is one */
-		r->found_beyond_limits |= one.beyond_limits;
+		if (one.beyond_limits)
+			r->found_beyond_limits = true;
 	}
 	if (state->search != r->search) { /* it has a name by now, of another kind of digest, or reads differently */
 		state->held |= blob != STORE_NONE && r->st->blob_files[blob].spare == spare;
@@ -1815,7 +1832,7 @@ static enum rc judge_spares(struct survey_run *r)
 	s->unread_sizes = arena_array(r->keep, r->st->spare_count + 1, sizeof(*s->unread_sizes));
 	if (!s->unread || !s->unread_sizes)
 		return no_room(r);
-	s->wants_unknown |= r->some_unread;
+	s->wants_unknown |= r->some_unread || r->found_beyond_limits;
 	for (size_t i = 0; i < r->st->spare_count; i++) { /* it may be a document, and name others */
 		const size_t ingest = speaking_ingest(r, i);
 		const bool wanted = ingest == STORE_NONE || first_want(s, &r->st->ingests[ingest].expected) < s->want_count;
@@ -2235,9 +2252,9 @@ static enum rc walk_pairs(struct survey_run *r, const struct oci_doc *manifest)
 	for (size_t i = 0, layer = 0; config && rc == RC_OK && i < manifest->child_count; i++) {
 		const struct oci_descriptor *const d = &manifest->children[i];
 		const size_t blob = d->digest_known ? store_find_blob(r->st, &d->digest) : STORE_NONE;
-		if (!oci_is_layer_type(d->media_type))
+		if (!oci_is_layer(d))
 			continue;
-		if (blob != STORE_NONE && !r->match.learnt[blob] && !oci_is_encrypted_type(d->media_type))
+		if (blob != STORE_NONE && !r->match.learnt[blob] && d->type != OCI_TYPE_ENCRYPTED_LAYER)
 			rc = match_add(&r->match, blob, &config->diff_ids[layer], false, r->e);
 		layer++;
 	}
