@@ -61,8 +61,8 @@ struct survey_run {
 	size_t spare_cap;
 	unsigned search;         /* searches begun */
 	atomic_size_t document_bytes; /* what is kept of documents */
-	atomic_bool found_beyond_limits; /* a document that was found is too much for us, or there are more than we keep: what it names is
-					  * not known */
+	atomic_bool crowded;     /* there was not room for all of them */
+	bool found_beyond_limits; /* a document that was found is too much for us: what it names is not known */
 	atomic_bool some_unread; /* see there */
 	atomic_uint_least64_t bytes;
 	uint64_t total_bytes;
@@ -914,20 +914,122 @@ static enum rc parse_document(struct survey_run *r, struct span bytes, struct ar
 			return RC_OK;
 		}
 		atomic_fetch_sub(&r->document_bytes, taken); /* a smaller one may fit */
-		r->found_beyond_limits = true;
+		r->crowded = true;
 		rc = RC_LIMIT;
 	}
 	*keep = mark;
 	return rc;
 }
 
-static void keep_document(struct survey_run *r, struct worker *w, size_t index, struct span bytes)
+static void keep_document(struct survey_run *r, size_t index, struct span bytes, struct arena *keep)
 {
-	const enum rc rc = parse_document(r, bytes, w->keep, &r->s->blobs[index].doc);
+	struct blob_state *const state = &r->s->blobs[index];
+	const enum rc rc = parse_document(r, bytes, keep, &state->doc);
 
-	r->s->blobs[index].beyond_limits = rc == RC_LIMIT;
+	state->beyond_limits = rc == RC_LIMIT;
 	if (rc == RC_NOMEM)
 		blob_unreadable(r, index, 0, "no memory");
+}
+
+static const char differs_now[] = "it reads differently now";
+
+/* All of a file that was hashed before. RC_END: it reads differently now. */
+static enum rc read_again(int fd, const struct digest *d, struct arena *a, struct span *bytes, struct err *e)
+{
+	struct stat st = {0};
+	struct digest again;
+	struct hash h;
+	size_t got = 0;
+	enum rc rc = os_stat_fd(fd, &st, e);
+
+	if (rc)
+		return rc;
+	const size_t size = (size_t)min_u64(LIMIT_JSON_BYTES, (uint64_t)st.st_size);
+	uint8_t *const room = arena_get(a, size);
+	if (!room)
+		return fail(e, RC_NOMEM, "no memory");
+	if ((rc = os_read(fd, 0, room, size, &got, e)))
+		return rc;
+	hash_begin(&h, d->kind);
+	hash_add(&h, room, got);
+	hash_end(&h, &again);
+	*bytes = span_of(room, got);
+	return digest_equal(&again, d) ? RC_OK : RC_END;
+}
+
+/* A document of a blob that was good a moment ago. */
+static void parse_again(struct survey_run *r, size_t index, struct arena scratch)
+{
+	auto_fd fd = -1;
+	struct span bytes = {0};
+	struct err e = {0};
+
+	if (store_open_blob(r->st, index, &fd, &e) || read_again(fd, &r->st->blob_files[index].digest, &scratch, &bytes, &e))
+		blob_unreadable(r, index, e.sys_errno, e.rc ? e.text : differs_now);
+	else
+		keep_document(r, index, bytes, &r->s->kept[0]);
+}
+
+/* Blobs in the order in which they are to be parsed. */
+struct queue {
+	bool *waits; /* by blob: it is a document, and not in the queue yet */
+	size_t *blobs;
+	size_t count;
+};
+
+static void enqueue(struct queue *q, size_t blob)
+{
+	if (blob == STORE_NONE || !q->waits[blob])
+		return;
+	q->waits[blob] = false;
+	q->blobs[q->count++] = blob;
+}
+
+/* There is more to know of documents than is kept. What images lead to must not be crowded out by what else anybody has put into the
+ * store: all are forgotten and read again, those first. */
+static enum rc choose_documents(struct survey_run *r)
+{
+	const struct store *const st = r->st;
+	struct survey *const s = r->s;
+	struct queue q = {.waits = arena_array(r->keep, st->blob_count + 1, sizeof(*q.waits)),
+		.blobs = arena_array(r->keep, st->blob_count + 1, sizeof(*q.blobs))};
+	struct arena scratch;
+	enum rc rc;
+
+	if (!q.waits || !q.blobs)
+		return fail(r->e, RC_NOMEM, "no memory for the store");
+	for (size_t i = 0; i < st->blob_count; i++) {
+		q.waits[i] = s->blobs[i].doc || s->blobs[i].beyond_limits;
+		s->blobs[i].beyond_limits = q.waits[i]; /* until it was read */
+		s->blobs[i].doc = NULL;
+	}
+	for (unsigned i = 0; i < s->kept_count; i++) { /* nothing but documents is in them yet */
+		arena_close(&s->kept[i]);
+		if ((rc = arena_open(&s->kept[i], r->e)))
+			return rc;
+	}
+	if ((rc = arena_open(&scratch, r->e)))
+		return rc;
+	r->document_bytes = 0;
+	r->crowded = false;
+	for (size_t i = 0; i < st->image_count; i++)
+		if (st->images[i].target_known)
+			enqueue(&q, store_find_blob(st, &st->images[i].target));
+	for (size_t next = 0, rest = 0; !stopped(r) && !out_of_time(r); next++) {
+		while (next == q.count && rest < st->blob_count)
+			enqueue(&q, rest++);
+		if (next == q.count)
+			break;
+		parse_again(r, q.blobs[next], scratch);
+		const struct oci_doc *const doc = s->blobs[q.blobs[next]].doc;
+		if (doc && doc->config.digest_known)
+			enqueue(&q, store_find_blob(st, &doc->config.digest));
+		for (size_t i = 0; doc && doc->kind == OCI_INDEX && i < doc->child_count; i++)
+			if (doc->children[i].digest_known)
+				enqueue(&q, store_find_blob(st, &doc->children[i].digest));
+	}
+	arena_close(&scratch);
+	return RC_OK;
 }
 
 /* What begins like JSON is judged by the whole of it, and parsed. The rest as well if the whole of it went by; else pass_layers
@@ -951,7 +1053,7 @@ static void end_document(
 	if (rc || (whole && (state->document || !r->o->documents_only)))
 		end_blob(r, l->blob, rc == RC_CORRUPT ? RC_END : rc, &found, e); /* that it is no file any more pass_layers will tell */
 	if (!rc && state->document && digest_equal(&found, &r->st->blob_files[l->blob].digest))
-		keep_document(r, w, l->blob, bytes);
+		keep_document(r, l->blob, bytes, w->keep);
 	w->scratch = mark;
 }
 
@@ -1513,33 +1615,19 @@ static enum rc read_document(struct survey_run *r, size_t spare, const struct di
 {
 	struct arena scratch;
 	auto_fd fd = -1;
-	struct stat st = {0};
-	struct digest again;
-	struct hash h;
-	size_t got = 0;
+	struct span bytes = {0};
 	struct err why = {0};
 	enum rc rc;
 
 	if (arena_open(&scratch, &why))
 		return no_room(r);
-	uint8_t *const room = arena_get(&scratch, LIMIT_JSON_BYTES);
-	if ((rc = room ? RC_OK : RC_NOMEM) || (rc = store_open_spare(r->st, spare, &fd, &why)) ||
-		(rc = os_stat_fd(fd, &st, &why)) ||
-		(rc = os_read(fd, 0, room, (size_t)min_u64(LIMIT_JSON_BYTES, (uint64_t)st.st_size), &got, &why)))
-		goto out;
-	hash_begin(&h, d->kind);
-	hash_add(&h, room, got);
-	hash_end(&h, &again);
-	if (!digest_equal(&again, d))
-		rc = RC_IO; /* it reads differently now */
-	else
-		rc = parse_document(r, span_of(room, got), r->keep, out);
-out:
+	if (!(rc = store_open_spare(r->st, spare, &fd, &why)) && !(rc = read_again(fd, d, &scratch, &bytes, &why)))
+		rc = parse_document(r, bytes, r->keep, out);
 	arena_close(&scratch);
 	r->s->wants_unknown |= rc == RC_IO || rc == RC_LIMIT || rc == RC_END;
 	if (rc == RC_IO || rc == RC_END) {
 		r->s->spares[spare].error = why.sys_errno;
-		r->s->spares[spare].why = why.sys_errno ? strerror(why.sys_errno) : "it reads differently now";
+		r->s->spares[spare].why = why.sys_errno ? strerror(why.sys_errno) : differs_now;
 	}
 	return rc == RC_NOMEM ? no_room(r) : rc == RC_LIMIT ? RC_LIMIT : rc == RC_IO || rc == RC_END ? RC_IO : RC_OK;
 }
@@ -1582,8 +1670,7 @@ static enum rc take(struct survey_run *r, const struct want *w, struct found_blo
 		state->moved = true;
 		state->search = r->search;
 		state->blob = *count - 1; /* until it is one */
-		if (one.beyond_limits)
-			r->found_beyond_limits = true;
+		r->found_beyond_limits |= one.beyond_limits;
 	}
 	if (state->search != r->search) { /* it has a name by now, of another kind of digest, or reads differently */
 		state->held |= blob != STORE_NONE && r->st->blob_files[blob].spare == spare;
@@ -1735,7 +1822,7 @@ static enum rc find_bytes(struct survey_run *r, bool *brought)
 	if ((rc = add_bad_blobs(r)) || !r->st->spare_count)
 		return rc;
 	r->search++;
-	r->s->wants_unknown = r->found_beyond_limits;
+	r->s->wants_unknown = r->found_beyond_limits || r->crowded;
 	if ((rc = want_all(r)))
 		return rc;
 	sort_wants(r->s);
@@ -1832,7 +1919,7 @@ static enum rc judge_spares(struct survey_run *r)
 	s->unread_sizes = arena_array(r->keep, r->st->spare_count + 1, sizeof(*s->unread_sizes));
 	if (!s->unread || !s->unread_sizes)
 		return no_room(r);
-	s->wants_unknown |= r->some_unread || r->found_beyond_limits;
+	s->wants_unknown |= r->some_unread || r->crowded;
 	for (size_t i = 0; i < r->st->spare_count; i++) { /* it may be a document, and name others */
 		const size_t ingest = speaking_ingest(r, i);
 		const bool wanted = ingest == STORE_NONE || first_want(s, &r->st->ingests[ingest].expected) < s->want_count;
@@ -2779,8 +2866,10 @@ static enum rc begin_documents(struct survey_run *r)
 
 static enum rc end_documents(struct survey_run *r)
 {
-	const enum rc rc = end_pool(r);
+	enum rc rc = end_pool(r);
 
+	if (rc == RC_OK && r->crowded && !stopped(r))
+		rc = choose_documents(r);
 	r->documents = false;
 	for (size_t i = 0; i < r->st->blob_count; i++)
 		if (r->s->blobs[i].trusted && !r->s->blobs[i].document && r->s->blobs[i].verdict == BLOB_NOT_CHECKED)
