@@ -34,6 +34,9 @@ struct planner {
 	const char *stuck_records;     /* meta.db cannot be changed: no record goes or comes */
 	size_t *evaluated;             /* blobs: 1 + the last image for which this manifest or index was looked at */
 	size_t evaluation;
+	struct image_eval *evals;      /* by image */
+	size_t *answered;              /* blobs: 1 + the image whose target it is, and that was evaluated last */
+	uint64_t image_steps, steps;   /* descriptors that were looked at for this image; and for all, beyond what each may have */
 	bool no_memory;
 };
 
@@ -695,19 +698,25 @@ static void plan_cri(struct planner *w)
 static void seed_meta_only(struct planner *w)
 {
 	const struct store *const st = w->st;
+	bool *const users_child = arena_array(w->keep, st->snapshot_count + 1, sizeof(*users_child));
 
+	if (!users_child) {
+		w->no_memory = true;
+		return;
+	}
+	for (size_t i = 0; i < st->snapshot_count; i++) {
+		const struct snapshot *const s = &st->snapshots[i];
+		const size_t parent = s->parent.left ? store_find_snapshot(st, s->ns, s->parent) : STORE_NONE;
+		if (parent != STORE_NONE && s->backend != STORE_NONE && is_users(st, &st->backends[s->backend]))
+			users_child[parent] = true;
+	}
 	for (size_t i = 0; i < st->snapshot_count; i++) {
 		const struct snapshot *const s = &st->snapshots[i];
 		if (s->backend != STORE_NONE || st->overlay_elsewhere)
 			continue;
 		const bool disposable = store_is_extract(st, s->ns, s->key) || span_starts(s->key, "sha256:") ||
 					(st->namespaces[s->ns].kubernetes && st->boot_proved_new);
-		bool users_child = false;
-		for (size_t k = st->namespaces[s->ns].snapshots.first;
-			k < st->namespaces[s->ns].snapshots.first + st->namespaces[s->ns].snapshots.count; k++)
-			if (span_equal(st->snapshots[k].parent, s->key) && st->snapshots[k].backend != STORE_NONE)
-				users_child |= is_users(st, &st->backends[st->snapshots[k].backend]);
-		w->drop_snapshot[i] = disposable && !users_child;
+		w->drop_snapshot[i] = disposable && !users_child[i];
 		if (!w->drop_snapshot[i])
 			w->left_snapshot[i] = "it may be a container's own layer, or one stands on it";
 	}
@@ -1035,6 +1044,14 @@ static const char *unknown(struct planner *w, const char *what, const char *why)
 	return why ? arena_printf(w->keep, "%s %s", what, why) : NULL;
 }
 
+/* What one document of an image can hold is free, so that images that lead to much do not keep others from being looked at. */
+static void count_steps(struct planner *w, size_t n)
+{
+	w->image_steps += n;
+	if (w->image_steps > LIMIT_DESCRIPTORS)
+		w->steps += n;
+}
+
 /* Of an image's parts what becomes of it; the first row that holds says so. What was not compared is not verified: nothing else is
  * called whole or healed. */
 static struct image_eval eval_manifest(struct planner *w, size_t ns, const struct oci_doc *m)
@@ -1042,6 +1059,7 @@ static struct image_eval eval_manifest(struct planner *w, size_t ns, const struc
 	struct image_facts f = {.top = STORE_NONE};
 	struct image_eval r = {0};
 
+	count_steps(w, m->child_count);
 	look_at_blobs(w, ns, m, &f, &r.damaged);
 	if (!f.config_gone)
 		look_at_chain(w, ns, m, &f);
@@ -1123,6 +1141,7 @@ static struct image_eval eval_image(struct planner *w, size_t ns, const struct d
 	size_t depth = 0;
 
 	w->evaluation++;
+	w->image_steps = 0;
 	if (!blob_is_here(w, ns, target, 0, &damaged, &why)) {
 		best.damaged = damaged;
 		best.unproved = w->unproved[ns];
@@ -1148,6 +1167,10 @@ static struct image_eval eval_image(struct planner *w, size_t ns, const struct d
 		}
 		const struct oci_descriptor *const d = &index->children[stack[depth - 1].next++];
 		bool child_damaged = false;
+		count_steps(w, 1);
+		if (w->image_steps > LIMIT_DESCRIPTORS && w->steps > LIMIT_IMAGE_STEPS)
+			return (struct image_eval){
+				.verdict = IMAGE_IS_UNVERIFIED, .why = "what it and others lead to is too much to check"};
 		if (!d->digest_known || d->attestation)
 			continue;
 		if (!blob_is_here(w, ns, &d->digest, d->size, &child_damaged, &why)) {
@@ -1199,6 +1222,25 @@ static struct image_eval eval_image(struct planner *w, size_t ns, const struct d
 		best.why = unknown(w, "a manifest of it", why);
 	}
 	return best;
+}
+
+/* Of names for the same target the first is evaluated. */
+static struct image_eval eval_name(struct planner *w, size_t index)
+{
+	const struct image *const image = &w->st->images[index];
+	const size_t blob = image->target_known ? store_find_blob(w->st, &image->target) : STORE_NONE;
+	const size_t known = blob == STORE_NONE ? 0 : w->answered[blob];
+	struct image_eval *const eval = &w->evals[index];
+
+	if (!image->target_known)
+		*eval = (struct image_eval){.verdict = IMAGE_IS_UNVERIFIED, .why = "its record names no digest"};
+	else if (known && w->st->images[known - 1].ns == image->ns)
+		*eval = w->evals[known - 1];
+	else
+		*eval = eval_image(w, image->ns, &image->target);
+	if (blob != STORE_NONE)
+		w->answered[blob] = index + 1;
+	return *eval;
 }
 
 /* The cut came between the last unpacked layer and the label that refers to it (containerd-store.md 5.1, W14): the lease
@@ -1291,9 +1333,7 @@ static void plan_images(struct planner *w, struct finding *extra, size_t *extra_
 	for (size_t i = 0; i < st->image_count; i++) {
 		const struct image *const image = &st->images[i];
 		struct image_state *const state = &w->p->images[i];
-		const struct image_eval r = image->target_known ? eval_image(w, image->ns, &image->target)
-								: (struct image_eval){.verdict = IMAGE_IS_UNVERIFIED,
-									  .why = "its record names no digest"};
+		const struct image_eval r = eval_name(w, i);
 		*state = (struct image_state){.verdict = r.verdict,
 			.damaged = r.damaged,
 			.pinned = r.pinned,
@@ -1338,19 +1378,20 @@ static void plan_images(struct planner *w, struct finding *extra, size_t *extra_
 	for (size_t i = 0; i < st->content_count; i++)
 		if (w->drop_content[i])
 			lease_references(w, &st->contents[i]);
-	for (size_t i = 0; i < st->image_count; i++) {
-		const struct image *const image = &st->images[i];
-		bool rooted = false;
-		if (!w->p->images[i].name_dropped)
-			continue;
-		for (size_t k = st->namespaces[image->ns].images.first;
-			k < st->namespaces[image->ns].images.first + st->namespaces[image->ns].images.count; k++)
-			rooted |= !w->p->images[k].name_dropped && st->images[k].target_known &&
-				  digest_equal(&st->images[k].target, &image->target);
-		const size_t c = store_find_content(st, image->ns, &image->target);
-		if (!rooted && c != STORE_NONE && !w->drop_content[c])
-			lease_content(w, image->ns, st->contents[c].text);
-	}
+	bool *const rooted = arena_array(w->keep, st->content_count + 1, sizeof(*rooted));
+	w->no_memory |= !rooted;
+	for (unsigned dropped = 0; rooted && dropped < 2; dropped++)
+		for (size_t i = 0; i < st->image_count; i++) {
+			const struct image *const image = &st->images[i];
+			const bool wanted = image->target_known && w->p->images[i].name_dropped == dropped;
+			const size_t c = wanted ? store_find_content(st, image->ns, &image->target) : STORE_NONE;
+			if (c == STORE_NONE)
+				continue;
+			if (!dropped)
+				rooted[c] = true;
+			else if (!rooted[c] && !w->drop_content[c])
+				lease_content(w, image->ns, st->contents[c].text);
+		}
 }
 
 /* ---- the rest ---- */
@@ -1803,6 +1844,8 @@ enum rc plan_make(struct plan *p, const struct store *st, const struct survey *s
 	w->stuck_bytes = arena_array(keep, st->blob_count + 1, sizeof(*w->stuck_bytes));
 	w->rescued = arena_array(keep, st->blob_count + 1, sizeof(bool));
 	w->evaluated = arena_array(keep, st->blob_count + 1, sizeof(*w->evaluated));
+	w->evals = arena_array(keep, st->image_count + 1, sizeof(*w->evals));
+	w->answered = arena_array(keep, st->blob_count + 1, sizeof(*w->answered));
 	w->leased = arena_array(keep, st->namespace_count + 1, sizeof(bool));
 	w->unproved = arena_array(keep, st->namespace_count + 1, sizeof(bool));
 	w->uncompared = arena_array(keep, st->namespace_count + 1, sizeof(bool));
@@ -1814,9 +1857,9 @@ enum rc plan_make(struct plan *p, const struct store *st, const struct survey *s
 	w->stuck_aside = arena_array(keep, st->backend_count + 1, sizeof(*w->stuck_aside));
 	p->dropped = w->drop;
 	if (!extra || !p->images || !w->drop || !w->pinned || !w->drop_snapshot || !w->drop_content || !w->held_ingest ||
-		!w->held_stray || !w->held_blob || !w->stuck_bytes || !w->rescued || !w->evaluated || !w->leased ||
-		!w->unproved || !w->uncompared || !w->left || !w->left_snapshot || !w->stuck_blob || !w->stuck_ingest ||
-		!w->stuck_rebuild || !w->stuck_aside)
+		!w->held_stray || !w->held_blob || !w->stuck_bytes || !w->rescued || !w->evaluated || !w->evals ||
+		!w->answered || !w->leased || !w->unproved || !w->uncompared || !w->left || !w->left_snapshot ||
+		!w->stuck_blob || !w->stuck_ingest || !w->stuck_rebuild || !w->stuck_aside)
 		return fail(e, RC_NOMEM, "no memory for the plan");
 	learn(w);
 	if (!s->halted && !s->interrupted) {

@@ -1034,6 +1034,7 @@ struct view {
 	const struct survey *survey;
 	struct digest *awaited; /* what downloads that are here are to become, in order */
 	size_t awaited_count;
+	size_t *shown; /* by blob: 1 + the last image of which this manifest was shown; NULL: no memory */
 };
 
 static int compare_awaited(const void *a, const void *b)
@@ -1143,8 +1144,15 @@ static void show_image(struct sink *s, const struct view *v, size_t index)
 		puts_to(s, "      manifest  ");
 		show_blob(s, v, image->ns, &doc->children[i]);
 		puts_to(s, doc->children[i].attestation ? "  (attestation)\n" : "\n");
-		if (child && child->kind == OCI_MANIFEST && !doc->children[i].attestation)
-			show_manifest(s, v, image->ns, child, "        ");
+		if (!child || child->kind != OCI_MANIFEST || doc->children[i].attestation)
+			continue;
+		/* once: an index may name it as often as it likes */
+		size_t *const shown = v->shown ? &v->shown[store_find_blob(v->store, &doc->children[i].digest)] : NULL;
+		if (shown && *shown == index + 1)
+			continue;
+		if (shown)
+			*shown = index + 1;
+		show_manifest(s, v, image->ns, child, "        ");
 	}
 }
 
@@ -1271,6 +1279,7 @@ void report_show(const struct outcome *o, const struct report_options *options)
 	struct arena scratch = *st->keep;
 
 	list_awaited(&v, &scratch);
+	v.shown = arena_array(&scratch, st->blob_count + 1, sizeof(*v.shown));
 	put_escaped(&s, span_of_string(o->root));
 	putf(&s, "  schema %llu, meta.db txid %llu, metadata.db txid %llu, last snapshot id %llu\n",
 		(unsigned long long)st->schema,

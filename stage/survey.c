@@ -22,6 +22,7 @@ struct candidate {
 	bool chosen; /* for this round */
 	bool tried, pairing_failed, unknown; /* unknown: a limit, no memory, or the disk: nothing was learnt */
 	const char *why; /* after a try that could not judge */
+	size_t next; /* in a list of candidates; STORE_NONE: the last */
 };
 
 struct survey_run;
@@ -52,6 +53,7 @@ struct survey_run {
 	atomic_bool some_unlearnt; /* a blob that may be a layer could not be read, or not to its content's end */
 	bool *vouched;           /* by blob: read last; NULL: no order */
 	bool *wanted;            /* by blob: a snapshot is to be compared with it in this round */
+	size_t *first;           /* by blob: its chosen candidates; when they are judged, by backend, all; STORE_NONE: none */
 	bool documents;          /* pass 4a */
 	/* where bytes are looked for that are not under their own name */
 	enum digest_kind kind;   /* which is being made */
@@ -798,14 +800,22 @@ static bool same_group(const struct candidate *a, const struct candidate *b)
 	return a->mode == b->mode && digest_equal(&a->diff_id, &b->diff_id);
 }
 
-/* Candidates of this round for one blob, alike ones side by side. */
-static size_t gather(const struct survey_run *r, size_t blob, size_t *mine, size_t cap)
+static size_t count_chosen(const struct survey_run *r, size_t blob)
 {
 	size_t n = 0;
 
-	for (size_t i = 0; i < r->candidate_count && n < cap; i++)
-		if (r->candidates[i].blob == blob && r->candidates[i].chosen)
-			mine[n++] = i;
+	for (size_t i = r->first[blob]; i != STORE_NONE; i = r->candidates[i].next)
+		n++;
+	return n;
+}
+
+/* Candidates of this round for one blob, alike ones side by side. */
+static size_t gather(const struct survey_run *r, size_t blob, size_t *mine)
+{
+	size_t n = 0;
+
+	for (size_t i = r->first[blob]; i != STORE_NONE; i = r->candidates[i].next)
+		mine[n++] = i;
 	for (size_t i = 1; i < n; i++) { /* insertion by first likeness: a handful of entries */
 		size_t k = i;
 		while (k > 0 && !same_group(&r->candidates[mine[k - 1]], &r->candidates[mine[i]]))
@@ -1206,13 +1216,11 @@ static void job_blob(struct survey_run *r, struct worker *w, size_t index)
 		state->verdict = BLOB_IS_BAD;
 		return;
 	}
-	size_t *const mine = arena_array(&w->scratch, r->candidate_count + 1, sizeof(*mine));
+	size_t *const mine = arena_array(&w->scratch, count_chosen(r, index), sizeof(*mine));
 	if (!mine) {
 		static const char no_memory[] = "no memory to compare a layer";
-		for (size_t i = 0; i < r->candidate_count; i++) {
+		for (size_t i = r->first[index]; i != STORE_NONE; i = r->candidates[i].next) {
 			struct candidate *const c = &r->candidates[i];
-			if (c->blob != index || !c->chosen)
-				continue;
 			c->tried = c->unknown = true;
 			c->why = no_memory;
 		}
@@ -1220,7 +1228,7 @@ static void job_blob(struct survey_run *r, struct worker *w, size_t index)
 			end_blob(r, index, fail(&e, RC_NOMEM, no_memory), NULL, &e);
 		return;
 	}
-	const size_t count = gather(r, index, mine, r->candidate_count);
+	const size_t count = gather(r, index, mine);
 	while (rc == RC_OK && from < count) {
 		const struct group g = next_group(r, mine, count, &from);
 		const struct arena mark = w->scratch;
@@ -2514,6 +2522,23 @@ static bool choose_candidates(struct survey_run *r)
 	return any;
 }
 
+/* Those that are chosen, by blob. */
+static void list_chosen(struct survey_run *r)
+{
+	for (size_t i = 0; i < r->st->blob_count; i++) {
+		r->first[i] = STORE_NONE;
+		r->wanted[i] = false;
+	}
+	for (size_t i = r->candidate_count; i-- > 0;) {
+		struct candidate *const c = &r->candidates[i];
+		if (!c->chosen)
+			continue;
+		c->next = r->first[c->blob];
+		r->first[c->blob] = i;
+		r->wanted[c->blob] = true;
+	}
+}
+
 static enum rc pass_layers(struct survey_run *r)
 {
 	const struct store *const st = r->st;
@@ -2521,17 +2546,15 @@ static enum rc pass_layers(struct survey_run *r)
 	bool *const wanted = r->wanted = arena_array(r->keep, st->blob_count + 1, sizeof(*wanted));
 	enum rc rc = RC_OK;
 
-	if (!order || !wanted)
+	r->first = arena_array(r->keep, st->blob_count + 1, sizeof(*r->first));
+	if (!order || !wanted || !r->first)
 		return fail(r->e, RC_NOMEM, "no memory for the store");
 	for (unsigned round = 0; rc == RC_OK && !stopped(r); round++) {
 		size_t count = 0;
 		const bool any = choose_candidates(r);
 		if (round && !any)
 			break;
-		memset(wanted, 0, st->blob_count * sizeof(*wanted));
-		for (size_t i = 0; i < r->candidate_count; i++)
-			if (r->candidates[i].chosen)
-				wanted[r->candidates[i].blob] = true;
+		list_chosen(r);
 		for (size_t i = 0; i < st->blob_count; i++)
 			if (wanted[i] || r->s->blobs[i].verdict == BLOB_NOT_CHECKED) {
 				order[count++] = i;
@@ -2556,10 +2579,8 @@ static void judge_without_layer(struct survey_run *r, size_t index)
 	struct digest d;
 
 	state->proof = STORE_NONE;
-	for (size_t i = 0; i < r->candidate_count; i++) {
+	for (size_t i = r->first[index]; i != STORE_NONE; i = r->candidates[i].next) {
 		const struct candidate *const c = &r->candidates[i];
-		if (c->backend != index)
-			continue;
 		f.digest = st->blob_files[c->blob].text;
 		why = c->why ? c->why : c->pairing_failed ? "its layer unpacks to something else" : "its layer is damaged";
 		if (r->s->blobs[c->blob].verdict == BLOB_IS_UNREADABLE || c->unknown)
@@ -2928,8 +2949,18 @@ static void pass_content(struct survey_run *r)
 	emit_missing_blobs(r);
 }
 
-static void pass_snapshots(struct survey_run *r)
+static enum rc pass_snapshots(struct survey_run *r)
 {
+	r->first = arena_array(r->keep, r->st->backend_count + 1, sizeof(*r->first));
+	if (!r->first)
+		return fail(r->e, RC_NOMEM, "no memory for the store");
+	for (size_t i = 0; i < r->st->backend_count; i++)
+		r->first[i] = STORE_NONE;
+	for (size_t i = r->candidate_count; i-- > 0;) {
+		struct candidate *const c = &r->candidates[i];
+		c->next = r->first[c->backend];
+		r->first[c->backend] = i;
+	}
 	for (size_t i = 0; i < r->st->backend_count; i++) {
 		const struct backend *const b = &r->st->backends[i];
 		if (r->s->snapshots[i].trusted && r->s->snapshots[i].verdict == SNAPSHOT_NOT_CHECKED)
@@ -2946,6 +2977,7 @@ static void pass_snapshots(struct survey_run *r)
 		r->what = "counting files";
 		tell_progress(r);
 	}
+	return RC_OK;
 }
 
 enum rc survey_begin(struct survey *s, struct store *st, const struct survey_options *o, struct arena *keep, struct err *e)
@@ -3047,7 +3079,8 @@ static enum rc look(struct survey_run *r)
 	if ((rc = pass_ingests(r)) || stopped(r))
 		return rc;
 	pass_content(r);
-	pass_snapshots(r);
+	if ((rc = pass_snapshots(r)))
+		return rc;
 	pass_references(r);
 	return pass_cri(r);
 }
