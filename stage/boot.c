@@ -110,15 +110,23 @@ static bool leads_to(const char *place, size_t length, const char *path)
 	return length > 1 && strncmp(place, path, length) == 0 && (path[length] == 0 || path[length] == '/');
 }
 
+/* What stands behind the next c; NULL: nothing does, or there was nothing. */
+static const char *behind(const char *at, char c)
+{
+	const char *const found = at ? strchr(at, c) : NULL;
+
+	return found ? found + 1 : NULL;
+}
+
 /* The fifth field of a line of mountinfo; blanks in it are written \040, which no root of ours has. */
 static bool is_mount_point(const char *mountinfo, const char *path)
 {
 	const size_t n = strlen(path);
 
-	for (const char *line = mountinfo; line && *line; line = strchr(line, '\n'), line += line != NULL) {
+	for (const char *line = mountinfo; line && *line; line = behind(line, '\n')) {
 		const char *at = line;
-		for (unsigned field = 0; at && field < 4; field++, at += at != NULL)
-			at = strchr(at, ' ');
+		for (unsigned field = 0; at && field < 4; field++)
+			at = behind(at, ' ');
 		if (at && strncmp(at, path, n) == 0 && at[n] == ' ')
 			return true;
 	}
@@ -145,7 +153,7 @@ static void judge_mount_point(struct shadow *s, const char *at, size_t length, c
 
 static void judge_fstab(struct shadow *s, const char *text)
 {
-	for (const char *line = text; line && *line; line = strchr(line, '\n'), line += line != NULL) {
+	for (const char *line = text; line && *line; line = behind(line, '\n')) {
 		line += strspn(line, " \t");
 		if (*line == '#' || *line == '\n')
 			continue;
