@@ -1190,9 +1190,12 @@ enum rc os_xattr_set(int dir, const char *name, const char *xattr, const void *v
 
 	if (!through_proc(path, sizeof(path), dir, name))
 		return fail(e, RC_LIMIT, "name too long");
-	if (refused() || lsetxattr(path, xattr, value, n, 0))
-		return change_failed(e, "set attribute %s of %s", xattr, name);
-	return RC_OK;
+	if (!refused() && lsetxattr(path, xattr, value, n, 0) == 0)
+		return RC_OK;
+	/* ext4: an inode and one block are all the room that attributes have, however empty the disk is; a full disk fails the next write */
+	if (errno == ENOSPC || errno == EDQUOT)
+		return fail(e, RC_IO, "no room on the disk, or in the inode, for attribute %s of %s", xattr, name);
+	return change_failed(e, "set attribute %s of %s", xattr, name);
 }
 
 enum rc os_set_locked_flags(int dir, const char *name, unsigned flags, struct err *e)

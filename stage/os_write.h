@@ -12,8 +12,8 @@
 /* For the life of the process: check and show cannot change a disk even by mistake. */
 void os_write_forbid(void);
 
-/* Whether the disk refused a change (EIO, ENOSPC, EDQUOT, EROFS) since os_write_begin: then no other should be tried. Each root has
- * a disk of its own, and begins anew. */
+/* Whether the disk refused a change (EIO, ENOSPC, EDQUOT, EROFS) since os_write_begin: then no other should be tried. An attribute that
+ * there is no room for is of one inode. Each root has a disk of its own, and begins anew. */
 bool os_write_failed(void);
 void os_write_begin(void);
 
