@@ -45,7 +45,7 @@ static int open_beneath(int dir, const char *name, int flags)
 	static atomic_bool no_openat2;
 	int fd;
 
-	flags |= O_CLOEXEC | O_NOFOLLOW | O_NOCTTY;
+	flags |= O_CLOEXEC | O_NOFOLLOW | (flags & O_PATH ? 0 : O_NOCTTY);
 	if (!no_openat2) {
 		const struct open_how how = {.flags = (uint64_t)(unsigned)flags,
 			.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
@@ -95,28 +95,45 @@ enum rc os_open_dir(int dir, const char *name, int *fd, struct err *e)
 	return RC_OK;
 }
 
+/* A regular file. What it is is asked of a descriptor that opens nothing: a driver acts when its device is opened, and who waits at a
+ * FIFO is woken. ENXIO: it is something else. */
+static int open_regular(int dir, const char *name, int flags)
+{
+	char path[32];
+	struct stat st = {0};
+	const int place = open_beneath(dir, name, O_PATH);
+	int got = -1;
+
+	if (place < 0)
+		return -1;
+	if (fstat(place, &st) == 0) {
+		if (S_ISREG(st.st_mode)) {
+			(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", place); /* it fits */
+			got = open(path, flags | O_CLOEXEC | O_NOCTTY);
+			if (got < 0 && errno == ENOENT) /* no /proc here */
+				got = open_beneath(dir, name, flags);
+		} else {
+			errno = ENXIO;
+		}
+	}
+	const int why = errno;
+	(void)close(place); /* nothing was opened */
+	errno = why;
+	return got;
+}
+
 enum rc os_open_file(int dir, const char *name, int *fd, struct err *e)
 {
-	struct stat st = {0};
-	int got = open_beneath(dir, name, O_RDONLY | O_NONBLOCK | O_NOATIME);
+	int got = open_regular(dir, name, O_RDONLY | O_NONBLOCK | O_NOATIME);
 
 	if (got < 0 && errno == EPERM)
-		got = open_beneath(dir, name, O_RDONLY | O_NONBLOCK);
+		got = open_regular(dir, name, O_RDONLY | O_NONBLOCK);
 	if (got < 0) {
 		if (errno == ENOENT)
 			return RC_END;
 		if (errno == ELOOP || errno == ENXIO || errno == ENODEV || errno == ENOTDIR)
 			return RC_CORRUPT;
 		return fail(e, RC_IO, "open %s", name);
-	}
-	if (fstat(got, &st)) {
-		(void)fail(e, RC_IO, "stat %s", name); /* returned below, after the close */
-		(void)close(got);                      /* opened for reading */
-		return RC_IO;
-	}
-	if (!S_ISREG(st.st_mode)) {
-		(void)close(got); /* opened for reading */
-		return RC_CORRUPT;
 	}
 	*fd = got;
 	return RC_OK;
@@ -965,7 +982,7 @@ enum rc os_create(int dir, const char *name, mode_t mode, int *fd, struct err *e
 
 enum rc os_open_write(int dir, const char *name, int *fd, struct err *e)
 {
-	const int got = refused() ? -1 : open_beneath(dir, name, O_RDWR | O_NONBLOCK);
+	const int got = refused() ? -1 : open_regular(dir, name, O_RDWR | O_NONBLOCK);
 
 	if (got < 0)
 		return errno == ENOENT ? RC_END : change_failed(e, "open %s for writing", name);
