@@ -1209,7 +1209,8 @@ enum rc os_xattr_set(int dir, const char *name, const char *xattr, const void *v
 		return fail(e, RC_LIMIT, "name too long");
 	if (!refused() && lsetxattr(path, xattr, value, n, 0) == 0)
 		return RC_OK;
-	/* ext4: an inode and one block are all the room that attributes have, however empty the disk is; a full disk fails the next write */
+	/* ext4: an inode and one block are all the room that attributes have, however empty the disk is; a full one fails the next
+	 * write */
 	if (errno == ENOSPC || errno == EDQUOT)
 		return fail(e, RC_IO, "no room on the disk, or in the inode, for attribute %s of %s", xattr, name);
 	return change_failed(e, "set attribute %s of %s", xattr, name);
