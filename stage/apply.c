@@ -20,6 +20,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "feed.h"
@@ -48,6 +49,7 @@ struct place {
 	uint64_t next;            /* numbers of names in staging */
 	uint64_t aside_first, aside_next; /* numbers: first of this run, next */
 	bool aside_listed;
+	size_t aside_count, aside_old; /* what is in it, and what of earlier runs can go */
 	const char *aside_path; /* of own_aside_paths */
 };
 
@@ -64,12 +66,42 @@ struct applier {
 	bool published;   /* the rebuild under way has begun to rename */
 	bool keep_intents; /* one that had is not done: its intent must be found by the next run */
 	atomic_int idle;  /* processors, for feed */
+	struct pace pace;
+	struct progress now; /* the action under way */
+	uint64_t told_ns;    /* when that was told last */
 	struct freed {
 		char name[2 * DIGEST_MAX_BYTES + 24];
 	} *freed; /* names of ours, room for each that may get one */
 	size_t freed_count;
 	struct bolt_image meta, overlay;
 };
+
+/* Of a struct pace; any thread's. */
+static enum rc ask(void *self, struct err *e)
+{
+	const struct applier *const w = self;
+
+	if (w->o->stop && *w->o->stop)
+		return fail(e, RC_STOPPED, "the repair was stopped");
+	if (w->o->deadline_ns && os_clock_ns() >= w->o->deadline_ns)
+		return fail(e, RC_STOPPED, "the time allowed (--budget) was over");
+	return RC_OK;
+}
+
+#define TELL_NS 500000000u
+
+/* The same, of the thread that carries out the plan. */
+static enum rc ask_and_tell(void *self, struct err *e)
+{
+	struct applier *const w = self;
+	const uint64_t now = os_clock_ns();
+
+	if (w->o->progress && now - w->told_ns >= TELL_NS) {
+		w->told_ns = now;
+		w->o->progress(w->o->self, &w->now);
+	}
+	return ask(w, e);
+}
 
 /* ---- our own directories ---- */
 
@@ -168,6 +200,10 @@ static enum rc empty_one(struct applier *w, struct place *p, const char *name, s
 	for (size_t i = 0; i < count && !os_write_failed(); i++) {
 		struct stat st = {0};
 		struct err one = {0};
+		if ((rc = pace_on(&w->pace, 8 * PACE_CALL, &one))) {
+			*w->e = one;
+			return rc;
+		}
 		rc = os_stat(dir, names[i].name, &st, &one);
 		if (!rc && S_ISDIR(st.st_mode)) {
 			char up[NUMBER_TEXT_BYTES];
@@ -214,6 +250,8 @@ static enum rc remove_staged(struct applier *w, struct place *p, uint64_t number
 			first = rc;
 			why = one;
 		}
+		if (rc == RC_STOPPED)
+			break;
 	}
 	if (first)
 		*w->e = why;
@@ -402,21 +440,32 @@ static bool is_held_aside(const struct applier *w, const struct place *p, const 
 	return false;
 }
 
-/* aside/<number>-<what>; of those that earlier runs left the oldest go when there are too many. */
-static enum rc set_aside(struct applier *w, int dir, const char *name, const char *what)
+struct old_aside {
+	uint64_t number;
+	const char *name;
+};
+
+static int compare_numbers(const void *a, const void *b)
+{
+	const struct old_aside *const x = a, *const y = b;
+
+	return (x->number > y->number) - (x->number < y->number);
+}
+
+/* Makes room in aside/ for one more: of what earlier runs set aside the oldest goes. Listed once, and again only as long as there is
+ * something of theirs left to go: this run may set aside as much as somebody has put into the store. */
+static enum rc prune_aside(struct applier *w, struct place *p)
 {
 	struct arena scratch = *w->keep;
 	struct os_name *names = NULL;
-	struct place *p = NULL;
-	size_t count = 0;
-	char to[LIMIT_NAME_BYTES + 1];
-	enum rc rc;
+	size_t count = 0, old_count = 0;
+	enum rc rc = os_list(p->aside, &scratch, &names, &count, w->e);
+	struct old_aside *const old = rc ? NULL : arena_array(&scratch, count + 1, sizeof(*old));
 
-	if ((rc = place_of(w, dir, &p)) || (rc = open_aside(w, p)) ||
-		(rc = os_list(p->aside, &scratch, &names, &count, w->e)))
+	if (rc)
 		return rc;
-	uint64_t low = 0;
-	char oldest[LIMIT_NAME_BYTES + 1] = ""; /* the list does not outlive a removal */
+	if (!old)
+		return fail(w->e, RC_NOMEM, "no memory to set something aside");
 	for (size_t i = 0; i < count; i++) {
 		uint64_t number = 0;
 		const size_t digits = strcspn(names[i].name, "-");
@@ -424,23 +473,48 @@ static enum rc set_aside(struct applier *w, int dir, const char *name, const cha
 			continue;
 		if (number >= p->aside_next)
 			p->aside_next = number + 1;
-		if ((!p->aside_listed || number < p->aside_first) && (!*oldest || number < low) &&
-			(count < ASIDE_KEPT || !is_held_aside(w, p, names[i].name))) {
-			low = number;
-			(void)snprintf(oldest, sizeof(oldest), "%s", names[i].name); /* as long as a name can be */
-		}
+		if (!p->aside_listed || number < p->aside_first)
+			old[old_count++] = (struct old_aside){number, names[i].name};
 	}
 	if (!p->aside_listed)
 		p->aside_first = p->aside_next;
 	p->aside_listed = true;
-	if (count >= ASIDE_KEPT && *oldest && (rc = remove_tree(w, p->aside, oldest))) {
-		if (os_write_failed())
-			return rc;
-		*w->e = (struct err){0}; /* one that cannot go is one more */
+	if (old_count)
+		qsort(old, old_count, sizeof(*old), compare_numbers);
+	struct arena *const keep = w->keep; /* what is removed is listed behind this list */
+	w->keep = &scratch;
+	p->aside_count = count;
+	p->aside_old = old_count;
+	for (size_t i = 0; rc == RC_OK && i < old_count && p->aside_count >= ASIDE_KEPT; i++) {
+		p->aside_old--;
+		if (is_held_aside(w, p, old[i].name))
+			continue;
+		if (!(rc = remove_tree(w, p->aside, old[i].name))) {
+			p->aside_count--;
+		} else if (!os_write_failed() && rc != RC_STOPPED) {
+			*w->e = (struct err){0}; /* one that cannot go is one more */
+			rc = RC_OK;
+		}
 	}
+	w->keep = keep;
+	return rc;
+}
+
+/* To aside/<number>-<what>. */
+static enum rc set_aside(struct applier *w, int dir, const char *name, const char *what)
+{
+	struct place *p = NULL;
+	char to[LIMIT_NAME_BYTES + 1];
+	enum rc rc;
+
+	if ((rc = place_of(w, dir, &p)) || (rc = open_aside(w, p)))
+		return rc;
+	if ((!p->aside_listed || (p->aside_count >= ASIDE_KEPT && p->aside_old)) && (rc = prune_aside(w, p)))
+		return rc;
 	(void)snprintf(to, sizeof(to), "%llu-%s", (unsigned long long)p->aside_next++, what); /* a cut name is still one */
 	if ((rc = os_rename_new(dir, name, p->aside, to, w->e)))
 		return rc == RC_END ? fail(w->e, RC_IO, "aside/%s is in the way", to) : rc;
+	p->aside_count++;
 	bool told = false;
 	for (size_t i = 0; i < w->result->aside_count; i++)
 		told |= w->result->aside[i] == p->path;
@@ -738,7 +812,8 @@ static enum rc open_lowers(struct applier *w, size_t backend, struct arena *a, s
 static enum rc replay(struct applier *w, size_t backend, struct layer *l, const struct layer_watch *watch, struct arena *a)
 {
 	const struct snapshot_state *const state = &w->s->snapshots[backend];
-	const struct feed_options options = {.hash_content = true, .idle = &w->idle};
+	const struct pace beside = {.ask = ask, .self = w};
+	const struct feed_options options = {.hash_content = true, .pace = &beside, .idle = &w->idle};
 	struct feed_result result = {0};
 	struct feed *feed = NULL;
 	struct tar *tar = NULL;
@@ -779,7 +854,7 @@ static enum rc verify_rebuilt(struct applier *w, size_t backend, struct arena sc
 	if ((rc = os_open_dir(w->st->snapshots_dir, b->dir, &dir, w->e)))
 		return rc == RC_END || rc == RC_CORRUPT ? fail(w->e, RC_IO, "snapshots/%s is gone", b->dir) : rc;
 	const struct layer_target target = {.snapshot = dir, .recorded_inodes = b->inodes};
-	if ((rc = layer_open(&l, w->s->snapshots[backend].mode, &scratch, w->e)) ||
+	if ((rc = layer_open(&l, w->s->snapshots[backend].mode, &w->pace, &scratch, w->e)) ||
 		(rc = layer_check_open(&check, l, &target, 1, &scratch, w->e)))
 		return rc;
 	const struct layer_watch watch = layer_check_watch(check);
@@ -886,7 +961,7 @@ static enum rc rebuild_in(struct applier *w, size_t backend, int work, int snaps
 		.staging = work,
 		.aside = snapshot_aside,
 		.all_times = true}; /* the cut took those of directories that lost nothing else */
-	if ((rc = layer_open(&l, state->mode, &scratch, w->e)) == RC_OK &&
+	if ((rc = layer_open(&l, state->mode, &w->pace, &scratch, w->e)) == RC_OK &&
 		(rc = rebuild_open(&r, l, &target, &scratch, w->e)) == RC_OK) {
 		const struct layer_watch watch = rebuild_watch(r);
 		rc = replay(w, backend, l, &watch, &scratch);
@@ -912,6 +987,8 @@ static enum rc rebuild_snapshot(struct applier *w, size_t backend)
 
 	if (stands_on_left(w, backend))
 		return fail(w->e, RC_CORRUPT, "a layer below it could not be put back, or was not checked");
+	if ((rc = ask(w, w->e)))
+		return rc;
 	(void)snprintf(aside, sizeof(aside), "snapshot-%s", b->dir); /* fits */
 	if ((rc = open_snapshots(w)) || (rc = place_of(w, w->st->snapshots_dir, &p)) ||
 		(rc = check_room(w, w->st->snapshots_dir, state->rewrite_bytes, state->rewrite_inodes)) ||
@@ -1280,6 +1357,7 @@ static enum rc one_action(struct applier *w, struct action *a)
 		w->result->done += rc == RC_OK;
 		return RC_OK;
 	}
+	w->result->interrupted |= rc == RC_STOPPED && w->o->stop && *w->o->stop;
 	if (!waiting && os_write_failed()) {
 		a->outcome = OUTCOME_DISK;
 		a->why = reason(w, w->e);
@@ -1303,7 +1381,6 @@ static enum rc one_action(struct applier *w, struct action *a)
 static enum rc all_actions(struct applier *w, bool first)
 {
 	struct plan *const p = w->p;
-	struct progress progress = {.total_bytes = p->write_bytes};
 	enum rc rc = RC_OK;
 
 	for (size_t i = 0; rc == RC_OK && i < p->action_count; i++) {
@@ -1314,14 +1391,13 @@ static enum rc all_actions(struct applier *w, bool first)
 			continue; /* of an earlier round */
 		if (a->kind >= ACTION_EDIT_META && w->result->again)
 			break;
-		if (w->o->stop && *w->o->stop) {
+		if (w->result->interrupted || (w->o->stop && *w->o->stop)) {
 			w->result->interrupted = true;
 			break;
 		}
-		progress.what = phrase(a->kind);
-		progress.done_bytes = w->result->written_bytes;
+		w->now = (struct progress){phrase(a->kind), w->result->written_bytes, p->write_bytes};
 		if (w->o->progress)
-			w->o->progress(w->o->self, &progress);
+			w->o->progress(w->o->self, &w->now);
 		rc = one_action(w, a);
 	}
 	return rc;
@@ -1391,6 +1467,7 @@ enum rc apply_plan(struct plan *p, struct store *st, const struct survey *s, con
 {
 	struct applier applier = {.p = p, .st = st, .s = s, .o = o, .keep = keep, .result = result, .e = e, .idle = o->threads > 1};
 	struct applier *const w = &applier;
+	w->pace = (struct pace){.ask = ask_and_tell, .self = w};
 	struct own_synced synced = {0};
 	enum rc rc;
 

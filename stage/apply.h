@@ -7,8 +7,10 @@
 
 struct apply_options {
 	unsigned threads; /* above 1: a long layer is decompressed beside the writing of its files */
-	const volatile sig_atomic_t *stop; /* set: stop before the next action; may be NULL */
-	void (*progress)(void *self, const struct progress *p); /* before each action; may be NULL */
+	const volatile sig_atomic_t *stop; /* set: stop, within an action too, as a power cut would; may be NULL */
+	uint64_t deadline_ns; /* of os_clock_ns; after it nothing long is begun or gone on with, and what is short is done; 0: none */
+	/* Before each action, and within a long one now and then; may be NULL. */
+	void (*progress)(void *self, const struct progress *p);
 	void *self;
 };
 

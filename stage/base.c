@@ -23,6 +23,14 @@ enum rc fail(struct err *e, enum rc rc, const char *format, ...)
 	return rc;
 }
 
+enum rc pace_on(struct pace *p, uint64_t work, struct err *e)
+{
+	if (!p || !p->ask || (p->done += work) < PACE_WORK)
+		return RC_OK;
+	p->done = 0;
+	return p->ask(p->self, e);
+}
+
 struct span span_of(const void *at, size_t n)
 {
 	return (struct span){at, n, false};

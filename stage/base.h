@@ -20,7 +20,8 @@ enum rc {
 	RC_CORRUPT, /* the bytes break their format */
 	RC_LIMIT,   /* beyond a bound of limits.h, or a feature we do not know: cannot be judged */
 	RC_IO,      /* the system refused: errno is in struct err */
-	RC_NOMEM
+	RC_NOMEM,
+	RC_STOPPED  /* told to stop, or the time allowed was over: nothing was learnt */
 };
 
 struct err {
@@ -31,6 +32,22 @@ struct err {
 
 /* Fills *e if it is still empty (the first cause wins) and returns rc. errno is kept in *e when rc is RC_IO. */
 enum rc fail(struct err *e, enum rc rc, const char *format, ...) PRINTF_LIKE(3, 4);
+
+/* ---- may I go on: the one question, asked wherever an image or a store decides how long something takes ---- */
+
+/* Of one thread. Work is counted in nanoseconds, roughly: a byte that is read, compared or written is one; a step of a computation and
+ * a system call are what stands for them here. */
+#define PACE_STEP 64u
+#define PACE_CALL 2048u
+/* between two times that the question is asked: some milliseconds */
+#define PACE_WORK ((uint64_t)1 << 22)
+struct pace {
+	enum rc (*ask)(void *self, struct err *e); /* RC_OK, or RC_STOPPED and the reason; NULL: always RC_OK */
+	void *self;
+	uint64_t done; /* since it was asked last */
+};
+/* Counts work that is done, or about to be. p may be NULL. */
+CHECKED enum rc pace_on(struct pace *p, uint64_t work, struct err *e);
 
 /* ---- spans: bytes in hand. A span can only shrink; reading past its end sets bad for good and yields zeros. Decode
  * straight through, then test bad once before any value is used. ---- */

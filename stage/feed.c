@@ -36,6 +36,7 @@ struct feed {
 	struct os_reader reader;
 	struct stream *stream;
 	struct feed_options options;
+	struct pace reading, looking; /* of whoever reads the blob, and of whoever has its content: they may be two threads */
 	struct arena *arena;
 	struct pump pump;
 };
@@ -44,14 +45,13 @@ static enum rc next_piece(void *self, struct span *piece, struct err *e)
 {
 	struct feed *const f = self;
 
-	if (f->options.stop && *f->options.stop) {
-		errno = EINTR;
-		return fail(e, RC_IO, "stopped");
-	}
-	const enum rc rc = os_reader_next(&f->reader, piece, e);
-	if (rc == RC_OK && f->options.bytes)
+	enum rc rc = os_reader_next(&f->reader, piece, e);
+
+	if (rc)
+		return rc;
+	if (f->options.bytes)
 		*f->options.bytes += piece->left;
-	return rc;
+	return pace_on(&f->reading, piece->left + PACE_CALL, e);
 }
 
 enum rc feed_open(struct feed **out, const struct store *st, size_t blob, const struct feed_options *o, struct arena *a,
@@ -69,6 +69,8 @@ enum rc feed_open(struct feed **out, const struct store *st, size_t blob, const 
 	f->fd = -1;
 	f->name = b->digest;
 	f->options = *o;
+	if (o->pace)
+		f->reading = f->looking = (struct pace){.ask = o->pace->ask, .self = o->pace->self};
 	f->arena = a;
 	uint8_t *const buf = room + (FEED_ALIGN - (uintptr_t)room % FEED_ALIGN);
 	if ((rc = store_open_blob(st, blob, &f->fd, e)))
@@ -198,6 +200,8 @@ static enum rc next_content(void *self, struct span *piece, struct err *e)
 	struct feed *const f = self;
 	enum rc rc = read_content(f, piece, e);
 
+	if (rc == RC_OK)
+		rc = pace_on(&f->looking, piece->left, e);
 	if (rc == RC_OK) {
 		f->content_bytes += piece->left;
 		if (f->content_bytes > LIMIT_LAYER_BYTES)
@@ -230,7 +234,7 @@ enum rc feed_finish(struct feed *f, bool want_content, struct feed_result *resul
 	r.content_known = f->content_read;
 	r.too_much = rc == RC_LIMIT || rc == RC_NOMEM;
 	r.why = why;
-	if (rc == RC_IO) {
+	if (rc == RC_IO || rc == RC_STOPPED) {
 		*e = e->rc ? *e : why;
 		return rc;
 	}

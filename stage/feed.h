@@ -4,7 +4,6 @@
 #ifndef FEED_H
 #define FEED_H
 
-#include <signal.h>
 #include <stdatomic.h>
 
 #include "store.h"
@@ -14,7 +13,9 @@ struct feed;
 
 struct feed_options {
 	bool hash_content;                   /* for the diff ID; without it neither content nor content_bytes is set */
-	const volatile sig_atomic_t *stop;   /* set: reading ends with RC_IO and EINTR; may be NULL */
+	/* Asked while the blob is read and decompressed, by two threads at once if idle is there, so what it calls must bear that; its
+	 * count is not touched. NULL: no bound but those of limits.h. */
+	const struct pace *pace;
 	atomic_uint_least64_t *bytes;        /* counts what was read; may be NULL */
 	/* Processors that nobody uses; may be NULL. A long compressed layer takes one as soon as there is one: it is read, hashed and
 	 * decompressed there from then on, beside whoever looks at its content. Given back with the content's end, or the feed's. */
@@ -36,7 +37,8 @@ struct feed_result {
 	bool too_much;         /* feed_finish met a limit, or had no memory, before the content's end: what it is, nobody knows */
 	struct err why;        /* with too_much */
 };
-/* Reads on to the end of the blob; decompresses on only with want_content. RC_IO: the blob could not be read. */
+/* Reads on to the end of the blob; decompresses on only with want_content. RC_IO: the blob could not be read;
+ * RC_STOPPED: by the pace. */
 CHECKED enum rc feed_finish(struct feed *f, bool want_content, struct feed_result *result, struct err *e);
 /* Accepts NULL. */
 void feed_close(struct feed *f);

@@ -14,8 +14,8 @@ enum {
 	FLAG_OPAQUE = 4
 };
 
-/* 28 bytes. Children of a directory are a list through next_sibling, in which removed ones stay; those with equal hashes
- * one through next_equal, in which they do not. */
+/* 28 bytes. Children of a directory are a list through next_sibling, in which removed ones stay until somebody walks by; those with
+ * equal hashes one through next_equal, in which they do not. */
 struct node {
 	uint32_t parent;
 	uint32_t next_equal;
@@ -43,6 +43,7 @@ struct late {
 struct layer {
 	enum layer_mode mode;
 	struct arena *arena;
+	struct pace *pace;
 	struct tar *tar;
 	const struct layer_watch *watch;
 	bool wants_data, replayed;
@@ -105,7 +106,8 @@ static enum rc out_of_memory(struct err *e)
 
 static enum rc count_step(struct layer *l, struct err *e)
 {
-	return ++l->steps > LIMIT_LAYER_STEPS ? fail(e, RC_LIMIT, "a layer that takes too many steps") : RC_OK;
+	return ++l->steps > LIMIT_LAYER_STEPS ? fail(e, RC_LIMIT, "a layer that takes too many steps")
+					      : pace_on(l->pace, PACE_STEP, e);
 }
 
 /* An offset of texts with NULs behind them, one after the other. 0: no memory. */
@@ -212,7 +214,7 @@ static enum rc add(struct layer *l, uint32_t parent, struct span name, enum laye
 	return RC_OK;
 }
 
-enum rc layer_open(struct layer **l, enum layer_mode mode, struct arena *a, struct err *e)
+enum rc layer_open(struct layer **l, enum layer_mode mode, struct pace *pace, struct arena *a, struct err *e)
 {
 	struct layer *const made = arena_get(a, sizeof(*made));
 	uint32_t root = 0;
@@ -221,6 +223,7 @@ enum rc layer_open(struct layer **l, enum layer_mode mode, struct arena *a, stru
 		return out_of_memory(e);
 	made->mode = mode;
 	made->arena = a;
+	made->pace = pace;
 	made->nodes = arena_array(a, CHUNKS, sizeof(*made->nodes));
 	made->lates = arena_array(a, CHUNKS, sizeof(*made->lates));
 	if (!made->nodes || !made->lates)
@@ -230,6 +233,16 @@ enum rc layer_open(struct layer **l, enum layer_mode mode, struct arena *a, stru
 		return rc;
 	*l = made;
 	return RC_OK;
+}
+
+struct pace *layer_pace(const struct layer *l)
+{
+	return l->pace;
+}
+
+enum rc layer_go_on(struct layer *l, uint64_t work, struct err *e)
+{
+	return pace_on(l->pace, work, e);
 }
 
 static bool is_alive(const struct layer *l, uint32_t node)
@@ -295,21 +308,22 @@ enum layer_mode layer_mode_of(const struct layer *l)
 	return l->mode;
 }
 
-static uint32_t skip_dead(const struct layer *l, uint32_t node)
+/* Removed ones are taken out of the list as they are met, so that nobody steps over them again. */
+static uint32_t skip_dead(const struct layer *l, uint32_t *link)
 {
-	while (node != LAYER_NO_NODE && at(l, node)->flags & FLAG_DEAD)
-		node = at(l, node)->next_sibling;
-	return node;
+	while (*link != LAYER_NO_NODE && at(l, *link)->flags & FLAG_DEAD)
+		*link = at(l, *link)->next_sibling;
+	return *link;
 }
 
 uint32_t layer_first_child(const struct layer *l, uint32_t dir)
 {
-	return skip_dead(l, at(l, dir)->first_child);
+	return skip_dead(l, &at(l, dir)->first_child);
 }
 
 uint32_t layer_next_child(const struct layer *l, uint32_t child)
 {
-	return skip_dead(l, at(l, child)->next_sibling);
+	return skip_dead(l, &at(l, child)->next_sibling);
 }
 
 uint32_t layer_child(const struct layer *l, uint32_t dir, struct span name)
@@ -755,7 +769,7 @@ static enum rc apply_dir(struct layer *l, const struct place *p, uint32_t node, 
 	return tell(l, event, node, LAYER_NO_NODE, p->te, e);
 }
 
-/* The whole content is read whether somebody wants it or not: containerd fails on a broken one too. */
+/* The whole content is read whether somebody wants it or not: containerd fails on a broken one too. A hole is one piece, however long. */
 static enum rc pass_data(struct layer *l, uint32_t node, struct err *e)
 {
 	for (;;) {
@@ -763,6 +777,8 @@ static enum rc pass_data(struct layer *l, uint32_t node, struct err *e)
 		enum rc rc = tar_data(l->tar, &piece, e);
 		if (rc == RC_END)
 			return l->wants_data ? l->watch->data_end(l->watch->self, node, e) : RC_OK;
+		if (!rc)
+			rc = pace_on(l->pace, PACE_STEP + (piece.at ? piece.left : 0), e);
 		if (!rc && l->wants_data)
 			rc = l->watch->data(l->watch->self, node, piece, e);
 		if (rc)
@@ -854,6 +870,8 @@ static enum rc settle_times(struct layer *l, struct err *e)
 		uint32_t node = LAYER_ROOT;
 		enum rc rc;
 
+		if ((rc = pace_on(l->pace, PACE_STEP, e)))
+			return rc;
 		if (!late->name && is_alive(l, late->node))
 			continue; /* no component of its path is a link */
 		if (late->name)
@@ -899,7 +917,7 @@ enum rc layer_replay(struct layer *l, struct tar *t, const struct layer_watch *w
 	l->watch = w;
 	while (!rc) {
 		struct tar_entry te = {0};
-		if (!(rc = tar_next(t, &te, e)))
+		if (!(rc = pace_on(l->pace, PACE_STEP, e)) && !(rc = tar_next(t, &te, e)))
 			rc = apply(l, &te, e);
 	}
 	if (rc != RC_END)

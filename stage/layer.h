@@ -56,7 +56,7 @@ struct layer_node {
 struct layer_watch {
 	/* te is NULL for a directory made on the way. */
 	enum rc (*entry)(void *self, uint32_t node, const struct layer_node *n, const struct tar_entry *te, struct err *e);
-	/* Content of the regular file just announced, in order, if entry called layer_want_data. */
+	/* Content of the regular file just announced, in order, if entry called layer_want_data; holes as tar_data has them. */
 	enum rc (*data)(void *self, uint32_t node, struct span piece, struct err *e);
 	enum rc (*data_end)(void *self, uint32_t node, struct err *e);
 	/* The node leaves the tree, and all beneath it. It is still there when this is called. May be NULL. */
@@ -66,13 +66,16 @@ struct layer_watch {
 
 struct layer;
 
-/* All memory comes from the arena. */
-CHECKED enum rc layer_open(struct layer **l, enum layer_mode mode, struct arena *a, struct err *e);
+/* All memory comes from the arena. pace: asked while the layer is replayed, compared or rebuilt; NULL: no bound but those of limits.h. */
+CHECKED enum rc layer_open(struct layer **l, enum layer_mode mode, struct pace *pace, struct arena *a, struct err *e);
 /* Replays all entries to the end of the archive. w may be NULL. RC_CORRUPT: containerd would have refused the layer too (*e
  * says why); RC_LIMIT: cannot be judged. */
 CHECKED enum rc layer_replay(struct layer *l, struct tar *t, const struct layer_watch *w, struct err *e);
 /* To be called inside entry: yes, give me this file's content. */
 void layer_want_data(struct layer *l);
+/* What it was opened with, and pace_on of that, for who works on its entries. */
+struct pace *layer_pace(const struct layer *l);
+CHECKED enum rc layer_go_on(struct layer *l, uint64_t work, struct err *e);
 uint32_t layer_node_count(const struct layer *l);
 struct layer_node layer_node_at(const struct layer *l, uint32_t node);
 /* The parts of it that cost nothing. */
@@ -167,6 +170,7 @@ struct layer_verdict {
 	enum layer_unverified unverified;
 	uint64_t entries;                    /* explicit entries alive at the end */
 	uint64_t count[DIFF_KINDS];
+	bool owners_differ;                  /* most files' owners do, as far as known, or there is no file to tell by */
 	uint64_t damaged;                    /* nodes */
 	uint8_t *damaged_bits;               /* by node, in the arena `keep`; NULL if damaged == 0 */
 	uint32_t node_count;
@@ -191,12 +195,13 @@ void layer_check_close(struct layer_check *c);
 CHECKED enum rc layer_check_finish(struct layer_check *c, unsigned target, struct arena *keep,
 	void (*emit)(void *self, const struct layer_difference *d), void *self, struct layer_verdict *v, struct err *e);
 
-/* Without a layer at hand: counts names and inodes under snapshots/<id>/fs. Damage only if recorded > names. */
+/* Without a layer at hand: counts names and inodes under snapshots/<id>/fs. Damage only if recorded > names. pace may be NULL. */
 struct layer_census {
 	uint64_t names, inodes; /* fs itself included in both */
 	bool fs_missing, was_mounted;
 	uint64_t unreadable;
 };
-CHECKED enum rc layer_census(int snapshot, struct arena scratch, struct layer_census *c, struct err *e);
+CHECKED enum rc layer_census(
+	int snapshot, struct pace *pace, struct arena scratch, struct layer_census *c, struct err *e);
 
 #endif

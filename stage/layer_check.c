@@ -45,8 +45,9 @@ enum {
 /* What a node's bits cannot hold. In any order, until the verdict sorts them. */
 struct record {
 	uint32_t node;
-	int sys_errno;  /* BIT_UNREADABLE */
-	uint64_t want;  /* bytes of a file that is not what it should be */
+	uint16_t sys_errno;   /* BIT_UNREADABLE */
+	uint8_t stored_bits;  /* the layer has less than 2 to the power of this of the file's bytes, and the rest is holes; 0: it has all */
+	uint64_t want;        /* bytes of a file that is not what it should be */
 };
 
 /* One snapshot directory. */
@@ -109,6 +110,7 @@ struct layer_check {
 	size_t batch_filled, batch_size; /* bytes of it so far, and at the end */
 	bool batch_zeros;                /* all of those so far: not copied, then */
 	size_t batch_file;               /* bytes of one at most: it fits for all targets */
+	uint64_t stored;                 /* bytes that the layer has of the file that goes by */
 	bool hurry, differs;             /* differs: a file's content, or all: what is missing may yet be no damage */
 	enum rc failed;                  /* a batch was not settled: nothing can be said of any target */
 	uint8_t xattr_value[LIMIT_XATTR_BYTES];
@@ -145,15 +147,26 @@ static struct record *record_at(const struct view *v, uint32_t i)
 	return &v->records[i / CHUNK][i % CHUNK];
 }
 
-static enum rc put_record(const struct layer_check *c, struct view *v, uint32_t node, uint64_t want, int sys_errno,
-	struct err *e)
+static uint8_t bits_for(uint64_t n)
+{
+	uint8_t bits = 1;
+
+	while (n >>= 1)
+		bits++;
+	return bits;
+}
+
+/* stored: of want, bytes that the layer has. */
+static enum rc put_record(const struct layer_check *c, struct view *v, uint32_t node, uint64_t want, uint64_t stored,
+	int sys_errno, struct err *e)
 {
 	if (v->record_count >= LIMIT_LAYER_NODES)
 		return fail(e, RC_LIMIT, "too many differences");
 	struct record **const chunk = &v->records[v->record_count / CHUNK];
 	if (!*chunk && !(*chunk = arena_array(c->arena, CHUNK, sizeof(**chunk))))
 		return out_of_memory(e);
-	*record_at(v, v->record_count++) = (struct record){node, sys_errno, want};
+	*record_at(v, v->record_count++) = (struct record){
+		.node = node, .sys_errno = (uint16_t)sys_errno, .stored_bits = stored < want ? bits_for(stored) : 0, .want = want};
 	return RC_OK;
 }
 
@@ -161,7 +174,7 @@ static enum rc put_record(const struct layer_check *c, struct view *v, uint32_t 
 static enum rc put_unreadable(const struct layer_check *c, struct view *v, uint32_t node, unsigned clear, int sys_errno,
 	struct err *e)
 {
-	const enum rc rc = put_record(c, v, node, 0, sys_errno, e);
+	const enum rc rc = put_record(c, v, node, 0, 0, sys_errno, e);
 
 	return rc ? rc : put_bits(c, v, node, clear, BIT_UNREADABLE, e);
 }
@@ -346,8 +359,8 @@ static unsigned compare_metadata(struct layer_check *c, struct view *v, int dir,
 
 	if (kind != NODE_SYMLINK && (st->st_mode & 07777) != mode)
 		bits |= BIT_ATTRIBUTES;
-	const bool other = !v->target.ignore_owners && (!owner_fits(te->uid, st->st_uid) || !owner_fits(te->gid, st->st_gid));
-	if (other)
+	const bool other = !owner_fits(te->uid, st->st_uid) || !owner_fits(te->gid, st->st_gid);
+	if (other && !v->target.ignore_owners)
 		bits |= BIT_ATTRIBUTES;
 	v->owners_seen += kind == NODE_FILE;
 	v->owners_other += other && kind == NODE_FILE;
@@ -427,7 +440,9 @@ static enum rc see_new(struct layer_check *c, struct view *v, uint32_t node, con
 	}
 	c->differs |= (bits & BITS_CONTENT) != 0;
 	const unsigned trouble = BITS_CONTENT | BIT_MISSING | BIT_TYPE | BIT_UNREADABLE;
-	if (bits & trouble && (rc = put_record(c, v, node, te && n->kind == NODE_FILE ? te->size : 0, why.sys_errno, e)))
+	const bool file = te && n->kind == NODE_FILE;
+	if (bits & trouble &&
+		(rc = put_record(c, v, node, file ? te->size : 0, file ? te->stored : 0, why.sys_errno, e)))
 		return rc;
 	return put_bits(c, v, node, ~0u, bits, e);
 }
@@ -468,7 +483,7 @@ static enum rc see_link(struct layer_check *c, struct view *v, uint32_t node, co
 		bits = BIT_TYPE;
 	else if (n->kind == NODE_SYMLINK && !link_fits(layer_link_text(c->layer, node), dir, name, &unreadable))
 		bits = unreadable ? BIT_UNREADABLE : BIT_SYMLINK;
-	if (bits && (rc = put_record(c, v, node, 0, why.sys_errno, e)))
+	if (bits && (rc = put_record(c, v, node, 0, 0, why.sys_errno, e)))
 		return rc;
 	return put_bits(c, v, node, ~0u, bits, e);
 }
@@ -519,7 +534,7 @@ static enum rc settle_file(struct layer_check *c, struct view *v, uint32_t node,
 		return RC_OK;
 	const bool zeroed = fits && want && zero_where_different(want, got.at, size, 0);
 	c->differs = true;
-	if ((rc = put_record(c, v, node, size, 0, e)))
+	if ((rc = put_record(c, v, node, size, size, 0, e)))
 		return rc;
 	return put_bits(c, v, node, 0, zeroed ? BIT_ZEROED : BIT_CONTENT, e);
 }
@@ -589,20 +604,22 @@ static enum rc put_in_batch(struct layer_check *c, uint32_t node, size_t size, u
 	return RC_OK;
 }
 
-/* What the layer says of the file last put in. */
+/* What the layer says of the file last put in. piece->at NULL: zeros. */
 static void fill_batch(struct layer_check *c, struct span piece)
 {
 	struct batch *const b = c->batch;
 	uint8_t *const want = b->want + b->want_used - c->batch_size;
 
-	if (c->batch_zeros && !bytes_are_zero(piece.at, piece.left)) {
+	if (c->batch_zeros && piece.at && !bytes_are_zero(piece.at, piece.left)) {
 		c->batch_zeros = false;
 		memset(want, 0, c->batch_filled);
 		for (unsigned i = b->count; i && b->of[i - 1].node == c->batch_node; i--)
 			b->of[i - 1].want = want;
 	}
-	if (!c->batch_zeros)
+	if (!c->batch_zeros && piece.at)
 		memcpy(want + c->batch_filled, piece.at, piece.left);
+	else if (!c->batch_zeros)
+		memset(want + c->batch_filled, 0, piece.left);
 	c->batch_filled += piece.left;
 }
 
@@ -623,8 +640,10 @@ static enum rc on_entry(void *self, uint32_t node, const struct layer_node *n, c
 
 	if (c->hurry && c->differs)
 		return fail(e, RC_LIMIT, "a difference");
-	enum rc rc = n->event == LAYER_LINKED ? put_linked(c, n->inode, te, e) : RC_OK;
-
+	enum rc rc = layer_go_on(c->layer, (c->count + 1) * (uint64_t)PACE_CALL, e);
+	if (!rc && n->event == LAYER_LINKED)
+		rc = put_linked(c, n->inode, te, e);
+	c->stored = te ? te->stored : 0;
 	for (unsigned i = 0; !rc && i < c->count; i++) {
 		struct view *const v = &c->views[i];
 		if (v->trouble.rc)
@@ -648,6 +667,37 @@ static enum rc on_entry(void *self, uint32_t node, const struct layer_node *n, c
 		small += v->file >= 0 && !v->comparing;
 	}
 	return rc || !small ? rc : put_in_batch(c, node, (size_t)te->size, small, e);
+}
+
+/* A hole of the layer's file, against one of the disk's if it has one there: neither is read. Anything else there is other than zero, or
+ * as it should be. RC_END: as compare_piece. */
+static enum rc compare_hole(struct view *v, struct layer *l, uint64_t left, struct err *why, struct err *e)
+{
+	while (left) {
+		enum rc rc = layer_go_on(l, PACE_CALL, e);
+		const uint64_t skipped = rc || v->ahead.left ? 0 : os_reader_skip_hole(&v->reader, left);
+		left -= skipped;
+		v->offset += skipped;
+		if (!rc && left && !v->ahead.left)
+			rc = os_reader_next(&v->reader, &v->ahead, why);
+		if (rc == RC_END) { /* became shorter while we look */
+			v->differs = true;
+			v->other_than_zero = true;
+		}
+		if (rc)
+			return rc;
+		const size_t n = (size_t)min_u64(left, v->ahead.left);
+		if (n && !bytes_are_zero(span_take(&v->ahead, n), n)) {
+			v->differs = true;
+			v->other_than_zero = true;
+			return RC_END;
+		}
+		v->offset += n;
+		left -= n;
+		if ((rc = layer_go_on(l, n, e)))
+			return rc;
+	}
+	return RC_OK;
 }
 
 /* RC_END: nothing more to learn. */
@@ -677,17 +727,18 @@ static enum rc compare_piece(struct view *v, struct span piece, struct err *why)
 	return RC_OK;
 }
 
-static enum rc end_file(struct layer_check *c, struct view *v, uint32_t node, uint64_t size, struct err *e)
+static enum rc end_file(struct layer_check *c, struct view *v, uint32_t node, struct err *e)
 {
 	const unsigned bit = v->other_than_zero ? BIT_CONTENT : BIT_ZEROED;
 	const bool differs = v->differs;
+	const uint64_t size = v->reader.size;
 	enum rc rc;
 
 	stop_comparing(v);
 	if (!differs)
 		return RC_OK;
 	c->differs = true;
-	if ((rc = put_record(c, v, node, size, 0, e)))
+	if ((rc = put_record(c, v, node, size, c->stored, 0, e)))
 		return rc;
 	return put_bits(c, v, node, 0, bit, e);
 }
@@ -701,10 +752,12 @@ static enum rc on_data(void *self, uint32_t node, struct span piece, struct err 
 	for (unsigned i = 0; i < c->count; i++) {
 		struct view *const v = &c->views[i];
 		struct err why = {0};
-		enum rc rc = v->comparing ? compare_piece(v, piece, &why) : RC_OK;
+		enum rc rc = !v->comparing ? RC_OK
+			     : piece.at	   ? compare_piece(v, piece, &why)
+					   : compare_hole(v, c->layer, piece.left, &why, e);
 		if (rc == RC_END) {
-			rc = end_file(c, v, node, v->reader.size, e);
-		} else if (rc) {
+			rc = end_file(c, v, node, e);
+		} else if (rc && rc != RC_STOPPED) {
 			stop_comparing(v);
 			rc = put_unreadable(c, v, node, 0, why.sys_errno, e);
 		}
@@ -721,7 +774,7 @@ static enum rc on_data_end(void *self, uint32_t node, struct err *e)
 
 	for (unsigned i = 0; !rc && i < c->count; i++)
 		if (c->views[i].comparing)
-			rc = end_file(c, &c->views[i], node, c->views[i].reader.size, e);
+			rc = end_file(c, &c->views[i], node, e);
 	return rc;
 }
 
@@ -819,6 +872,7 @@ struct tree {
 	/* The directory of the top frame, or the name it looked at last, could not be read. */
 	enum rc (*trouble)(void *self, const struct tree *t, const char *name, int sys_errno, struct err *e);
 	void *self;
+	struct pace *pace;
 };
 
 static enum rc frame_fd(struct tree *t, struct err *e)
@@ -868,11 +922,13 @@ static enum rc visit(struct tree *t, struct arena *a, struct err *e)
 	auto_fd fd = -1;
 	enum rc rc;
 
-	if ((rc = t->name(t->self, t, n, &into, &tag, e)))
+	if ((rc = pace_on(t->pace, PACE_STEP, e)) || (rc = t->name(t->self, t, n, &into, &tag, e)))
 		return rc;
 	if (!into || (type != DT_DIR && type != DT_UNKNOWN))
 		return RC_OK;
 	if (f->fd < 0 && (rc = frame_fd(t, e)))
+		return rc;
+	if ((rc = pace_on(t->pace, 4 * PACE_CALL, e)))
 		return rc;
 	/* RC_CORRUPT: no directory after all, which is all that DT_UNKNOWN had to ask */
 	rc = os_open_dir(f->fd, n->name, &fd, &why);
@@ -1012,7 +1068,7 @@ static enum rc census_trouble(void *self, const struct tree *t, const char *name
 	return RC_OK;
 }
 
-enum rc layer_census(int snapshot, struct arena scratch, struct layer_census *c, struct err *e)
+enum rc layer_census(int snapshot, struct pace *pace, struct arena scratch, struct layer_census *c, struct err *e)
 {
 	struct arena numbers = {0};
 	struct layer_census made = {0};
@@ -1028,7 +1084,7 @@ enum rc layer_census(int snapshot, struct arena scratch, struct layer_census *c,
 		(rc = arena_open(&numbers, e)))
 		return rc;
 	struct census_walk w = {&made, {.arena = &numbers}};
-	struct tree t = {.root = fs, .name = census_name, .trouble = census_trouble, .self = &w};
+	struct tree t = {.root = fs, .name = census_name, .trouble = census_trouble, .self = &w, .pace = pace};
 	made.names = 1;
 	if (!(rc = add_inode(&w.inodes, (uint64_t)st.st_ino, e)))
 		rc = walk_tree(&t, 0, &scratch, e);
@@ -1143,6 +1199,7 @@ static enum rc sort_records(struct judge *j, struct err *e)
 			continue;
 		}
 		struct record *const same = &j->records[kept - 1];
+		same->stored_bits = same->want ? same->stored_bits : r.stored_bits;
 		same->want = same->want ? same->want : r.want;
 		same->sys_errno = same->sys_errno ? same->sys_errno : r.sys_errno;
 	}
@@ -1236,7 +1293,7 @@ static enum rc disk_trouble(void *self, const struct tree *t, const char *name, 
 
 static enum rc walk_disk(struct judge *j, struct err *e)
 {
-	struct tree t = {.root = j->v->fs, .name = disk_name, .trouble = disk_trouble, .self = j};
+	struct tree t = {.root = j->v->fs, .name = disk_name, .trouble = disk_trouble, .self = j, .pace = layer_pace(j->c->layer)};
 	struct arena scratch = *j->c->arena;
 	struct stat st = {0};
 	enum rc rc;
@@ -1364,7 +1421,8 @@ static enum rc compare_files(struct judge *j, uint32_t a, uint32_t b, struct err
 		return rc == RC_CORRUPT ? RC_END : rc; /* RC_END: it was there a moment ago, and is another one by now */
 	for (uint64_t off = 0;; off += OS_READER_BYTES / 2) {
 		size_t n = 0, m = 0;
-		if ((rc = os_read(fd_a, off, left, OS_READER_BYTES / 2, &n, e)) ||
+		if ((rc = layer_go_on(j->c->layer, OS_READER_BYTES, e)) ||
+			(rc = os_read(fd_a, off, left, OS_READER_BYTES / 2, &n, e)) ||
 			(rc = os_read(fd_b, off, right, OS_READER_BYTES / 2, &m, e)))
 			return rc;
 		if (n != m || !bytes_equal(left, right, n))
@@ -1383,7 +1441,7 @@ static enum rc judge_copy(struct judge *j, const struct name_of_inode *first, co
 
 	if (first->regular && other->regular) {
 		const enum rc rc = first->size == other->size ? compare_files(j, first->node, other->node, &why) : RC_END;
-		if (rc == RC_NOMEM || rc == RC_LIMIT)
+		if (rc == RC_NOMEM || rc == RC_LIMIT || rc == RC_STOPPED)
 			return fail(e, rc, "%s", why.text);
 		if (rc && rc != RC_END)
 			return mark_unreadable(j, other->node, 0, why.sys_errno, e);
@@ -1583,7 +1641,8 @@ static void count_systematic(struct judge *j)
 		unknown += !differs && all_bits(j, i) & BIT_UNREADABLE;
 	}
 	j->systematic = (odd + unknown) * 2 > j->verdict.entries;
-	j->chowned = j->v->target.ignore_owners || (j->v->owners_other + unknown) * 2 > j->v->owners_seen;
+	j->verdict.owners_differ = (j->v->owners_other + unknown) * 2 > j->v->owners_seen || !j->v->owners_seen;
+	j->chowned = j->v->target.ignore_owners || (j->v->owners_seen && j->verdict.owners_differ);
 	if (odd * 2 > j->verdict.entries)
 		j->verdict.count[DIFF_NOTE_SYSTEMATIC] = odd;
 }
@@ -1656,6 +1715,9 @@ static enum rc settle_damage(struct judge *j, struct arena *keep, struct err *e)
 		if (inode_of(j, i) != i)
 			continue;
 		j->verdict.rewrite_inodes++;
+		const enum rc rc = layer_go_on(j->c->layer, PACE_CALL, e);
+		if (rc)
+			return rc;
 		const struct record *const r = find_record(j, i);
 		struct err ignored = {0}; /* a size that cannot be had is small change in an estimate */
 		struct stat st = {0};
@@ -1663,7 +1725,7 @@ static enum rc settle_damage(struct judge *j, struct arena *keep, struct err *e)
 		if (layer_kind(j->c->layer, i) != NODE_FILE)
 			continue;
 		if (r && r->want)
-			j->verdict.rewrite_bytes += r->want;
+			j->verdict.rewrite_bytes += r->stored_bits ? min_u64(r->want, (uint64_t)1 << r->stored_bits) : r->want;
 		else if (!look(j->v, i, &dir, &st, &ignored) && S_ISREG(st.st_mode))
 			j->verdict.rewrite_bytes += (uint64_t)st.st_size;
 	}

@@ -132,6 +132,14 @@ static enum rc touch(struct run *r, struct store *st, const struct survey *s, st
 	return rc;
 }
 
+/* Of what time is left a repair keeps a quarter: what has been found is put right, and the next run begins with the rest. */
+static uint64_t look_until(const struct run *r)
+{
+	const uint64_t now = os_clock_ns();
+
+	return !r->repair || r->deadline_ns <= now ? r->deadline_ns : now + (r->deadline_ns - now) / 4 * 3;
+}
+
 /* Open, look, decide, touch; what each came to is in *out for the report, whatever happens. */
 static enum rc run_root(struct run *r, struct outcome *out, struct store *st, struct survey *s, struct plan *p,
 	struct apply_result *applied, struct progress_state *progress, struct err *e)
@@ -153,7 +161,7 @@ static enum rc run_root(struct run *r, struct outcome *out, struct store *st, st
 		.trust = r->trust,
 		.downloads = known,
 		.first = r->trust || !r->deadline_ns ? NULL : known,
-		.deadline_ns = r->deadline_ns,
+		.deadline_ns = look_until(r),
 		.documents_only = o->verb == VERB_SHOW,
 		.progress = report_progress,
 		.self = progress};
@@ -172,7 +180,11 @@ static enum rc run_root(struct run *r, struct outcome *out, struct store *st, st
 	if (p->action_count && (rc = note_repair(r, st, e)))
 		return rc;
 	out->applied = applied;
-	const struct apply_options touching = {.threads = threads, .stop = &stop, .progress = report_progress, .self = progress};
+	const struct apply_options touching = {.threads = threads,
+		.stop = &stop,
+		.deadline_ns = r->deadline_ns,
+		.progress = report_progress,
+		.self = progress};
 	return touch(r, st, s, p, &deciding, &touching, applied, e);
 }
 

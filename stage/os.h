@@ -76,6 +76,9 @@ struct os_reader {
 CHECKED enum rc os_reader_open(struct os_reader *r, int fd, uint8_t *buf, size_t cap, struct err *e);
 /* The next piece, valid until the next call; RC_END after the last byte. */
 CHECKED enum rc os_reader_next(struct os_reader *r, struct span *piece, struct err *e);
+/* Steps over a hole at whose beginning the reader is, where the file system tells of holes: how many bytes it was, at most `most`; 0:
+ * the next piece tells. The last piece is not valid any more. */
+uint64_t os_reader_skip_hole(struct os_reader *r, uint64_t most);
 /* Sends for the first pieces, if they can be had ahead, and does not wait for them: together, those of several readers cost less. */
 void os_reader_ahead(struct os_reader *const readers[], unsigned count);
 /* Waits for what the kernel still writes into buf, and forgets it; the last piece stays valid. After that the buffer may be used

@@ -444,6 +444,21 @@ static enum rc next_ahead(struct os_reader *r, struct span *piece)
 	return RC_END;
 }
 
+uint64_t os_reader_skip_hole(struct os_reader *r, uint64_t most)
+{
+	if (!r->sparse || r->off % 4096)
+		return 0;
+	os_reader_settle(r);
+	r->asked = r->off;
+	if (r->asked >= r->size || !in_a_hole(r, r->asked + 1))
+		return 0;
+	/* what is read next begins at a block again */
+	const uint64_t n = min_u64(min_u64(r->data, r->size) - r->off, most) & ~(uint64_t)4095;
+	r->off += n;
+	r->asked = r->off;
+	return n;
+}
+
 /* Whether reading past the cache is what it says: not where data lies within inodes, goes through a journal or is encrypted. Linux
  * 6.1: include/uapi/linux/stat.h; older ones, and file systems that do not tell, leave the bit out. Older headers lack it all. */
 static bool reads_the_medium(int fd)

@@ -948,7 +948,7 @@ static const char *other_snapshotter(struct planner *w, size_t ns, const struct 
 
 /* What is known of an image's parts in one namespace. */
 struct image_facts {
-	bool config_gone;
+	bool config_gone, config_garbled;
 	const char *unknown;            /* of a blob of it */
 	bool stays;                     /* a damaged layer does */
 	bool paired;                    /* its config has a diff ID for each layer */
@@ -957,6 +957,7 @@ struct image_facts {
 	bool dropped, lost;             /* of its chain: records go; files are lost, and the records stay */
 	bool torn, blocked, stuck;      /* files are put back; are not, as containers run; or could not be */
 	bool unverified, unread;        /* not compared with a layer; not even looked at */
+	const char *unread_why;         /* of one of those; NULL: not known */
 	bool complete;                  /* overlayfs has its whole chain */
 	const char *other;              /* snapshotter that has it too, or alone */
 	size_t layers, here, in_chain;
@@ -966,6 +967,8 @@ struct image_facts {
 static void look_at_blobs(const struct planner *w, size_t ns, const struct oci_doc *m, struct image_facts *f, bool *damaged)
 {
 	f->config_gone = m->config.digest_known && !blob_is_here(w, ns, &m->config.digest, m->config.size, damaged, &f->unknown);
+	const size_t config = f->config_gone || m->config.type != OCI_TYPE_CONFIG ? STORE_NONE : store_find_blob(w->st, &m->config.digest);
+	f->config_garbled = config != STORE_NONE && w->s->blobs[config].garbled;
 	for (size_t i = 0; i < m->child_count && !f->config_gone; i++) {
 		const struct oci_descriptor *const d = &m->children[i];
 		f->layers++;
@@ -1004,6 +1007,8 @@ static void look_at_snapshot(const struct planner *w, size_t s, struct image_fac
 	f->lost |= v == SNAPSHOT_IS_LOST;
 	f->unverified |= v == SNAPSHOT_IS_UNVERIFIED;
 	f->unread |= v == SNAPSHOT_IS_UNREADABLE || v == SNAPSHOT_NOT_CHECKED;
+	if (b != STORE_NONE && v == SNAPSHOT_IS_UNREADABLE && !f->unread_why)
+		f->unread_why = w->s->snapshots[b].why;
 }
 
 static void look_at_chain(struct planner *w, size_t ns, const struct oci_doc *m, struct image_facts *f)
@@ -1041,7 +1046,7 @@ static void look_at_chain(struct planner *w, size_t ns, const struct oci_doc *m,
 
 static const char *unknown(struct planner *w, const char *what, const char *why)
 {
-	return why ? arena_printf(w->keep, "%s %s", what, why) : NULL;
+	return why ? arena_printf(w->keep, "%s%s %s", why == damaged_stays ? "" : "unchecked: ", what, why) : NULL;
 }
 
 /* What one document of an image can hold is free, so that images that lead to much do not keep others from being looked at. */
@@ -1078,6 +1083,8 @@ static struct image_eval eval_manifest(struct planner *w, size_t ns, const struc
 	const bool gone = f.paired && !f.complete && f.here < f.layers && !f.other && !f.lost && !f.stays;
 	const char *const other =
 		f.other ? arena_printf(w->keep, "snapshotter %s has unpacked it: its files there are not compared", f.other) : NULL;
+	const char *const unread =
+		arena_printf(w->keep, "unchecked: %s", f.unread_why ? f.unread_why : "not all of its files could be read and compared");
 	const char *const lacks = arena_printf(w->keep, "%zu of its %zu layers are not local", f.layers - f.here, f.layers);
 	const struct {
 		bool holds;
@@ -1086,6 +1093,7 @@ static struct image_eval eval_manifest(struct planner *w, size_t ns, const struc
 	} rows[] = {
 		{f.config_gone && f.unknown, IMAGE_IS_UNVERIFIED, unknown(w, "its config", f.unknown)},
 		{f.config_gone, IMAGE_NEEDS_PULL, "its config is not local"},
+		{f.config_garbled, IMAGE_IS_UNVERIFIED, "its config is nothing that containerd could read"},
 		{f.unknown && !gone, IMAGE_IS_UNVERIFIED, unknown(w, "a part of it", f.unknown)},
 		{f.lost && w->stuck_records, IMAGE_IS_UNVERIFIED,
 			"files of it are lost, and the records that say otherwise could not be changed"},
@@ -1099,7 +1107,7 @@ static struct image_eval eval_manifest(struct planner *w, size_t ns, const struc
 		{f.complete && f.torn && f.unverified, IMAGE_IS_UNVERIFIED,
 			"its local layers have the damaged files; others are not local to compare with"},
 		{f.complete && f.other, IMAGE_IS_UNVERIFIED, other},
-		{f.complete && f.unread, IMAGE_IS_UNVERIFIED, "not all of its files could be read and compared"},
+		{f.complete && f.unread, IMAGE_IS_UNVERIFIED, unread},
 		{f.complete && f.unverified && w->st->overlay_elsewhere, IMAGE_IS_UNVERIFIED,
 			"its snapshots are not in this directory: they were not compared"},
 		{f.complete && f.unverified, IMAGE_IS_UNVERIFIED, "not all of its layers are local to compare with"},
@@ -1170,7 +1178,7 @@ static struct image_eval eval_image(struct planner *w, size_t ns, const struct d
 		count_steps(w, 1);
 		if (w->image_steps > LIMIT_DESCRIPTORS && w->steps > LIMIT_IMAGE_STEPS)
 			return (struct image_eval){
-				.verdict = IMAGE_IS_UNVERIFIED, .why = "what it and others lead to is too much to check"};
+				.verdict = IMAGE_IS_UNVERIFIED, .why = "unchecked: what it and others lead to is too much"};
 		if (!d->digest_known || d->attestation)
 			continue;
 		if (!blob_is_here(w, ns, &d->digest, d->size, &child_damaged, &why)) {
@@ -1215,7 +1223,7 @@ static struct image_eval eval_image(struct planner *w, size_t ns, const struct d
 	best.damaged |= damaged;
 	if (too_deep && best.verdict != IMAGE_IS_HEALED) {
 		best.verdict = IMAGE_IS_UNVERIFIED;
-		best.why = "its indexes are nested too deep to check";
+		best.why = "unchecked: its indexes are nested too deep";
 	}
 	if (why && best.verdict == IMAGE_NEEDS_PULL) { /* the one that could not be read may be the one that matters */
 		best.verdict = IMAGE_IS_UNVERIFIED;

@@ -48,6 +48,7 @@ struct rebuild {
 
 	int file; /* being written */
 	uint64_t offset;
+	bool ends_in_hole;
 	const struct tar_entry *file_entry;
 
 	/* what was immutable or append-only, and is not as long as it is worked on */
@@ -403,6 +404,7 @@ static enum rc stage_new(struct rebuild *r, uint32_t node, const struct layer_no
 		if ((rc = os_create(dir, name, 0600, &r->file, e)))
 			return unexpected(rc, name, e);
 		r->offset = 0;
+		r->ends_in_hole = false;
 		r->file_entry = te;
 		layer_want_data(r->layer);
 		return RC_OK; /* its metadata comes after its content */
@@ -442,10 +444,12 @@ static enum rc on_entry(void *self, uint32_t node, const struct layer_node *n, c
 {
 	struct rebuild *const r = self;
 	int dir = -1;
-	enum rc rc;
+	enum rc rc = layer_go_on(r->layer, PACE_STEP, e);
 
-	if (!is_wanted(r, node) && !(n->event == LAYER_APPLIED && state_of(r, node) & STATE_STAND_IN))
-		return RC_OK;
+	if (rc || (!is_wanted(r, node) && !(n->event == LAYER_APPLIED && state_of(r, node) & STATE_STAND_IN)))
+		return rc;
+	if ((rc = layer_go_on(r->layer, 8 * PACE_CALL, e)))
+		return rc;
 	switch (n->event) {
 	case LAYER_MADE:
 		return stage_new(r, node, n, te, e);
@@ -464,12 +468,14 @@ static enum rc on_entry(void *self, uint32_t node, const struct layer_node *n, c
 	return put_opaque(dir, (const char *)n->name.at, e);
 }
 
+/* A hole stays one: the file's length comes with its end. */
 static enum rc on_data(void *self, uint32_t node, struct span piece, struct err *e)
 {
 	struct rebuild *const r = self;
-	const enum rc rc = os_write(r->file, r->offset, piece.at, piece.left, e);
+	const enum rc rc = piece.at ? os_write(r->file, r->offset, piece.at, piece.left, e) : RC_OK;
 
 	(void)node;
+	r->ends_in_hole = !piece.at;
 	r->offset += piece.left;
 	return rc;
 }
@@ -479,8 +485,10 @@ static enum rc on_data_end(void *self, uint32_t node, struct err *e)
 	struct rebuild *const r = self;
 	const char *const name = layer_name(r->layer, node);
 	int dir = -1;
-	enum rc rc = staged_dir(r, layer_parent(r->layer, node), &dir, e);
+	enum rc rc = r->ends_in_hole ? os_truncate(r->file, r->offset, e) : RC_OK;
 
+	if (!rc)
+		rc = staged_dir(r, layer_parent(r->layer, node), &dir, e);
 	os_close(&r->file); /* made durable by syncfs, which tells of errors */
 	if (!rc)
 		rc = put_metadata(dir, name, NODE_FILE, r->file_entry, e);
@@ -719,6 +727,8 @@ static enum rc publish_times(struct rebuild *r, struct layer_dirs *dirs, int roo
 		enum rc rc = RC_OK;
 		if (!is_wanted(r, node) && !(state_of(r, node) & STATE_TOUCHED) && !r->all_times)
 			continue;
+		if ((rc = layer_go_on(r->layer, 2 * PACE_CALL, e)))
+			return rc;
 		if (node != LAYER_ROOT)
 			rc = layer_dirs_get(dirs, layer_parent(r->layer, node), &dir, e);
 		const char *const name = node == LAYER_ROOT ? "fs" : layer_name(r->layer, node);
@@ -749,7 +759,7 @@ static enum rc publish_nodes(struct rebuild *r, struct err *e)
 	for (uint32_t i = 1; i < count; i++) { /* a parent has a smaller number */
 		if (!is_wanted(r, i) || !layer_node_at(r->layer, i).alive)
 			continue;
-		if ((rc = publish_node(r, i, e)))
+		if ((rc = layer_go_on(r->layer, 8 * PACE_CALL, e)) || (rc = publish_node(r, i, e)))
 			return rc;
 	}
 	rc = publish_times(r, &r->real, r->snapshot, e);

@@ -1115,6 +1115,7 @@ static enum rc read_blobs(struct store *st, struct arena scratch, struct err *e)
 				.ctime_ns = os_ctime_ns(&found),
 				.mode = found.st_mode & 07777,
 				.regular = S_ISREG(found.st_mode),
+				.sparse = (uint64_t)found.st_blocks * 512 < (uint64_t)found.st_size / 2,
 				.unreadable = rc ? why.sys_errno : S_ISLNK(found.st_mode) ? ELOOP : 0,
 				.spare = STORE_NONE};
 			if (b->text.bad)

@@ -143,6 +143,7 @@ struct blob {
 	int64_t ctime_ns;
 	uint32_t mode;
 	bool regular;
+	bool sparse;    /* most of it is holes: no compressed layer is like that, and to read it takes as long as whoever made it wants */
 	int unreadable; /* errno of a failed stat, ELOOP for a symbolic link; 0: none */
 	size_t records; /* content records of all namespaces that name it */
 	size_t spare;   /* index of the file its bytes are in, STORE_NONE: they are its own */

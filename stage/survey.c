@@ -18,8 +18,10 @@ struct candidate {
 	size_t backend, blob;
 	struct digest diff_id;
 	enum layer_mode mode;
-	bool labelled; /* see is_labelled */
+	bool labelled; /* see read_label */
+	bool claimed;  /* containerd has noted another diff ID with the blob: somebody's claim, tried after all others */
 	bool chosen; /* for this round */
+	bool contested; /* in this round: another may be tried for the same snapshot, or it is nothing but a claim */
 	bool tried, pairing_failed, unknown; /* unknown: a limit, no memory, or the disk: nothing was learnt */
 	const char *why; /* after a try that could not judge */
 	size_t next; /* in a list of candidates; STORE_NONE: the last */
@@ -30,6 +32,8 @@ struct survey_run;
 struct worker {
 	struct survey_run *run;
 	struct arena scratch, *keep; /* keep: what outlives the survey, of this worker only */
+	struct pace pace;
+	uint64_t until_ns; /* what it does may take so long, and no longer; 0: as long as all may */
 	pthread_t thread;
 };
 
@@ -54,6 +58,7 @@ struct survey_run {
 	bool *vouched;           /* by blob: read last; NULL: no order */
 	bool *wanted;            /* by blob: a snapshot is to be compared with it in this round */
 	size_t *first;           /* by blob: its chosen candidates; when they are judged, by backend, all; STORE_NONE: none */
+	size_t *chosen;          /* by backend, while candidates are chosen */
 	bool documents;          /* pass 4a */
 	/* where bytes are looked for that are not under their own name */
 	enum digest_kind kind;   /* which is being made */
@@ -62,6 +67,7 @@ struct survey_run {
 	size_t by_digest_count[DIGEST_KINDS];
 	size_t spare_cap;
 	unsigned search;         /* searches begun */
+	uint64_t contested_until_ns; /* of this round; 0: no end */
 	atomic_size_t document_bytes; /* what is kept of documents */
 	atomic_bool crowded;     /* there was not room for all of them */
 	bool found_beyond_limits; /* a document that was found is too much for us: what it names is not known */
@@ -74,6 +80,7 @@ struct survey_run {
 	size_t job_count;
 	atomic_size_t next;
 	struct worker pool[LIMIT_THREADS];
+	struct worker alone; /* for the thread that is not of the pool: its pace */
 	unsigned started, running, workers;
 	atomic_bool abandoned;   /* what the pool does is not wanted any more */
 	atomic_int idle;         /* processors without a worker */
@@ -100,6 +107,20 @@ static bool out_of_time(const struct survey_run *r)
 
 #define TOO_LATE "the time allowed (--budget) was over"
 static const char too_late[] = TOO_LATE;
+
+/* Of a struct pace; that worker's thread's, and of one that reads for it. */
+static enum rc ask(void *self, struct err *e)
+{
+	const struct worker *const w = self;
+
+	if (stopped(w->run))
+		return fail(e, RC_STOPPED, "it was stopped");
+	if (out_of_time(w->run))
+		return fail(e, RC_STOPPED, TOO_LATE);
+	if (w->until_ns && os_clock_ns() >= w->until_ns)
+		return fail(e, RC_STOPPED, "what is said to be its layer took too long");
+	return RC_OK;
+}
 
 /* ---- findings ---- */
 
@@ -230,7 +251,7 @@ static enum rc begin_pool(struct survey_run *r, const char *what, void (*job)(st
 		return fail(r->e, RC_NOMEM, "no memory for a thread");
 	for (unsigned i = 0; i < wanted; i++) {
 		struct worker *const w = &r->pool[i];
-		*w = (struct worker){.run = r, .keep = &r->s->kept[i]};
+		*w = (struct worker){.run = r, .keep = &r->s->kept[i], .pace = {.ask = ask, .self = w}};
 		if (i >= r->s->kept_count && (rc = arena_open(w->keep, &why)))
 			break;
 		if (i >= r->s->kept_count)
@@ -375,15 +396,19 @@ static enum rc add_candidate(struct survey_run *r, struct candidate c)
 	return RC_OK;
 }
 
-/* Whether containerd, which hashed it when it unpacked the blob, noted this diff ID with the blob's record (containerd-store.md 5.1). */
-static bool is_labelled(const struct store *st, size_t ns, const struct digest *blob, const struct digest *diff_id)
+/* Whether containerd, which hashed it when it unpacked the blob, noted this diff ID with the blob's record (containerd-store.md 5.1), or
+ * another one. */
+static void read_label(const struct store *st, size_t ns, const struct digest *blob, struct candidate *c)
 {
 	const size_t content = store_find_content(st, ns, blob);
 	const struct span *const label =
 		content == STORE_NONE ? NULL : labels_get(&st->contents[content].labels, "containerd.io/uncompressed");
 	struct digest d;
 
-	return label && digest_parse(*label, &d) == RC_OK && digest_equal(&d, diff_id);
+	if (!label || digest_parse(*label, &d))
+		return;
+	c->labelled = digest_equal(&d, &c->diff_id);
+	c->claimed = !c->labelled;
 }
 
 /* The config of a manifest whose layers it names one by one; NULL: none is here, or it is no image. */
@@ -422,11 +447,11 @@ static enum rc walk_manifest(struct survey_run *r, size_t ns, const struct oci_d
 			st->backends[backend].kind == SNAPSHOT_COMMITTED &&
 			span_is(st->snapshots[snapshot].parent, previous_text) &&
 			(layer == 0) == (st->backends[backend].parent.left == 0)) {
-			const struct candidate c = {.backend = backend,
+			struct candidate c = {.backend = backend,
 				.blob = blob,
 				.diff_id = config->diff_ids[layer],
-				.mode = layer ? LAYER_DIRECT : LAYER_BASE,
-				.labelled = is_labelled(st, ns, &d->digest, &config->diff_ids[layer])};
+				.mode = layer ? LAYER_DIRECT : LAYER_BASE};
+			read_label(st, ns, &d->digest, &c);
 			const enum rc rc = add_candidate(r, c);
 			if (rc)
 				return rc;
@@ -590,6 +615,7 @@ struct group_result {
 	struct err why; /* of the replay */
 	bool paired;    /* the blob unpacks to the diff ID */
 	bool again;     /* nothing is settled: not by a label */
+	bool hashed;    /* its content was, if it is known */
 };
 
 /* Files of one group's targets, open while they are compared. */
@@ -667,10 +693,11 @@ static void settle(struct survey_run *r, const struct layer *l, const struct can
 		.layer = *v,
 		.rewrite_bytes = v->rewrite_bytes,
 		.rewrite_inodes = v->rewrite_inodes};
-	/* what was unpacked through a mount cannot be rebuilt by our rules: its damage is real, its repair a pull */
+	/* What was unpacked through a mount cannot be rebuilt by our rules: its damage is real, its repair a pull. A label alone proves no
+	 * mapping: annotations of whichever image was pulled first become labels of the layers that it shares with others. */
 	const struct labels *const labels = &r->st->backends[c->backend].labels;
-	const bool mapped = labels_get(labels, "containerd.io/snapshot/uidmapping") ||
-			    labels_get(labels, "containerd.io/snapshot/gidmapping");
+	const bool mapped = v->owners_differ && (labels_get(labels, "containerd.io/snapshot/uidmapping") ||
+							labels_get(labels, "containerd.io/snapshot/gidmapping"));
 	state->verdict = v->damaged ? v->unverified == UNVERIFIED_MOUNTED || mapped ? SNAPSHOT_IS_LOST : SNAPSHOT_IS_TORN
 			 : v->count[DIFF_UNREADABLE] ? SNAPSHOT_IS_UNREADABLE
 						     : SNAPSHOT_IS_WHOLE;
@@ -727,7 +754,7 @@ static enum rc replay_group(struct survey_run *r, struct worker *w, size_t blob,
 {
 	struct open_targets targets = {0};
 	const struct feed_options options = {
-		.hash_content = !label_is_enough, .stop = r->o->stop, .bytes = &r->bytes, .idle = &r->idle};
+		.hash_content = !label_is_enough, .pace = &w->pace, .bytes = &r->bytes, .idle = &r->idle};
 	const struct candidate *const first = &r->candidates[g->candidates[0]];
 	struct layer_watch watch = {0};
 	struct layer_check *check = NULL;
@@ -744,7 +771,7 @@ static enum rc replay_group(struct survey_run *r, struct worker *w, size_t blob,
 		*out = result;
 		goto out;
 	}
-	if ((rc = layer_open(&layer, first->mode, &w->scratch, e)) || (rc = feed_tar(feed, &tar, e)))
+	if ((rc = layer_open(&layer, first->mode, &w->pace, &w->scratch, e)) || (rc = feed_tar(feed, &tar, e)))
 		goto out;
 	if (targets.count) {
 		rc = layer_check_open(&check, layer, targets.at, targets.count, &w->scratch, e);
@@ -760,9 +787,11 @@ static enum rc replay_group(struct survey_run *r, struct worker *w, size_t blob,
 		*out = result;
 		goto out;
 	}
-	rc = feed_finish(feed, result.replay == RC_OK, &result.feed, e);
+	/* of what cannot be a layer too it is learnt what it is, lest others that name it ask again */
+	rc = feed_finish(feed, result.replay == RC_OK || result.replay == RC_CORRUPT, &result.feed, e);
 	if (rc)
 		goto out;
+	result.hashed = !label_is_enough;
 	result.paired = result.feed.content_known && (label_is_enough || digest_equal(&result.feed.content, &first->diff_id));
 	if (result.feed.blob_good && result.replay == RC_OK && result.paired)
 		result.again =
@@ -834,8 +863,8 @@ static void end_blob(struct survey_run *r, size_t index, enum rc rc, const struc
 {
 	struct blob_state *const state = &r->s->blobs[index];
 
-	if (stopped(r))
-		return;
+	if (stopped(r) || rc == RC_STOPPED)
+		return; /* what was not begun is given up in the same way */
 	state->trusted = false; /* it was read */
 	if (rc == RC_OK) {
 		state->found = *found;
@@ -937,6 +966,7 @@ static void keep_document(struct survey_run *r, size_t index, struct span bytes,
 	const enum rc rc = parse_document(r, bytes, keep, &state->doc);
 
 	state->beyond_limits = rc == RC_LIMIT;
+	state->garbled = rc == RC_CORRUPT;
 	if (rc == RC_NOMEM)
 		blob_unreadable(r, index, 0, "no memory");
 }
@@ -1123,7 +1153,9 @@ static bool fill_lane(struct survey_run *r, struct worker *w, struct lane *l)
 
 	if (l->in.left)
 		return true;
-	const enum rc rc = stopped(r) ? RC_END : os_reader_next(&l->reader, &l->in, &e);
+	enum rc rc = os_reader_next(&l->reader, &l->in, &e);
+	if (rc == RC_OK)
+		rc = pace_on(&w->pace, l->in.left + PACE_CALL, &e);
 	if (rc == RC_OK) {
 		r->bytes += l->in.left;
 		if (!l->first.at) {
@@ -1233,18 +1265,34 @@ static void job_blob(struct survey_run *r, struct worker *w, size_t index)
 		const struct group g = next_group(r, mine, count, &from);
 		const struct arena mark = w->scratch;
 		struct group_result result = {0};
+		if (state->content_known && !digest_equal(&state->content, &r->candidates[g.candidates[0]].diff_id)) {
+			for (unsigned i = 0; i < g.count; i++) /* it was unpacked before: once is enough */
+				r->candidates[g.candidates[i]].tried = r->candidates[g.candidates[i]].pairing_failed = true;
+			continue;
+		}
+		for (unsigned i = 0; i < g.count; i++)
+			if (r->candidates[g.candidates[i]].contested)
+				w->until_ns = r->contested_until_ns;
 		rc = judge_group(r, w, index, &g, &result, &e);
+		w->until_ns = 0;
 		w->scratch = mark;
+		if (rc == RC_OK && result.feed.blob_good && result.feed.content_known && result.hashed) {
+			state->content = result.feed.content;
+			state->content_known = true;
+		}
 		if (rc == RC_OK) {
 			feed = result.feed;
 			any = true;
 		}
+		const char *const late = rc == RC_STOPPED ? arena_string(w->keep, span_of_string(e.text)) : NULL;
 		for (unsigned i = 0; i < g.count; i++) {
 			struct candidate *const c = &r->candidates[g.candidates[i]];
 			c->tried = true;
 			/* it may fail as containerd would: then this is not what was unpacked. Or we failed: then that is not known */
 			const bool beyond_us = (result.replay != RC_OK && result.replay != RC_CORRUPT) || feed.too_much;
-			c->unknown |= rc == RC_OK && feed.blob_good && beyond_us;
+			c->unknown |= rc == RC_STOPPED || (rc == RC_OK && feed.blob_good && beyond_us);
+			if (rc == RC_STOPPED)
+				c->why = late;
 			if (rc == RC_OK && feed.blob_good && (result.replay != RC_OK || feed.too_much) && !c->why) {
 				const struct err *const last = result.replay != RC_OK ? &result.why : &feed.why;
 				const struct span text = arena_copy(w->keep, span_of_string(last->text));
@@ -2288,12 +2336,15 @@ static void emit_missing_blobs(struct survey_run *r)
 /* ---- pass 5: rounds over the candidates ---- */
 
 /* Largest first, so that no worker is left alone with a giant at the end; but before them what nobody has vouched for, which
- * is where a run that ran out of time stopped. */
+ * is where a run that ran out of time stopped; and what is mostly holes after all others. */
 static bool comes_later(const struct survey_run *r, size_t x, size_t y)
 {
+	const bool left_sparse = r->st->blob_files[x].sparse, right_sparse = r->st->blob_files[y].sparse;
 	const uint64_t left = r->st->blob_files[x].size, right = r->st->blob_files[y].size;
 	const bool left_known = r->vouched && r->vouched[x], right_known = r->vouched && r->vouched[y];
 
+	if (left_sparse != right_sparse)
+		return left_sparse;
 	if (left_known != right_known)
 		return left_known;
 	return left != right ? left < right : x > y;
@@ -2398,12 +2449,11 @@ static enum rc match_open_ones(struct survey_run *r, const bool *open)
 		const size_t count = open[i] ? match_proofs(&r->match, i, blobs) : 0;
 		const struct digest *const diff_id = &r->match.chains[i].diff_id;
 		for (size_t k = 0; k < count; k++) {
-			const struct candidate c = {.backend = i,
+			struct candidate c = {.backend = i,
 				.blob = blobs[k],
 				.diff_id = *diff_id,
-				.mode = st->backends[i].parent.left ? LAYER_DIRECT : LAYER_BASE,
-				.labelled = is_labelled(st, st->snapshots[st->backends[i].snapshot].ns,
-					&st->blob_files[blobs[k]].digest, diff_id)};
+				.mode = st->backends[i].parent.left ? LAYER_DIRECT : LAYER_BASE};
+			read_label(st, st->snapshots[st->backends[i].snapshot].ns, &st->blob_files[blobs[k]].digest, &c);
 			if (may_be_layer(r, blobs[k]) && (rc = add_candidate(r, c)))
 				return rc;
 		}
@@ -2414,7 +2464,7 @@ static enum rc match_open_ones(struct survey_run *r, const bool *open)
 /* Decompresses a blob to learn its diff ID. */
 static void job_learn(struct survey_run *r, struct worker *w, size_t index)
 {
-	const struct feed_options options = {.hash_content = true, .stop = r->o->stop, .bytes = &r->bytes, .idle = &r->idle};
+	const struct feed_options options = {.hash_content = true, .pace = &w->pace, .bytes = &r->bytes, .idle = &r->idle};
 	struct blob_state *const state = &r->s->blobs[index];
 	struct feed_result result = {0};
 	struct feed *feed = NULL;
@@ -2424,7 +2474,7 @@ static void job_learn(struct survey_run *r, struct worker *w, size_t index)
 	if (rc == RC_OK)
 		rc = feed_finish(feed, true, &result, &e);
 	feed_close(feed);
-	if (stopped(r))
+	if (stopped(r) || rc == RC_STOPPED)
 		return;
 	end_blob(r, index, rc, &result.blob, &e);
 	if (state->verdict != BLOB_IS_GOOD)
@@ -2501,23 +2551,51 @@ static enum rc match_snapshots(struct survey_run *r)
 	return rc ? rc : match_open_ones(r, open);
 }
 
-/* Chooses for each snapshot still open the next candidate not tried. */
+/* What speaks for a candidate: the order in which they are asked. */
+enum rank {
+	RANK_LABELLED,
+	RANK_NAMED,   /* by a manifest or a config, and nothing contradicts it */
+	RANK_CLAIMED, /* see there */
+	RANKS
+};
+
+static enum rank rank_of(const struct candidate *c)
+{
+	return c->labelled ? RANK_LABELLED : c->claimed ? RANK_CLAIMED : RANK_NAMED;
+}
+
+/* Chooses for each snapshot still open the next candidate not tried; claims only when there is nothing else to try for any. What an
+ * image, or whoever made a label, only says may be made to take for ever: where there is another to ask, it has a share of the time. */
 static bool choose_candidates(struct survey_run *r)
 {
 	bool any = false;
+	size_t *const chosen = r->chosen; /* by backend: 1 + the candidate */
 
-	for (size_t i = 0; i < r->st->backend_count; i++)
+	for (size_t i = 0; i < r->st->backend_count; i++) {
+		chosen[i] = 0;
 		if (r->s->snapshots[i].verdict == SNAPSHOT_NOT_CHECKED)
 			r->s->snapshots[i].proof = STORE_NONE;
-	for (size_t i = 0; i < r->candidate_count; i++) {
-		struct candidate *const c = &r->candidates[i];
-		struct snapshot_state *const state = &r->s->snapshots[c->backend];
-		const enum blob_verdict blob = r->s->blobs[c->blob].verdict;
-		c->chosen = state->verdict == SNAPSHOT_NOT_CHECKED && state->proof == STORE_NONE && !c->tried &&
-			    blob != BLOB_IS_BAD && blob != BLOB_IS_UNREADABLE;
-		if (c->chosen)
+	}
+	for (size_t i = 0; i < r->candidate_count; i++)
+		r->candidates[i].chosen = r->candidates[i].contested = false;
+	for (unsigned rank = 0; rank < RANKS; rank++) {
+		const bool late = any && rank == RANK_CLAIMED;
+		for (size_t i = 0; i < r->candidate_count; i++) {
+			struct candidate *const c = &r->candidates[i];
+			struct snapshot_state *const state = &r->s->snapshots[c->backend];
+			const enum blob_verdict blob = r->s->blobs[c->blob].verdict;
+			if (rank_of(c) != rank || state->verdict != SNAPSHOT_NOT_CHECKED || c->tried || blob == BLOB_IS_BAD ||
+				blob == BLOB_IS_UNREADABLE)
+				continue;
+			if (chosen[c->backend])
+				r->candidates[chosen[c->backend] - 1].contested = true;
+			if (chosen[c->backend] || late)
+				continue;
+			c->chosen = any = true;
+			c->contested = rank == RANK_CLAIMED;
+			chosen[c->backend] = i + 1;
 			state->proof = c->blob;
-		any |= c->chosen;
+		}
 	}
 	return any;
 }
@@ -2547,13 +2625,16 @@ static enum rc pass_layers(struct survey_run *r)
 	enum rc rc = RC_OK;
 
 	r->first = arena_array(r->keep, st->blob_count + 1, sizeof(*r->first));
-	if (!order || !wanted || !r->first)
+	r->chosen = arena_array(r->keep, st->backend_count + 1, sizeof(*r->chosen));
+	if (!order || !wanted || !r->first || !r->chosen)
 		return fail(r->e, RC_NOMEM, "no memory for the store");
 	for (unsigned round = 0; rc == RC_OK && !stopped(r); round++) {
 		size_t count = 0;
 		const bool any = choose_candidates(r);
 		if (round && !any)
 			break;
+		const uint64_t now = os_clock_ns();
+		r->contested_until_ns = now < r->o->deadline_ns ? now + (r->o->deadline_ns - now) / 2 : r->o->deadline_ns;
 		list_chosen(r);
 		for (size_t i = 0; i < st->blob_count; i++)
 			if (wanted[i] || r->s->blobs[i].verdict == BLOB_NOT_CHECKED) {
@@ -2585,6 +2666,8 @@ static void judge_without_layer(struct survey_run *r, size_t index)
 		why = c->why ? c->why : c->pairing_failed ? "its layer unpacks to something else" : "its layer is damaged";
 		if (r->s->blobs[c->blob].verdict == BLOB_IS_UNREADABLE || c->unknown)
 			unknown = c->unknown && c->why ? c->why : "its layer could not be read";
+		else if (!c->tried && r->s->blobs[c->blob].verdict != BLOB_IS_BAD)
+			unknown = "not all that may be its layer was tried";
 	}
 	if (!f.digest.left && digest_parse(b->user_key, &d) == RC_OK) {
 		why = "its layer is not local";
@@ -2599,6 +2682,7 @@ static void judge_without_layer(struct survey_run *r, size_t index)
 	else if (!f.digest.left && (r->s->unread_count || r->s->unread_size_count))
 		unknown = "a file that may be its layer could not be read";
 	f.why = text_of(unknown);
+	state->why = unknown;
 	if (!b->dir_found || !b->dir_is_directory) {
 		state->verdict = unknown ? SNAPSHOT_IS_UNREADABLE : SNAPSHOT_IS_LOST;
 		f.problem = P_SNAPSHOT_DIR;
@@ -2611,18 +2695,25 @@ static void judge_without_layer(struct survey_run *r, size_t index)
 	struct err e = {0};
 	struct arena scratch = *r->keep;
 	f.why = text_of(unknown ? unknown : why);
-	if (os_open_dir(st->snapshots_dir, b->dir, &dir, &e) || layer_census(dir, scratch, &census, &e)) {
+	enum rc rc = os_open_dir(st->snapshots_dir, b->dir, &dir, &e);
+	if (!rc)
+		rc = layer_census(dir, &r->alone.pace, scratch, &census, &e);
+	if (rc == RC_STOPPED)
+		return; /* not checked */
+	if (rc) {
 		state->verdict = SNAPSHOT_IS_UNREADABLE;
+		state->why = e.sys_errno ? strerror(e.sys_errno) : arena_string(r->keep, span_of_string(e.text));
 		f.problem = P_SNAPSHOT_UNCHECKED;
-		f.why = text_of(e.sys_errno ? strerror(e.sys_errno) : e.text);
+		f.why = text_of(state->why);
 	} else if (census.fs_missing) {
 		state->verdict = unknown ? SNAPSHOT_IS_UNREADABLE : SNAPSHOT_IS_LOST;
 		f.problem = P_SNAPSHOT_FS;
 		f.got = b->id;
 	} else if (census.unreadable) {
 		state->verdict = SNAPSHOT_IS_UNREADABLE;
+		state->why = "a directory in it cannot be read";
 		f.problem = P_SNAPSHOT_UNCHECKED;
-		f.why = text_of("a directory in it cannot be read");
+		f.why = text_of(state->why);
 	} else if (b->inodes > census.names && !unknown) { /* else its layer may be here and whole */
 		state->verdict = SNAPSHOT_IS_LOST;
 		f.problem = P_SNAPSHOT_LOSSY;
@@ -2914,6 +3005,7 @@ static void give_up_snapshot(struct survey_run *r, size_t i)
 
 	r->s->out_of_time = true;
 	r->s->snapshots[i].verdict = SNAPSHOT_IS_UNREADABLE;
+	r->s->snapshots[i].why = too_late;
 	r->s->snapshots[i].proof = STORE_NONE;
 	emit(r, (struct finding){.problem = P_SNAPSHOT_UNCHECKED,
 			.subject = SUBJECT_BACKEND,
@@ -2974,6 +3066,8 @@ static enum rc pass_snapshots(struct survey_run *r)
 			give_up_snapshot(r, i);
 		else
 			judge_without_layer(r, i);
+		if (r->s->snapshots[i].verdict == SNAPSHOT_NOT_CHECKED && !stopped(r))
+			give_up_snapshot(r, i);
 		r->what = "counting files";
 		tell_progress(r);
 	}
@@ -2995,6 +3089,7 @@ enum rc survey_begin(struct survey *s, struct store *st, const struct survey_opt
 		.o = &r->options,
 		.keep = keep,
 		.e = e,
+		.alone = {.run = r, .pace = {.ask = ask, .self = &r->alone}},
 		.lock = PTHREAD_MUTEX_INITIALIZER,
 		.finished = PTHREAD_COND_INITIALIZER};
 	if ((rc = arena_open(&r->told, e)))

@@ -29,6 +29,7 @@ struct blob_state {
 	bool trusted; /* not read in this run: the journal vouches for it */
 	bool document; /* begins as JSON does, or could not be looked at */
 	bool beyond_limits; /* a document that is too much for us: of interest if something says that it is a manifest or config */
+	bool garbled;           /* it begins like a document, and is none to containerd */
 	struct digest found; /* of bytes that are not those of its name, if found_known */
 	bool found_known;
 	bool file_is_bad;    /* the verdict is that of blob.spare; what lies under its name are other bytes, so many: */
@@ -51,6 +52,7 @@ struct snapshot_state {
 	enum layer_mode mode;
 	struct layer_verdict layer; /* damaged nodes; damaged_bits NULL with whole_tree */
 	bool whole_tree;        /* <id> or fs is not there */
+	const char *why;        /* it is unreadable: the reason; NULL: files of it are */
 	bool trusted;           /* not compared in this run: the journal vouches for it */
 	bool orphan;            /* meta.db does not know it, and nothing of a user can be in it */
 	uint64_t rewrite_bytes, rewrite_inodes;

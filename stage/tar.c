@@ -88,8 +88,6 @@ struct tar {
 	uint8_t joined[155 + 1 + 100];
 };
 
-static uint8_t zeros[16384]; /* never written; not const, for then it would be 16 KiB of the binary */
-
 /* ---- input ---- */
 
 static enum rc refuse(struct tar *t, struct err *e, const char *why)
@@ -574,7 +572,7 @@ static bool read_fields(struct tar *t, struct header *h)
 
 static bool is_zero_block(const uint8_t *block)
 {
-	return memcmp(block, zeros, BLOCK) == 0;
+	return bytes_are_zero(block, BLOCK);
 }
 
 /* RC_END: exactly no byte left, one zero block and then no byte, or two zero blocks. */
@@ -882,6 +880,7 @@ static void hand_out(struct tar *t, struct header *h, struct tar_entry *entry)
 {
 	h->entry.type = type_of(h->entry.raw_type);
 	h->entry.size = (uint64_t)h->size; /* negative only where there is no data */
+	h->entry.stored = t->physical;
 	t->logical_at = 0;
 	t->logical_size = t->sparse ? (uint64_t)h->size : t->physical;
 	*entry = h->entry;
@@ -1000,7 +999,7 @@ static enum rc sparse_piece(struct tar *t, struct span *piece, struct err *e)
 	const struct region r =
 		t->region_now < t->region_count ? t->regions[t->region_now] : (struct region){t->logical_size, 0};
 	if (t->logical_at < r.at) {
-		*piece = span_of(zeros, (size_t)min_u64(r.at - t->logical_at, sizeof(zeros)));
+		*piece = span_of(NULL, (size_t)(r.at - t->logical_at));
 		t->logical_at += piece->left;
 		return RC_OK;
 	}

@@ -33,6 +33,7 @@ struct tar_entry {
 	struct span name;      /* as the archive has it: not cleaned */
 	struct span link_name;
 	uint64_t size;         /* logical bytes of content, sparse holes included */
+	uint64_t stored;       /* bytes of it that the archive has: without the holes */
 	uint32_t mode;         /* the 07777 bits Go's FileInfo().Mode() carries over */
 	int64_t uid, gid;
 	int64_t dev_major, dev_minor;
@@ -53,7 +54,8 @@ struct tar_source {
 CHECKED enum rc tar_open(struct tar **t, struct tar_source source, struct arena *a, struct err *e);
 /* Skips what is left of the current entry's content. RC_END: end of archive as Go sees it. */
 CHECKED enum rc tar_next(struct tar *t, struct tar_entry *entry, struct err *e);
-/* The next piece of the current entry's content, holes as zeros, valid until the next call. RC_END: content complete. */
+/* The next piece of the current entry's content, valid until the next call. piece->at NULL: a hole of piece->left zero bytes, which
+ * nobody can hold in memory: an archive of one block may have one of 2^63. RC_END: content complete. */
 CHECKED enum rc tar_data(struct tar *t, struct span *piece, struct err *e);
 
 #endif

@@ -73,7 +73,7 @@ static enum rc read_data(struct tar *t, bool *stop, struct err *e)
 			return rc;
 		const size_t take = (size_t)min_u64(piece.left, (1u << 24) - n);
 		for (size_t i = 0; i < take; i++)
-			hash = (hash ^ piece.at[i]) * 0x100000001b3u;
+			hash = (hash ^ (piece.at ? piece.at[i] : 0)) * 0x100000001b3u;
 		n += take;
 		*stop = n == 1u << 24;
 		if (rc == RC_END || *stop) {

@@ -46,7 +46,7 @@ static struct tree replay(const struct archive *a, enum layer_mode mode, struct 
 	struct tar *t = NULL;
 	struct err e = {0};
 
-	if (layer_open(&l, mode, arena, &e) || tar_open(&t, (struct tar_source){next_piece, &pieces}, arena, &e))
+	if (layer_open(&l, mode, NULL, arena, &e) || tar_open(&t, (struct tar_source){next_piece, &pieces}, arena, &e))
 		abort();
 	tree.rc = layer_replay(l, t, NULL, &e);
 	if (tree.rc != RC_OK && tree.rc != RC_CORRUPT && tree.rc != RC_LIMIT)

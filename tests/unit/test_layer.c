@@ -26,7 +26,7 @@ static enum rc replay(const struct archive *a, enum layer_mode mode)
 	struct tar *t = NULL;
 	struct err e = {0};
 
-	if (layer_open(&layer, mode, &arena, &e) || tar_open(&t, (struct tar_source){next_piece, &pieces}, &arena, &e))
+	if (layer_open(&layer, mode, NULL, &arena, &e) || tar_open(&t, (struct tar_source){next_piece, &pieces}, &arena, &e))
 		abort();
 	return layer_replay(layer, t, NULL, &e);
 }
@@ -200,7 +200,7 @@ static enum rc replay_made(unsigned count, void (*make)(struct archive *a, unsig
 	struct tar *t = NULL;
 	struct err e = {0};
 
-	if (layer_open(&layer, mode, &arena, &e) || tar_open(&t, (struct tar_source){make_piece, &m}, &arena, &e))
+	if (layer_open(&layer, mode, NULL, &arena, &e) || tar_open(&t, (struct tar_source){make_piece, &m}, &arena, &e))
 		abort();
 	const enum rc rc = layer_replay(layer, t, NULL, &e);
 	free(m.a.at);
@@ -306,7 +306,7 @@ static void look_in_a_hurry(const struct archive *a, enum layer_mode mode, const
 	struct err e = {0};
 
 	CHECK(tar_open(&t, (struct tar_source){next_piece, &pieces}, &arena, &e) == RC_OK &&
-		layer_open(&l, mode, &arena, &e) == RC_OK && layer_check_open(&c, l, target, 1, &arena, &e) == RC_OK);
+		layer_open(&l, mode, NULL, &arena, &e) == RC_OK && layer_check_open(&c, l, target, 1, &arena, &e) == RC_OK);
 	const struct layer_watch w = layer_check_watch(c);
 	layer_check_hurry(c);
 	const enum rc rc = layer_replay(l, t, &w, &e);
@@ -333,7 +333,7 @@ static void look_at_two(const struct archive *a, uint64_t damaged[2])
 	for (unsigned i = 0; i < 2; i++)
 		targets[i].snapshot = openat(snapshots, i ? "8" : "7", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	CHECK(tar_open(&t, (struct tar_source){next_piece, &pieces}, &arena, &e) == RC_OK &&
-		layer_open(&l, LAYER_BASE, &arena, &e) == RC_OK && layer_check_open(&c, l, targets, 2, &arena, &e) == RC_OK);
+		layer_open(&l, LAYER_BASE, NULL, &arena, &e) == RC_OK && layer_check_open(&c, l, targets, 2, &arena, &e) == RC_OK);
 	const struct layer_watch w = layer_check_watch(c);
 	CHECK(layer_replay(l, t, &w, &e) == RC_OK);
 	for (unsigned i = 0; i < 2; i++) {
@@ -362,7 +362,7 @@ static struct seen look(const struct archive *a, enum layer_mode mode, uint64_t 
 	const struct layer_target target = {.snapshot = fd, .recorded_inodes = inodes, .deletions_written = deletions_written};
 
 	CHECK(tar_open(&t, (struct tar_source){next_piece, &pieces}, &arena, &e) == RC_OK &&
-		layer_open(&l, mode, &arena, &e) == RC_OK && layer_check_open(&c, l, &target, 1, &arena, &e) == RC_OK);
+		layer_open(&l, mode, NULL, &arena, &e) == RC_OK && layer_check_open(&c, l, &target, 1, &arena, &e) == RC_OK);
 	struct layer_watch w = layer_check_watch(c);
 	CHECK(layer_replay(l, t, &w, &e) == RC_OK);
 	CHECK(layer_check_finish(c, 0, &arena, remember, &seen, &seen.v, &e) == RC_OK);
@@ -375,7 +375,7 @@ static struct seen look(const struct archive *a, enum layer_mode mode, uint64_t 
 			.damaged_bits = seen.v.damaged_bits, .node_count = seen.v.node_count, .staging = staging, .aside = aside};
 		pieces = (struct pieces){span_of(a->at, a->n), 1000, 0, 0};
 		CHECK(tar_open(&t, (struct tar_source){next_piece, &pieces}, &arena, &e) == RC_OK &&
-			layer_open(&l, mode, &arena, &e) == RC_OK && rebuild_open(&r, l, &rt, &arena, &e) == RC_OK);
+			layer_open(&l, mode, NULL, &arena, &e) == RC_OK && rebuild_open(&r, l, &rt, &arena, &e) == RC_OK);
 		w = rebuild_watch(r);
 		CHECK(layer_replay(l, t, &w, &e) == RC_OK && rebuild_publish(r, &e) == RC_OK);
 		rebuild_close(r);
@@ -607,7 +607,7 @@ static void counts_decide(void)
 	struct layer_census census = {0};
 	struct err e = {0};
 	auto_fd fd = openat(snapshots, "7", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	CHECK(layer_census(fd, arena, &census, &e) == RC_OK);
+	CHECK(layer_census(fd, NULL, arena, &census, &e) == RC_OK);
 	CHECK(census.names == SAMPLE_INODES && census.inodes == SAMPLE_INODES - 1 && census.was_mounted && !census.fs_missing);
 }
 
@@ -784,7 +784,7 @@ static void several_at_once(void)
 		targets[i] = (struct layer_target){.snapshot = openat(snapshots, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
 	}
 	CHECK(tar_open(&t, (struct tar_source){next_piece, &pieces}, &arena, &e) == RC_OK &&
-		layer_open(&l, LAYER_BASE, &arena, &e) == RC_OK && layer_check_open(&c, l, targets, 3, &arena, &e) == RC_OK);
+		layer_open(&l, LAYER_BASE, NULL, &arena, &e) == RC_OK && layer_check_open(&c, l, targets, 3, &arena, &e) == RC_OK);
 	const struct layer_watch w = layer_check_watch(c);
 	CHECK(layer_replay(l, t, &w, &e) == RC_OK);
 	static const uint64_t damaged[] = {0, 1, 4}; /* with d and its two files the other name of one of them */
@@ -819,7 +819,7 @@ static void a_failure_is_no_verdict(void)
 		targets[i] = (struct layer_target){.snapshot = openat(snapshots, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
 	}
 	CHECK(tar_open(&t, (struct tar_source){next_piece, &pieces}, &arena, &e) == RC_OK &&
-		layer_open(&l, LAYER_BASE, &arena, &e) == RC_OK && layer_check_open(&c, l, targets, 2, &arena, &e) == RC_OK);
+		layer_open(&l, LAYER_BASE, NULL, &arena, &e) == RC_OK && layer_check_open(&c, l, targets, 2, &arena, &e) == RC_OK);
 	const struct layer_watch w = layer_check_watch(c);
 	CHECK(layer_replay(l, t, &w, &e) == RC_OK);
 	const struct arena before = arena;

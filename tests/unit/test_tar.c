@@ -51,7 +51,7 @@ static struct reading read_all(const void *data, size_t n, size_t piece, size_t 
 				CHECK(s.left > 0);
 				bytes += s.left;
 				for (size_t i = 0; i < s.left; i++)
-					r.hash = (r.hash ^ s.at[i]) * 0x100000001b3u;
+					r.hash = (r.hash ^ (s.at ? s.at[i] : 0)) * 0x100000001b3u;
 			}
 		}
 		if (r.rc == RC_END) {

@@ -79,7 +79,7 @@ static enum rc check(enum layer_mode mode, int snapshot, uint64_t inodes, const 
 	struct tar *t = NULL;
 	enum rc rc;
 
-	if ((rc = arena_open(&keep, e)) || (rc = open_tar(&t, &f, path, a, e)) || (rc = layer_open(&l, mode, a, e)) ||
+	if ((rc = arena_open(&keep, e)) || (rc = open_tar(&t, &f, path, a, e)) || (rc = layer_open(&l, mode, NULL, a, e)) ||
 		(rc = layer_check_open(&c, l, &target, 1, a, e)))
 		return rc;
 	const struct layer_watch w = layer_check_watch(c);
@@ -106,7 +106,7 @@ static enum rc rebuild(const struct rebuild_target *target, const char *path, st
 	struct tar *t = NULL;
 	enum rc rc;
 
-	if ((rc = open_tar(&t, &f, path, a, e)) || (rc = layer_open(&l, target->mode, a, e)) ||
+	if ((rc = open_tar(&t, &f, path, a, e)) || (rc = layer_open(&l, target->mode, NULL, a, e)) ||
 		(rc = rebuild_open(&r, l, target, a, e)))
 		return rc;
 	const struct layer_watch w = rebuild_watch(r);
@@ -150,7 +150,7 @@ int main(int argc, char **argv)
 		struct layer *l = NULL;
 		struct tar *t = NULL;
 		enum rc rc;
-		if (!(rc = open_tar(&t, &f, argv[3], &a, &e)) && !(rc = layer_open(&l, mode, &a, &e)) &&
+		if (!(rc = open_tar(&t, &f, argv[3], &a, &e)) && !(rc = layer_open(&l, mode, NULL, &a, &e)) &&
 			!(rc = layer_replay(l, t, NULL, &e)))
 			printf("model nodes=%u inodes=%llu peak=%zu\n", layer_node_count(l),
 				(unsigned long long)layer_model_inodes(l), arena_peak(&a));
@@ -158,7 +158,7 @@ int main(int argc, char **argv)
 	}
 	if (strcmp(verb, "census") == 0 && argc == 3) {
 		struct layer_census c = {0};
-		const enum rc rc = layer_census(dir(argv[2]), a, &c, &e);
+		const enum rc rc = layer_census(dir(argv[2]), NULL, a, &c, &e);
 		if (!rc)
 			printf("census names=%llu inodes=%llu fs_missing=%d mounted=%d unreadable=%llu\n",
 				(unsigned long long)c.names, (unsigned long long)c.inodes, c.fs_missing, c.was_mounted,
