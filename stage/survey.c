@@ -1304,6 +1304,8 @@ static void job_blob(struct survey_run *r, struct worker *w, size_t index)
 		if (rc == RC_OK && !feed.blob_good)
 			break;
 	}
+	if (rc == RC_STOPPED && !stopped(r) && !out_of_time(r))
+		rc = RC_OK; /* its share of the time was over, which says nothing of the blob */
 	if (any || rc)
 		end_blob(r, index, rc, &feed.blob, &e);
 	else if (state->verdict == BLOB_NOT_CHECKED)
