@@ -308,6 +308,29 @@ static void fnv_is_fnv(void)
 	CHECK(fnv1a("foobar", 6) == 0x85944171f73967e8);
 }
 
+static unsigned asked;
+
+static enum rc stop_at_three(void *self, struct err *e)
+{
+	CHECK(self == &asked);
+	return ++asked < 3 ? RC_OK : fail(e, RC_STOPPED, "three");
+}
+
+static void work_is_counted_before_it_is_asked(void)
+{
+	struct pace p = {.ask = stop_at_three, .self = &asked}, silent = {0};
+	struct err e = {0};
+
+	for (uint64_t i = 1; i < PACE_WORK / PACE_STEP; i++)
+		CHECK(pace_on(&p, PACE_STEP, &e) == RC_OK);
+	CHECK(asked == 0);
+	CHECK(pace_on(&p, PACE_STEP, &e) == RC_OK && asked == 1);
+	CHECK(pace_on(&p, PACE_WORK - 1, &e) == RC_OK && asked == 1);
+	CHECK(pace_on(&p, UINT64_MAX / 2, &e) == RC_OK && asked == 2); /* however much at once */
+	CHECK(pace_on(&p, PACE_WORK, &e) == RC_STOPPED && strcmp(e.text, "three") == 0);
+	CHECK(pace_on(NULL, PACE_WORK, &e) == RC_OK && pace_on(&silent, PACE_WORK, &e) == RC_OK);
+}
+
 int main(void)
 {
 	RUN(spans_shrink_and_go_bad_for_good);
@@ -325,5 +348,6 @@ int main(void)
 	RUN(a_sentence_keeps_its_quotes);
 	RUN(runs_are_equal_byte_by_byte);
 	RUN(fnv_is_fnv);
+	RUN(work_is_counted_before_it_is_asked);
 	return test_failed != 0;
 }

@@ -194,13 +194,15 @@ static enum rc make_piece(void *self, struct span *piece, struct err *e)
 	return RC_OK;
 }
 
+static struct pace *paced; /* of layers that are made */
+
 static enum rc replay_made(unsigned count, void (*make)(struct archive *a, unsigned i), enum layer_mode mode)
 {
 	struct maker m = {.count = count, .make = make};
 	struct tar *t = NULL;
 	struct err e = {0};
 
-	if (layer_open(&layer, mode, NULL, &arena, &e) || tar_open(&t, (struct tar_source){make_piece, &m}, &arena, &e))
+	if (layer_open(&layer, mode, paced, &arena, &e) || tar_open(&t, (struct tar_source){make_piece, &m}, &arena, &e))
 		abort();
 	const enum rc rc = layer_replay(layer, t, NULL, &e);
 	free(m.a.at);
@@ -231,6 +233,24 @@ static void a_million_entries(void)
 }
 
 /* A chain of 35 links, and entries through it. */
+static enum rc stop_at_three(void *self, struct err *e)
+{
+	return ++*(unsigned *)self < 3 ? RC_OK : fail(e, RC_STOPPED, "three");
+}
+
+static void a_layer_ends_where_it_is_told(void)
+{
+	const struct arena mark = arena;
+	unsigned asked = 0;
+	struct pace pace = {.ask = stop_at_three, .self = &asked};
+
+	paced = &pace;
+	CHECK(replay_made(1000000, make_usual, LAYER_DIRECT) == RC_STOPPED && asked == 3);
+	CHECK(layer_node_count(layer) <= 3 * PACE_WORK / PACE_STEP);
+	paced = NULL;
+	arena = mark;
+}
+
 static void make_dear(struct archive *a, unsigned i)
 {
 	char name[100], link[100];
@@ -930,6 +950,7 @@ int main(void)
 	aside = open_dir("aside");
 	RUN(paths_resolve);
 	RUN(numbers_are_the_same_again);
+	RUN(a_layer_ends_where_it_is_told);
 	RUN(hostile_names);
 	RUN(symlink_loops);
 	RUN(directories_along_no_link);

@@ -96,6 +96,33 @@ static void an_entry(void)
 	free(a.at);
 }
 
+static void a_hole_is_one_piece(void)
+{
+	struct archive a = {0};
+	const struct arena mark = arena;
+	struct pieces pieces;
+	struct tar_entry te = {0};
+	struct tar *t = NULL;
+	struct span s = {0};
+	struct err e = {0};
+
+	archive_member(&a, (struct member){.name = "GNUSparseFile.0/f",
+		.data = "hello",
+		.size = 5,
+		.records = "GNU.sparse.major=0\nGNU.sparse.minor=1\nGNU.sparse.name=f\nGNU.sparse.size=1099511627776\n"
+			   "GNU.sparse.numblocks=1\nGNU.sparse.map=549755813888,5\n"});
+	archive_end(&a);
+	pieces = (struct pieces){span_of(a.at, a.n), 512, 0, 0};
+	CHECK(tar_open(&t, (struct tar_source){next_piece, &pieces}, &arena, &e) == RC_OK && tar_next(t, &te, &e) == RC_OK);
+	CHECK(span_is(te.name, "f") && te.size == 1099511627776 && te.stored == 5);
+	CHECK(tar_data(t, &s, &e) == RC_OK && !s.at && s.left == 549755813888);
+	CHECK(tar_data(t, &s, &e) == RC_OK && s.at && span_is(s, "hello"));
+	CHECK(tar_data(t, &s, &e) == RC_OK && !s.at && s.left == 1099511627776 - 549755813888 - 5);
+	CHECK(tar_data(t, &s, &e) == RC_END && tar_next(t, &te, &e) == RC_END);
+	free(a.at);
+	arena = mark;
+}
+
 static char corpus[] = "/tmp/test-tar-XXXXXX";
 
 static bool make_corpus(void)
@@ -234,6 +261,7 @@ int main(void)
 
 	if (arena_open(&arena, &e))
 		return 1;
+	RUN(a_hole_is_one_piece);
 	RUN(an_entry);
 	RUN(memory_is_bounded);
 	if (make_corpus()) {
