@@ -367,7 +367,7 @@ static enum rc drop_intents(struct applier *w, const struct place *p)
 	enum rc rc = w->keep_intents ? RC_OK : os_list(p->staging, &scratch, &names, &count, w->e);
 
 	for (size_t i = 0; rc == RC_OK && i < count; i++)
-		if (strncmp(names[i].name, STORE_INTENT, sizeof(STORE_INTENT) - 1) == 0 &&
+		if (store_is_intent(names[i].name) &&
 			(rc = os_unlink(p->staging, names[i].name, w->e)) == RC_END)
 			rc = RC_OK;
 	return rc;
@@ -1068,11 +1068,6 @@ static enum rc remove_stray(struct applier *w, size_t index, bool aside)
 	return rc ? rc : os_fsync(dir, w->e);
 }
 
-static bool is_intent(const char *name)
-{
-	return strncmp(name, STORE_INTENT, sizeof(STORE_INTENT) - 1) == 0;
-}
-
 /* Intents of an earlier run are found with this run's, so that a rebuild that was cut off is still known. A cut leaves each in one of
  * the two places, where the next run looks as well. */
 static enum rc move_intents(struct applier *w, int old, const struct os_name *names, size_t count)
@@ -1082,7 +1077,7 @@ static enum rc move_intents(struct applier *w, int old, const struct os_name *na
 	enum rc rc = RC_OK;
 
 	for (size_t i = 0; rc == RC_OK && i < count; i++) {
-		if (!is_intent(names[i].name))
+		if (!store_is_intent(names[i].name))
 			continue;
 		rc = open_staging(w, root);
 		rc = rc ? rc : os_rename(old, names[i].name, root->staging, names[i].name, w->e);
@@ -1145,7 +1140,7 @@ static enum rc clean_staging(struct applier *w, size_t index)
 	const uint64_t first = p->next;
 	for (size_t i = 0; rc == RC_OK && i < count; i++) {
 		char number[NUMBER_TEXT_BYTES];
-		if (is_intent(names[i].name))
+		if (store_is_intent(names[i].name))
 			continue;
 		next_name(p, number);
 		rc = os_rename_new(from, names[i].name, p->staging, number, w->e);

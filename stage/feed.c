@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "feed.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <string.h>
 

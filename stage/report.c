@@ -662,7 +662,7 @@ static void put_summary(struct sink *s, const struct outcome *o, const struct re
 	if (o->survey->out_of_time)
 		puts_to(s, "the time allowed was over before everything was looked at; the next run begins with the rest\n");
 	if (o->survey->out_of_memory)
-		puts_to(s, "there was no memory to read some downloads or stray files: they stay until a run that has it\n");
+		puts_to(s, "there was no memory to read some downloads or stray files: nothing of them is removed\n");
 	if (!options->repair) {
 		if (o->status == EXIT_CLEAN)
 			puts_to(s, "nothing is damaged; leftovers are of no use, and in nobody's way\n");

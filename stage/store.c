@@ -1312,7 +1312,7 @@ static bool looks_like_download(int staging, const char *name)
 	return yes;
 }
 
-static bool is_intent(const char *name)
+bool store_is_intent(const char *name)
 {
 	return strncmp(name, STORE_INTENT, sizeof(STORE_INTENT) - 1) == 0;
 }
@@ -1335,7 +1335,7 @@ static enum rc read_own_place(struct store *st, const char *path, enum spare_pla
 		const enum rc seen = os_stat(dir, names[i].name, &found, &why);
 		if (seen && seen != RC_END)
 			note_unseen_bytes(st, path, names[i].name, &why);
-		if (seen || (place == SPARE_IN_STAGING && is_intent(names[i].name) && !found.st_size))
+		if (seen || (place == SPARE_IN_STAGING && store_is_intent(names[i].name) && !found.st_size))
 			continue; /* an intent is a name, without bytes */
 		if (S_ISREG(found.st_mode) ||
 			(place == SPARE_IN_STAGING ? looks_like_download(dir, names[i].name)
@@ -1398,7 +1398,7 @@ static enum rc read_intents_of(struct store *st, struct backend **by_id, int own
 	st->intents_unseen |= rc && rc != RC_END;
 	for (size_t i = 0; rc == RC_OK && i < count; i++) {
 		uint64_t id = 0;
-		if (!is_intent(names[i].name) ||
+		if (!store_is_intent(names[i].name) ||
 			parse_decimal(span_of_string(names[i].name + sizeof(STORE_INTENT) - 1), &id))
 			continue;
 		struct backend *const b = backend_by_id(by_id, st->backend_count, id);

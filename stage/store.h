@@ -367,6 +367,7 @@ CHECKED enum rc store_open_path(const struct store *st, const char *path, int *f
 CHECKED enum rc store_open_spare(const struct store *st, size_t spare, int *fd, struct err *e);
 /* In containerd-fsck/staging* as long as a snapshot is being rebuilt; its directory's name follows. */
 #define STORE_INTENT "intent-"
+bool store_is_intent(const char *name);
 
 /* Opens blobs/<algorithm>; RC_END: not there. */
 CHECKED enum rc store_open_blob_dir(const struct store *st, enum digest_kind kind, int *fd, struct err *e);
