@@ -748,7 +748,7 @@ static enum rc publish_times(struct rebuild *r, struct layer_dirs *dirs, int roo
 	return RC_OK;
 }
 
-static enum rc publish_nodes(struct rebuild *r, struct err *e)
+static enum rc publish_all(struct rebuild *r, struct err *e)
 {
 	const uint32_t count = layer_node_count(r->layer);
 	enum rc rc;
@@ -762,8 +762,17 @@ static enum rc publish_nodes(struct rebuild *r, struct err *e)
 		if ((rc = layer_go_on(r->layer, 8 * PACE_CALL, e)) || (rc = publish_node(r, i, e)))
 			return rc;
 	}
-	rc = publish_times(r, &r->real, r->snapshot, e);
-	return rc ? rc : lock_again(r, e);
+	return publish_times(r, &r->real, r->snapshot, e);
+}
+
+/* What was unlocked for it is locked again, also where it was stopped or failed: as far as the disk still lets it. */
+static enum rc publish_nodes(struct rebuild *r, struct err *e)
+{
+	const enum rc rc = publish_all(r, e);
+	struct err more = {0}; /* the first reason is the one to tell */
+	const enum rc locked = os_write_failed() ? RC_OK : lock_again(r, rc ? &more : e);
+
+	return rc ? rc : locked;
 }
 
 /* The snapshot's directory, with the modes containerd gives them, and its fs in one rename. */
