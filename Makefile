@@ -33,7 +33,7 @@ comma := ,
 # ---- what we are made of -------------------------------------------------------------------------------------------
 
 MODULES := base os_linux bolt bolt_edit json oci cri tar path sha2 stream layer layer_dirs layer_check rebuild feed \
-	problem journal identity evidence config host store places match survey plan own apply seal boot record report opts main
+	problem policy journal identity evidence config host store places match survey plan own apply seal boot record report opts main
 # Where time goes; the rest is small rather than fast.
 HOT := base stream tar sha2
 # The same of the libraries: what is not in their inner loops.
@@ -192,7 +192,8 @@ function strings(s,   out) {
 	gsub(/\. /, ".\n", out)
 	return out
 }
-/^PROBLEM\(/ { split($$0, head, /[(, ]+/); message = $$0; sub(/,$$/, "", message); meaning = ""; inside = 1; next }
+/^PROBLEM\(/ { split($$0, head, /[(, ]+/); meaning = ""; inside = 1; next }
+inside == 1 { message = $$0; sub(/,$$/, "", message); inside = 2; next }
 inside {
 	meaning = meaning $$0
 	if (/\)$$/) {

@@ -15,6 +15,7 @@
 #include "os_write.h"
 #include "places.h"
 #include "plan.h"
+#include "policy.h"
 #include "record.h"
 #include "report.h"
 #include "seal.h"
@@ -374,7 +375,7 @@ static enum exit_status boot_root(struct run *r, const struct place *root, const
 		return (enum exit_status)b.status;
 	}
 	report_message(&r->report, root->path, b.why);
-	r->repair = wish->mode != BOOT_CHECK;
+	r->repair = policy_writes(wish->mode == BOOT_CHECK ? MODE_LOOK : MODE_BOOT);
 	r->read = b.journal.present ? &b.journal : NULL;
 	r->trust = b.verdict == BOOT_CHECK_CHANGED ? &b.journal : NULL;
 	r->hints.first_boot = b.first;
@@ -657,7 +658,7 @@ int main(int argc, char **argv)
 	const bool by_itself = o.verb == VERB_BOOT || o.verb == VERB_SEAL || o.verb == VERB_RECORD;
 	struct run r = {.opts = &o,
 		.sysroot = "",
-		.repair = o.verb == VERB_REPAIR,
+		.repair = policy_writes(o.verb == VERB_REPAIR ? MODE_REPAIR : MODE_LOOK),
 		.journalled = o.verb == VERB_BOOT,
 		.deadline_ns = o.budget_s ? os_clock_ns() + o.budget_s * 1000000000u : 0,
 		.report = {.quiet = o.quiet,

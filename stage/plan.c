@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "policy.h"
+
 #define OUR_LEASE STORE_OWN_LEASE
 #define SNAPSHOT_LABEL "containerd.io/gc.ref.snapshot.overlayfs" /* on a config: the top of its chain */
 #define LEASE_SECONDS ((uint64_t)24 * 3600) /* as containerd's own pulls */
@@ -176,6 +178,12 @@ static const char *encode_rfc3339(struct planner *w, uint64_t unix_s)
 	return text ? text : "";
 }
 
+static bool is_stale(const struct store *st, const struct lease *l)
+{
+	const struct lease_facts facts = store_lease_facts(st, l);
+	return policy_lease(&facts).problem != P_COUNT;
+}
+
 /* ---- our lease: keeps what is whole from the garbage collection that runs 100 ms after containerd starts ---- */
 
 static void need_lease(struct planner *w, size_t ns)
@@ -200,7 +208,7 @@ static void lease_ingest(struct planner *w, const struct ingest_record *r)
 {
 	for (size_t i = 0; i < w->st->lease_count; i++) {
 		const struct lease *const l = &w->st->leases[i];
-		for (size_t k = 0; l->ns == r->ns && !lease_is_stale(w->st, l) && k < l->ingests.count; k++)
+		for (size_t k = 0; l->ns == r->ns && !is_stale(w->st, l) && k < l->ingests.count; k++)
 			if (span_equal(l->ingests.at[k], r->client_ref))
 				return;
 	}
@@ -243,13 +251,13 @@ static const char *why_held(const struct planner *w, struct range spares)
 {
 	for (size_t i = spares.first; i < spares.first + spares.count; i++) {
 		const struct spare_state *const state = &w->s->spares[i];
-		if (state->blob != STORE_NONE && w->stuck_bytes[state->blob])
-			return "it has the bytes of a blob that could not be put into place";
-		if (!state->held)
-			continue;
-		return state->verdict != SPARE_IS_READ ? "it was not read, and something that is missing may be in it"
-		       : w->s->wants_unknown	   ? "not all that may name its bytes could be read"
-						   : "it has the bytes of a blob that could not be read";
+		const struct bytes_facts facts = {.stuck = state->blob != STORE_NONE && w->stuck_bytes[state->blob],
+			.held = state->held,
+			.read = state->verdict == SPARE_IS_READ,
+			.wants_unknown = w->s->wants_unknown};
+		const char *const why = policy_holds(&facts);
+		if (why)
+			return why;
 	}
 	return NULL;
 }
@@ -404,7 +412,7 @@ static void plan_ingests(struct planner *w)
 		if (goes_on && in->record != STORE_NONE && !w->stuck_records)
 			lease_ingest(w, &st->ingest_records[in->record]);
 		if (v == INGEST_IS_COMPLETE || v == INGEST_IS_POISONED || v == INGEST_IS_DUPLICATE || v == INGEST_HAS_NO_REF ||
-			(v == INGEST_IS_PARTIAL && st->boot_proved_new && !goes_on)) {
+			(v == INGEST_IS_PARTIAL && policy_partial(st->boot_proved_new, goes_on, in->data_size).fate == FATE_REMOVE)) {
 			if (stays || (in->record != STORE_NONE && w->stuck_records))
 				continue;
 			if (in->record != STORE_NONE)
@@ -412,7 +420,8 @@ static void plan_ingests(struct planner *w)
 			(in->record != STORE_NONE ? add_recorded : add_action)(w, ACTION_REMOVE_INGEST, i, false);
 		}
 	}
-	for (size_t i = 0; st->boot_proved_new && !w->stuck_records && i < st->ingest_record_count; i++)
+	const bool alone_goes = policy_download_record(st->boot_proved_new).fate == FATE_REMOVE;
+	for (size_t i = 0; alone_goes && !w->stuck_records && i < st->ingest_record_count; i++)
 		if (st->ingest_records[i].dir == STORE_NONE)
 			drop_ingest_record(w, i);
 }
@@ -575,36 +584,19 @@ static void record_found(struct planner *w)
 /* Something of a user that must not lose what is under it. */
 static bool is_users(const struct store *st, const struct backend *b)
 {
-	const size_t ns = store_find_namespace(st, b->ns_name);
-
-	if (b->kind == SNAPSHOT_COMMITTED) { /* one that is no chain may be what a person committed */
-		struct digest d;
-		return digest_parse(b->user_key, &d) != RC_OK;
-	}
-	if (store_is_extract(st, ns, b->user_key))
-		return false;
-	return !(ns != STORE_NONE && st->namespaces[ns].kubernetes && st->boot_proved_new);
+	const struct backend_facts facts = store_backend_facts(st, b);
+	return policy_owner(&facts.it) == OWNER_USER;
 }
 
-/* Why a snapshot is to go, by itself. */
+/* Whether a snapshot is to go, by itself. */
 static bool is_seed(const struct planner *w, size_t i)
 {
-	const struct store *const st = w->st;
-	const struct backend *const b = &st->backends[i];
+	struct backend_facts facts = store_backend_facts(w->st, &w->st->backends[i]);
 
-	if (!b->user_key.left)
-		return false;
-	if (b->snapshot == STORE_NONE)
-		return w->s->snapshots[i].orphan;
-	if (b->parent.left && b->parent_index == STORE_NONE)
-		return !is_users(st, b);
-	if (w->s->snapshots[i].verdict == SNAPSHOT_IS_LOST)
-		return !is_users(st, b);
-	if (b->kind != SNAPSHOT_COMMITTED && (!b->dir_found || !b->dir_is_directory) &&
-		!store_is_extract(st, store_find_namespace(st, b->ns_name), b->user_key))
-		return !is_users(st, b);
-	return b->kind == SNAPSHOT_ACTIVE && store_is_extract(st, store_find_namespace(st, b->ns_name), b->user_key) &&
-	       st->boot_proved_new;
+	facts.lost = w->s->snapshots[i].verdict == SNAPSHOT_IS_LOST;
+	facts.content = w->s->snapshots[i].content;
+	const enum fate fate = policy_backend(&facts).fate;
+	return fate == FATE_REMOVE || fate == FATE_DROP;
 }
 
 /* Marks everything that stands on a marked snapshot. */
@@ -638,14 +630,15 @@ static size_t layer_of(const struct store *st, const struct container *c)
 	return layer == STORE_NONE || st->backends[layer].kind == SNAPSHOT_COMMITTED ? STORE_NONE : layer;
 }
 
-/* Why a record that must go stays; NULL: it goes. Where no container of Kubernetes runs kubelet removes what it finds of them and makes
- * them anew; what it cannot find, because containerd does not start with it, goes here. A task that runs may still be of use. */
+/* Why a record that must go stays; NULL: it goes. */
 static const char *why_cri_stays(const struct planner *w, size_t i)
 {
 	const struct cri_record *const r = &w->st->cri[i];
 	const size_t layer = r->kind == CRI_STORED ? STORE_NONE : layer_of(w->st, &w->st->containers[r->container]);
 
-	return !w->st->nothing_runs			      ? "its containers may run, and containerd know better"
+	const char *const users = policy_cri_stays(w->st->nothing_runs);
+
+	return users					      ? users
 	       : w->stuck_records			      ? w->stuck_records
 	       : layer != STORE_NONE && w->stuck_aside[layer] ? "its own layer cannot be set aside"
 							      : NULL;
@@ -714,11 +707,10 @@ static void seed_meta_only(struct planner *w)
 		const struct snapshot *const s = &st->snapshots[i];
 		if (s->backend != STORE_NONE || st->overlay_elsewhere)
 			continue;
-		const bool disposable = store_is_extract(st, s->ns, s->key) || span_starts(s->key, "sha256:") ||
-					(st->namespaces[s->ns].kubernetes && st->boot_proved_new);
-		w->drop_snapshot[i] = disposable && !users_child[i];
-		if (!w->drop_snapshot[i])
-			w->left_snapshot[i] = "it may be a container's own layer, or one stands on it";
+		const struct snapshot_facts facts = store_snapshot_facts(st, s->ns, s->key, false);
+		const struct ruling ruling = policy_meta_only(&facts, users_child[i]);
+		w->drop_snapshot[i] = ruling.fate != FATE_LEFT;
+		w->left_snapshot[i] = ruling.why;
 	}
 	for (size_t i = 0; i < st->snapshot_count; i++) {
 		const struct snapshot *const s = &st->snapshots[i];
@@ -1262,7 +1254,7 @@ static bool is_unreferenced(const struct planner *w, size_t ns, const struct ima
 	if (c == STORE_NONE || labels_get(&st->contents[c].labels, SNAPSHOT_LABEL))
 		return false;
 	for (size_t i = leases.first; i < leases.first + leases.count; i++)
-		for (size_t k = 0; lease_is_stale(st, &st->leases[i]) && k < st->leases[i].snapshots.count; k++)
+		for (size_t k = 0; is_stale(st, &st->leases[i]) && k < st->leases[i].snapshots.count; k++)
 			if (span_equal(st->leases[i].snapshots.at[k], st->snapshots[r->top].key))
 				return true;
 	return false;
@@ -1286,33 +1278,25 @@ static bool is_pinned_name(const struct image *image)
 	return false;
 }
 
-/* In k8s.io a name stands for an image that kubelet need not pull, and no container can be made of one that is incomplete, whatever
- * made it so. NULL: its name is dropped. A sentence: why it stays. What this run has lost is known to be gone; what was incomplete
- * before may be what somebody is at, unless containerd has not run since the machine started. */
-static const char *why_name_stays(struct planner *w, const struct image *image, const struct image_eval *r)
+/* Of an image that must be pulled. */
+static struct ruling rule_on_name(struct planner *w, const struct image *image, const struct image_eval *r)
 {
-	const char *why = NULL;
+	const char *const at_work =
+		w->st->boot_proved_new ? "" : arena_printf(w->keep, "%s; its name is dropped at the next boot", w->st->boot_evidence);
+	const struct name_facts facts = {.kubernetes = w->st->namespaces[image->ns].kubernetes,
+		.by_config = image_is_named_by_config(image),
+		.damaged = r->damaged,
+		.only_layers = r->by_layers && w->st->other_snapshots,
+		.records_stay = r->pinned,
+		.pinned = is_pinned_name(image),
+		.imported = is_imported(w, image),
+		.unseen = w->s->wants_unknown || w->s->bytes_unseen || w->s->unread_count || w->s->unread_size_count,
+		.may_be_at_work = w->st->boot_proved_new ? NULL : at_work ? at_work : "there is no memory to say why"};
+	struct ruling ruling = policy_name(&facts);
 
-	if (w->stuck_records)
-		return w->stuck_records;
-	if (r->pinned)
-		return "a pull would say done and repair nothing";
-	if (is_pinned_name(image) && is_imported(w, image))
-		why = "it is pinned and was imported, and no registry may have it: import it again";
-	else if (!r->damaged && (w->s->wants_unknown || w->s->bytes_unseen || w->s->unread_count || w->s->unread_size_count))
-		why = "what it lacks may lie in the store: not all that may hold it could be read";
-	else if (!r->damaged && !w->st->boot_proved_new)
-		why = arena_printf(w->keep, "%s; its name is dropped at the next boot", w->st->boot_evidence);
-	else
-		return NULL;
-	return why ? why : "there is no memory to say why";
-}
-
-/* A pull of it may be under way, or its files elsewhere: whoever asks for it will tell. */
-static bool is_only_incomplete(const struct planner *w, const struct image *image, const struct image_eval *r)
-{
-	return !r->damaged && (!w->st->namespaces[image->ns].kubernetes || image_is_named_by_config(image) ||
-				      (r->by_layers && w->st->other_snapshots));
+	if (ruling.problem != P_COUNT && w->stuck_records)
+		ruling = (struct ruling){.problem = ruling.problem, .fate = FATE_LEFT, .why = w->stuck_records};
+	return ruling;
 }
 
 /* Where a manifest or a config is lost, nobody knows which files a pull of it takes as they are. */
@@ -1364,20 +1348,19 @@ static void plan_images(struct planner *w, struct finding *extra, size_t *extra_
 		}
 		if (r.verdict != IMAGE_NEEDS_PULL)
 			continue;
-		if (is_only_incomplete(w, image, &r))
+		const struct ruling ruling = rule_on_name(w, image, &r);
+		if (ruling.problem == P_COUNT)
 			continue; /* the list of images tells what it lacks */
-		if (st->namespaces[image->ns].kubernetes && !image_is_named_by_config(image))
-			state->left = why_name_stays(w, image, &r);
-		const bool droppable = st->namespaces[image->ns].kubernetes && !image_is_named_by_config(image) && !state->left;
+		state->left = ruling.why;
 		struct finding *const f = &extra[(*extra_count)++];
-		*f = (struct finding){.problem = P_IMAGE_INCOMPLETE,
+		*f = (struct finding){.problem = ruling.problem,
 			.subject = SUBJECT_IMAGE,
 			.index = i,
 			.ns = st->namespaces[image->ns].name,
 			.name = image->name,
 			.why = literal(state->why)};
-		w->p->total[P_IMAGE_INCOMPLETE]++;
-		if (droppable) {
+		w->p->total[ruling.problem]++;
+		if (ruling.fate == FATE_DROP && st->namespaces[image->ns].kubernetes && !image_is_named_by_config(image)) {
 			meta_remove(w, META_PATH(image->ns, literal("images"), image->name));
 			state->name_dropped = true;
 		}
@@ -1404,10 +1387,12 @@ static void plan_images(struct planner *w, struct finding *extra, size_t *extra_
 
 /* ---- the rest ---- */
 
-/* It may be all that keeps a chain, and the config whose label would keep that may be what could not be read. */
-static bool lease_stays(const struct planner *w, const struct lease *l)
+static struct ruling rule_on_lease(const struct planner *w, const struct lease *l)
 {
-	return w->s->some_unread && l->snapshots.count;
+	struct lease_facts facts = store_lease_facts(w->st, l);
+
+	facts.some_unread = w->s->some_unread;
+	return policy_lease(&facts);
 }
 
 /* Before anything is leased: an older lease of ours has the same name. */
@@ -1416,7 +1401,7 @@ static void plan_leases(struct planner *w)
 	const struct store *const st = w->st;
 
 	for (size_t i = 0; !w->stuck_records && i < st->lease_count; i++)
-		if (lease_is_stale(st, &st->leases[i]) && !lease_stays(w, &st->leases[i]))
+		if (rule_on_lease(w, &st->leases[i]).fate == FATE_REMOVE)
 			meta_remove(w, META_PATH(st->leases[i].ns, literal("leases"), st->leases[i].id));
 }
 
@@ -1440,107 +1425,81 @@ static void plan_small(struct planner *w)
 			(s->kind == STRAY_SNAPSHOT_DIR && (w->p->meta.count || w->stuck_records) ? add_recorded : add_action)(
 				w, ACTION_REMOVE_STRAY, i, false);
 	}
-	/* in the same boot the container may still run, and its task would tell how it is */
 	for (size_t i = 0; i < st->state_file_count; i++)
 		if (st->state_files[i].kind == STATE_UUID ||
-			(st->state_files[i].kind == STATE_CRI_STATUS && st->boot_proved_new))
+			(st->state_files[i].kind == STATE_CRI_STATUS && policy_cri_status(st->boot_proved_new).fate == FATE_REPAIR))
 			add_action(w, ACTION_STATE_FILE, i, false);
 }
 
-static enum fate fate_of(const struct planner *w, const struct finding *f, const char **left)
+/* Why what a finding is about stays as it is; NULL: nothing is in the way of what is usual. */
+static const char *why_left(const struct planner *w, const struct finding *f)
 {
 	const struct store *const st = w->st;
+	const size_t i = f->index;
 
-	switch (problems[f->problem].harm) {
-	case HARM_NOTE:
-		return FATE_NOTHING;
-	case HARM_UNCHECKED:
-		return FATE_UNCHECKED;
-	case HARM_HALT:
-		return FATE_HALTED;
-	case HARM_STALE:
-	case HARM_TORN:
-	case HARM_LOST:
-	case HARM_KINDS:
-	default:
-		break;
-	}
 	switch (f->subject) {
 	case SUBJECT_BLOB:
-		if (f->problem == P_BLOB_UNRECORDED) {
-			*left = w->stuck_records;
-			return *left ? FATE_LEFT : FATE_REPAIR;
-		}
-		*left = f->problem == P_BLOB_ELSEWHERE ? w->stuck_bytes[f->index]
-			: w->rescued[f->index]	       ? NULL
-			: may_come(w, f->index)	       ? "its bytes may be in what could not be read"
-			: w->stuck_blob[f->index]      ? w->stuck_blob[f->index]
-			: w->held_blob[f->index]       ? w->held_blob[f->index]
-			: st->blob_files[f->index].records ? w->stuck_records
-							   : NULL;
-		if (*left)
-			return FATE_LEFT;
-		return w->rescued[f->index] ? FATE_REPAIR : st->blob_files[f->index].records ? FATE_DROP : FATE_REMOVE;
-	case SUBJECT_CONTENT:
-		*left = w->stuck_records;
-		return *left ? FATE_LEFT : FATE_DROP;
+		return f->problem == P_BLOB_UNRECORDED    ? w->stuck_records
+		       : f->problem == P_BLOB_ELSEWHERE ? w->stuck_bytes[i]
+		       : w->rescued[i]		      ? NULL
+		       : may_come(w, i)		      ? "its bytes may be in what could not be read"
+		       : w->stuck_blob[i]	      ? w->stuck_blob[i]
+		       : w->held_blob[i]	      ? w->held_blob[i]
+		       : st->blob_files[i].records      ? w->stuck_records
+							: NULL;
 	case SUBJECT_IMAGE:
-		*left = w->stuck_records		  ? w->stuck_records
-			: w->p->images[f->index].pinned ? "a pull would say done and repair nothing"
-							  : w->p->images[f->index].left;
-		if (*left)
-			return FATE_LEFT;
-		return f->problem == P_CHAIN_UNREFERENCED ? FATE_REPAIR : FATE_DROP;
+		return w->stuck_records ? w->stuck_records : w->p->images[i].left;
 	case SUBJECT_BACKEND:
-		if (w->drop[f->index])
-			return problems[f->problem].harm == HARM_STALE ? FATE_REMOVE : FATE_DROP;
-		if (w->s->snapshots[f->index].verdict == SNAPSHOT_IS_TORN && !st->mounted && !w->stuck_rebuild[f->index])
-			return FATE_REPAIR;
-		*left = w->left[f->index]						    ? w->left[f->index]
-			: w->s->snapshots[f->index].verdict == SNAPSHOT_IS_UNREADABLE ? "its layer, or a part of it, could not be read"
-										    : "nothing safe can be done about it";
-		return FATE_LEFT;
+		if (w->drop[i] || (w->s->snapshots[i].verdict == SNAPSHOT_IS_TORN && !st->mounted && !w->stuck_rebuild[i]))
+			return NULL;
+		return w->left[i]						? w->left[i]
+		       : w->s->snapshots[i].verdict == SNAPSHOT_IS_UNREADABLE ? "its layer, or a part of it, could not be read"
+									      : "nothing safe can be done about it";
 	case SUBJECT_SNAPSHOT:
-		if (w->drop_snapshot[f->index])
-			return problems[f->problem].harm == HARM_STALE ? FATE_REMOVE : FATE_DROP;
-		*left = w->left_snapshot[f->index] ? w->left_snapshot[f->index] : "nothing safe can be done about it";
-		return FATE_LEFT;
+		return w->drop_snapshot[i]   ? NULL
+		       : w->left_snapshot[i] ? w->left_snapshot[i]
+					     : "nothing safe can be done about it";
 	case SUBJECT_INGEST:
-		*left = w->stuck_ingest[f->index]						      ? w->stuck_ingest[f->index]
-			: w->s->ingests[f->index].verdict == INGEST_IS_COMPLETE
-				? w->stuck_bytes[w->s->ingests[f->index].blob]
-			: w->held_ingest[f->index]						      ? w->held_ingest[f->index]
-			: st->ingests[f->index].record != STORE_NONE && f->problem != P_INGEST_CUT_BACK ? w->stuck_records
-													    : NULL;
-		if (*left)
-			return FATE_LEFT;
-		return w->s->ingests[f->index].verdict == INGEST_IS_COMPLETE || f->problem == P_INGEST_CUT_BACK ? FATE_REPAIR
-														: FATE_REMOVE;
+		return w->stuck_ingest[i]					    ? w->stuck_ingest[i]
+		       : w->s->ingests[i].verdict == INGEST_IS_COMPLETE		    ? w->stuck_bytes[w->s->ingests[i].blob]
+		       : w->held_ingest[i]					    ? w->held_ingest[i]
+		       : st->ingests[i].record != STORE_NONE && f->problem != P_INGEST_CUT_BACK ? w->stuck_records
+												  : NULL;
 	case SUBJECT_STATE_FILE:
-		if (st->state_files[f->index].kind == STATE_UUID || st->boot_proved_new)
-			return FATE_REPAIR;
-		*left = "containerd may have run since the machine started, and know better";
-		return FATE_LEFT;
+		return st->state_files[i].kind == STATE_CRI_STATUS ? policy_cri_status(st->boot_proved_new).why : NULL;
 	case SUBJECT_CRI:
-		*left = why_cri_stays(w, f->index);
-		return *left ? FATE_LEFT : FATE_DROP;
-	case SUBJECT_LEASE:
-		*left = w->stuck_records;
-		if (!lease_stays(w, &st->leases[f->index]))
-			return *left ? FATE_LEFT : FATE_REMOVE;
-		*left = "it may keep what was unpacked: not all manifests could be read";
-		return FATE_LEFT;
+		return why_cri_stays(w, i);
+	case SUBJECT_LEASE: {
+		const char *const why = rule_on_lease(w, &st->leases[i]).why;
+		return why ? why : w->stuck_records;
+	}
+	case SUBJECT_CONTENT:
 	case SUBJECT_INGEST_RECORD:
-		*left = w->stuck_records;
-		return *left ? FATE_LEFT : FATE_REMOVE;
+		return w->stuck_records;
 	case SUBJECT_STRAY:
-		*left = w->held_stray[f->index];
-		return *left ? FATE_LEFT : FATE_REMOVE;
+		return w->held_stray[i];
 	case SUBJECT_NONE:
 	case SUBJECT_FAULT:
 	default:
-		return FATE_REMOVE;
+		return NULL;
 	}
+}
+
+/* The table's action, unless something is in its way or there is a better one. */
+static enum fate fate_of(const struct planner *w, const struct finding *f, const char **left)
+{
+	const enum fate usual = problems[f->problem].action;
+
+	if (!policy_applies(MODE_REPAIR, problems[f->problem].harm))
+		return usual;
+	*left = why_left(w, f);
+	if (*left)
+		return FATE_LEFT;
+	if (f->subject == SUBJECT_BLOB && w->rescued[f->index])
+		return FATE_REPAIR; /* its bytes are elsewhere */
+	if (f->subject == SUBJECT_BACKEND && w->drop[f->index] && usual == FATE_REPAIR)
+		return FATE_DROP; /* there is nothing to put it back from */
+	return usual;
 }
 
 /* By kind, each in the order it was planned in: rebuilds in that of their chains. */

@@ -5,7 +5,7 @@
 #include <string.h>
 
 const struct problem problems[P_COUNT] = {
-#define PROBLEM(id, code, harm, message, meaning) {code, HARM_##harm, #id, message},
+#define PROBLEM(id, code, harm, action, message, meaning) {code, HARM_##harm, FATE_##action, #id, message},
 #include "problem.def"
 #undef PROBLEM
 };
@@ -15,7 +15,7 @@ bool problem_codes_are_unique(unsigned code);
 bool problem_codes_are_unique(unsigned code)
 {
 	switch (code) {
-#define PROBLEM(id, code, harm, message, meaning) case code:
+#define PROBLEM(id, code, harm, action, message, meaning) case code:
 #include "problem.def"
 #undef PROBLEM
 		return true;

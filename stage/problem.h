@@ -7,8 +7,19 @@
 
 enum harm { HARM_NOTE, HARM_STALE, HARM_TORN, HARM_LOST, HARM_UNCHECKED, HARM_HALT, HARM_KINDS };
 
+/* What happens, or with check would happen, to it. */
+enum fate {
+	FATE_NOTHING,   /* a note */
+	FATE_REPAIR,    /* put right from local data */
+	FATE_REMOVE,    /* a leftover is removed, or set aside */
+	FATE_DROP,      /* records dropped, so that it can be pulled or fetched again */
+	FATE_LEFT,      /* stays as it is: finding.left says why */
+	FATE_UNCHECKED,
+	FATE_HALTED
+};
+
 enum problem_id {
-#define PROBLEM(id, code, harm, message, meaning) P_##id,
+#define PROBLEM(id, code, harm, action, message, meaning) P_##id,
 #include "problem.def"
 #undef PROBLEM
 	P_COUNT
@@ -17,6 +28,7 @@ enum problem_id {
 struct problem {
 	unsigned code;
 	enum harm harm;
+	enum fate action;
 	const char *id, *message; /* the meaning is the manual's */
 };
 extern const struct problem problems[P_COUNT];
@@ -37,17 +49,6 @@ enum subject {
 	SUBJECT_STRAY,
 	SUBJECT_STATE_FILE,
 	SUBJECT_CRI
-};
-
-/* What happens, or with check would happen, to it. */
-enum fate {
-	FATE_NOTHING,   /* a note */
-	FATE_REPAIR,    /* put right from local data */
-	FATE_REMOVE,    /* a leftover is removed, or set aside */
-	FATE_DROP,      /* records dropped, so that it can be pulled or fetched again */
-	FATE_LEFT,      /* stays as it is: finding.left says why */
-	FATE_UNCHECKED,
-	FATE_HALTED
 };
 
 struct finding {

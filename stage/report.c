@@ -11,8 +11,9 @@
 
 #include "journal.h"
 #include "os.h"
-#include "own.h"
 #include "os_write.h"
+#include "own.h"
+#include "policy.h"
 
 #define LISTED_BY_DEFAULT 5 /* findings of one code on the console without --verbose */
 
@@ -719,7 +720,7 @@ static bool keeps_for_boot(const struct outcome *o)
 	if (st->boot_proved_new)
 		return false;
 	for (size_t i = 0; !keeps && i < st->lease_count; i++)
-		keeps = st->leases[i].expires && !span_is(st->leases[i].id, STORE_OWN_LEASE);
+		keeps = st->leases[i].expires && !store_lease_facts(st, &st->leases[i]).ours;
 	for (size_t i = 0; !keeps && i < st->backend_count; i++)
 		keeps = st->backends[i].kind == SNAPSHOT_ACTIVE &&
 			store_is_extract(st, store_find_namespace(st, st->backends[i].ns_name), st->backends[i].user_key);
@@ -1193,7 +1194,8 @@ static void show_namespace(struct sink *s, const struct view *v, size_t index)
 		puts_to(s, expire ? "  expires " : "  without expiry");
 		if (expire)
 			put_escaped(s, *expire);
-		puts_to(s, lease_is_stale(st, &st->leases[i]) ? "  (of an earlier boot)\n" : "\n");
+		const struct lease_facts facts = store_lease_facts(st, &st->leases[i]);
+		puts_to(s, policy_lease(&facts).problem != P_COUNT ? "  (of an earlier boot)\n" : "\n");
 	}
 	for (size_t i = ns->ingests.first; i < ns->ingests.first + ns->ingests.count; i++) {
 		const struct ingest_record *const r = &st->ingest_records[i];

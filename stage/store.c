@@ -2404,9 +2404,34 @@ size_t store_find_namespace(const struct store *st, struct span key)
 	FIND((size_t)0, st->namespace_count, span_compare(st->namespaces[middle].name, key));
 }
 
-bool lease_is_stale(const struct store *st, const struct lease *l)
+struct lease_facts store_lease_facts(const struct store *st, const struct lease *l)
 {
-	return l->expires && st->boot_proved_new && !span_is(l->id, STORE_OWN_LEASE);
+	return (struct lease_facts){.expires = l->expires,
+		.ours = span_is(l->id, STORE_OWN_LEASE),
+		.after_boot = st->boot_proved_new,
+		.holds_snapshots = l->snapshots.count};
+}
+
+struct backend_facts store_backend_facts(const struct store *st, const struct backend *b)
+{
+	return (struct backend_facts){
+		.it = store_snapshot_facts(st, store_find_namespace(st, b->ns_name), b->user_key, b->kind == SNAPSHOT_COMMITTED),
+		.foreign = !b->user_key.left,
+		.in_meta = b->snapshot != STORE_NONE,
+		.content = IS_NOT_EMPTY,
+		.parent_gone = b->parent.left && b->parent_index == STORE_NONE,
+		.no_directory = !b->dir_found || !b->dir_is_directory};
+}
+
+struct snapshot_facts store_snapshot_facts(const struct store *st, size_t ns, struct span key, bool committed)
+{
+	struct digest d;
+
+	return (struct snapshot_facts){.committed = committed,
+		.chain = digest_parse(key, &d) == RC_OK,
+		.extract = store_is_extract(st, ns, key),
+		.kubernetes = ns != STORE_NONE && st->namespaces[ns].kubernetes,
+		.after_boot = st->boot_proved_new};
 }
 
 bool image_is_named_by_config(const struct image *image)

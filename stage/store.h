@@ -10,6 +10,7 @@
 #include "cri.h"
 #include "evidence.h"
 #include "oci.h"
+#include "policy.h"
 
 #define STORE_META_DIR "io.containerd.metadata.v1.bolt"
 #define STORE_CONTENT_DIR "io.containerd.content.v1.content"
@@ -346,8 +347,10 @@ size_t store_find_backend(const struct store *st, struct span key);
 size_t store_find_namespace(const struct store *st, struct span name);
 size_t store_find_image(const struct store *st, size_t ns, struct span name);
 
-/* Of an earlier boot, with a short expiry, and not our own, whose expiry containerd may honour (containerd-store.md 6.5). */
-bool lease_is_stale(const struct store *st, const struct lease *l);
+/* What policy asks about them. ns may be STORE_NONE. */
+struct snapshot_facts store_snapshot_facts(const struct store *st, size_t ns, struct span key, bool committed);
+struct backend_facts store_backend_facts(const struct store *st, const struct backend *b); /* lost, content: not known here */
+struct lease_facts store_lease_facts(const struct store *st, const struct lease *l);
 
 /* "sha256:<hex>": CRI's own name of an image by its config, by which nothing can be pulled. */
 bool image_is_named_by_config(const struct image *image);

@@ -12,6 +12,7 @@
 #include "match.h"
 #include "oci.h"
 #include "os.h"
+#include "policy.h"
 
 /* One blob that can prove one snapshot. */
 struct candidate {
@@ -2167,11 +2168,9 @@ static void emit_ingest(struct survey_run *r, size_t index)
 		f.problem = is_recorded(st, &st->blob_files[state->blob].digest) ? P_BLOB_IN_INGEST : P_INGEST_COMPLETE;
 		break;
 	case INGEST_IS_PARTIAL:
-		f.problem = !st->boot_proved_new ? P_INGEST_KEPT : P_INGEST_PARTIAL;
-		if (state->settled_bytes) {
+		f.problem = policy_partial(st->boot_proved_new, state->settled_bytes, in->data_size).problem;
+		if (state->settled_bytes)
 			f.want = state->settled_bytes;
-			f.problem = f.want < f.got ? P_INGEST_CUT_BACK : P_INGEST_RESUMES;
-		}
 		break;
 	case INGEST_IS_POISONED:
 		f.problem = P_INGEST_POISONED;
@@ -2246,10 +2245,11 @@ static enum rc pass_ingests(struct survey_run *r)
 		emit_ingest(r, i);
 	for (size_t i = 0; rc == RC_OK && !stopped(r) && i < r->st->spare_count; i++)
 		emit_spare(r, i);
-	for (size_t i = 0; rc == RC_OK && r->st->boot_proved_new && i < r->st->ingest_record_count; i++) {
+	const struct ruling alone = policy_download_record(r->st->boot_proved_new);
+	for (size_t i = 0; rc == RC_OK && alone.problem != P_COUNT && i < r->st->ingest_record_count; i++) {
 		const struct ingest_record *const rec = &r->st->ingest_records[i];
 		if (rec->dir == STORE_NONE)
-			emit(r, (struct finding){.problem = P_INGEST_RECORD_ONLY,
+			emit(r, (struct finding){.problem = alone.problem,
 					.subject = SUBJECT_INGEST_RECORD,
 					.index = i,
 					.ns = ns_name(r->st, rec->ns),
@@ -2754,40 +2754,27 @@ static void emit_backend(struct survey_run *r, size_t index)
 	const struct backend *const b = &st->backends[index];
 	struct finding f = {.subject = SUBJECT_BACKEND, .index = index, .ns = b->ns_name, .name = snapshot_name(st, index)};
 
-	if (!b->user_key.left)
-		return; /* not made through containerd's metadata layer: nothing is promised about it */
-	const size_t ns = store_find_namespace(st, b->ns_name);
-	if (b->snapshot == STORE_NONE) {
-		struct digest d;
-		/* a committed one that is no chain may be what a person committed */
-		const bool chain = b->kind == SNAPSHOT_COMMITTED && digest_parse(b->user_key, &d) == RC_OK;
-		const bool sure = chain || store_is_extract(st, ns, b->user_key) ||
-				  (ns != STORE_NONE && st->namespaces[ns].kubernetes && st->boot_proved_new);
-		struct err why = {0};
-		const enum rc empty = sure					? RC_OK
-				      : b->kind == SNAPSHOT_COMMITTED		? RC_END
-										: snapshot_dir_is_empty(st, b, *r->keep, &why);
-		r->s->snapshots[index].orphan = empty == RC_OK;
-		f.problem = empty == RC_OK    ? P_SNAPSHOT_BACKEND_ONLY
-			    : empty == RC_END ? P_SNAPSHOT_UNVERIFIED
-					      : P_SNAPSHOT_UNCHECKED;
-		f.why = text_of(empty == RC_OK || empty == RC_END ? "meta.db does not know it, and it may hold a container's data"
-				: why.sys_errno			  ? strerror(why.sys_errno)
-								  : why.text);
-		emit(r, f);
-	} else if (b->parent.left && b->parent_index == STORE_NONE) {
-		f.problem = P_PARENT_MISSING;
-		f.why = b->parent;
-		emit(r, f);
-	} else if (b->kind == SNAPSHOT_ACTIVE && store_is_extract(st, ns, b->user_key)) {
-		f.problem = P_EXTRACT_STALE;
-		if (st->boot_proved_new)
-			emit(r, f);
-	} else if (b->kind != SNAPSHOT_COMMITTED && (!b->dir_found || !b->dir_is_directory)) {
-		f.problem = P_ACTIVE_DIR;
-		f.got = b->id;
-		emit(r, f);
+	struct backend_facts facts = store_backend_facts(st, b);
+	struct err why = {0};
+	/* a committed one has files */
+	if (!facts.in_meta && !facts.it.committed && policy_owner(&facts.it) == OWNER_USER) {
+		const enum rc empty = snapshot_dir_is_empty(st, b, *r->keep, &why);
+		facts.content = empty == RC_OK ? IS_EMPTY : empty == RC_END ? IS_NOT_EMPTY : MAY_BE_EMPTY;
 	}
+	const struct ruling ruling = policy_backend(&facts);
+	r->s->snapshots[index].content = facts.content;
+	if (ruling.problem == P_COUNT)
+		return;
+	f.problem = ruling.problem;
+	if (ruling.problem == P_ACTIVE_DIR)
+		f.got = b->id;
+	else if (ruling.problem == P_PARENT_MISSING)
+		f.why = b->parent;
+	else if (ruling.problem == P_SNAPSHOT_UNCHECKED)
+		f.why = text_of(why.sys_errno ? strerror(why.sys_errno) : why.text);
+	else if (!facts.in_meta)
+		f.why = text_of("meta.db does not know it, and it may hold a container's data");
+	emit(r, f);
 }
 
 static void emit_stray(struct survey_run *r, size_t index)
@@ -2822,9 +2809,9 @@ static void pass_references(struct survey_run *r)
 		emit_backend(r, i);
 	for (size_t i = 0; i < st->snapshot_count; i++) {
 		const struct snapshot *const s = &st->snapshots[i];
+		const struct snapshot_facts facts = store_snapshot_facts(st, s->ns, s->key, false);
 		if (s->backend == STORE_NONE && !st->overlay_elsewhere)
-			emit(r, (struct finding){
-					.problem = store_is_extract(st, s->ns, s->key) ? P_EXTRACT_STALE : P_SNAPSHOT_META_ONLY,
+			emit(r, (struct finding){.problem = policy_meta_only(&facts, false).problem,
 					.subject = SUBJECT_SNAPSHOT,
 					.index = i,
 					.ns = ns_name(st, s->ns),
@@ -2832,8 +2819,10 @@ static void pass_references(struct survey_run *r)
 	}
 	for (size_t i = 0; i < st->lease_count; i++) {
 		const struct lease *const l = &st->leases[i];
-		if (lease_is_stale(st, l))
-			emit(r, (struct finding){.problem = P_LEASE_STALE,
+		const struct lease_facts facts = store_lease_facts(st, l);
+		const struct ruling ruling = policy_lease(&facts);
+		if (ruling.problem != P_COUNT)
+			emit(r, (struct finding){.problem = ruling.problem,
 					.subject = SUBJECT_LEASE,
 					.index = i,
 					.ns = ns_name(st, l->ns),

@@ -54,7 +54,7 @@ struct snapshot_state {
 	bool whole_tree;        /* <id> or fs is not there */
 	const char *why;        /* it is unreadable: the reason; NULL: files of it are */
 	bool trusted;           /* not compared in this run: the journal vouches for it */
-	bool orphan;            /* meta.db does not know it, and nothing of a user can be in it */
+	enum emptiness content; /* of its directory, where that decides whose it is: see policy_backend */
 	uint64_t rewrite_bytes, rewrite_inodes;
 };
 
