@@ -817,9 +817,12 @@ static enum rc replay(struct applier *w, size_t backend, struct layer *l, const 
 	struct feed_result result = {0};
 	struct feed *feed = NULL;
 	struct tar *tar = NULL;
-	enum rc rc = feed_open(&feed, w->st, state->proof, &options, a, w->e);
+	const struct blob *const b = &w->st->blob_files[state->proof];
+	auto_fd fd = -1;
+	enum rc rc = store_open_blob(w->st, state->proof, &fd, w->e);
 
-	if (rc == RC_OK && (rc = feed_tar(feed, &tar, w->e)) == RC_OK && (rc = layer_replay(l, tar, watch, w->e)) == RC_OK)
+	if (rc == RC_OK && (rc = feed_open(&feed, &fd, b->size, &b->digest, &options, a, w->e)) == RC_OK &&
+		(rc = feed_tar(feed, &tar, w->e)) == RC_OK && (rc = layer_replay(l, tar, watch, w->e)) == RC_OK)
 		rc = feed_finish(feed, true, &result, w->e);
 	feed_close(feed);
 	if (rc)
@@ -1424,9 +1427,9 @@ static enum rc back_up(struct applier *w)
 	enum rc rc = RC_OK;
 
 	if (w->meta.changed)
-		rc = own_copy_database(own, &w->st->meta, "meta.db", *w->keep, w->e);
+		rc = own_copy_file(own, &w->st->meta.src, w->st->meta.path, "meta.db", *w->keep, w->e);
 	if (rc == RC_OK && w->overlay.changed)
-		rc = own_copy_database(own, &w->st->overlay, "overlayfs-metadata.db", *w->keep, w->e);
+		rc = own_copy_file(own, &w->st->overlay.src, w->st->overlay.path, "overlayfs-metadata.db", *w->keep, w->e);
 	if (rc == RC_OK && (w->meta.changed || w->overlay.changed))
 		w->result->backup = STORE_OWN_DIR "/" OWN_BACKUP_DIR;
 	return rc;

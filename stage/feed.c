@@ -53,34 +53,32 @@ static enum rc next_piece(void *self, struct span *piece, struct err *e)
 	return pace_on(&f->reading, piece->left + PACE_CALL, e);
 }
 
-enum rc feed_open(struct feed **out, const struct store *st, size_t blob, const struct feed_options *o, struct arena *a,
-	struct err *e)
+enum rc feed_open(struct feed **out, int *fd, uint64_t size, const struct digest *name, const struct feed_options *o,
+	struct arena *a, struct err *e)
 {
-	const struct blob *const b = &st->blob_files[blob];
+	auto_fd file = take_fd(fd);
 	struct feed *const f = arena_get(a, sizeof(*f));
 	/* most blobs are small */
-	const size_t cap = (size_t)min_u64(OS_READER_BYTES, (b->size / FEED_ALIGN + 1) * FEED_ALIGN);
+	const size_t cap = (size_t)min_u64(OS_READER_BYTES, (size / FEED_ALIGN + 1) * FEED_ALIGN);
 	uint8_t *const room = arena_get(a, cap + FEED_ALIGN);
 	enum rc rc;
 
 	if (!f || !room)
 		return fail(e, RC_NOMEM, "no memory to read a blob");
-	f->fd = -1;
-	f->name = b->digest;
+	f->fd = take_fd(&file);
+	f->name = *name;
 	f->options = *o;
 	if (o->pace)
 		f->reading = f->looking = (struct pace){.ask = o->pace->ask, .self = o->pace->self};
 	f->arena = a;
 	uint8_t *const buf = room + (FEED_ALIGN - (uintptr_t)room % FEED_ALIGN);
-	if ((rc = store_open_blob(st, blob, &f->fd, e)))
-		return rc;
 	if ((rc = os_reader_open(&f->reader, f->fd, buf, cap, e)) ||
-		(rc = stream_open(&f->stream, (struct stream_source){next_piece, f}, b->digest.kind, o->hash_content, a, e))) {
+		(rc = stream_open(&f->stream, (struct stream_source){next_piece, f}, name->kind, o->hash_content, a, e))) {
 		feed_close(f);
 		return rc;
 	}
 	/* from the arena now: whoever looks at the content sets marks in it */
-	if (o->idle && b->size >= PUMP_WORTH && stream_kind(f->stream) != STREAM_PLAIN)
+	if (o->idle && size >= PUMP_WORTH && stream_kind(f->stream) != STREAM_PLAIN)
 		f->pump.room = arena_get(a, PUMP_SLOTS * PUMP_SLOT_BYTES); /* without: as ever */
 	*out = f;
 	return RC_OK;

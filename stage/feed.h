@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* A blob of the store as a layer's entries: read once from the medium, hashed, decompressed, and hashed again while
+/* A blob's file as a layer's entries: read once from the medium, hashed, decompressed, and hashed again while
  * somebody replays it. For survey, which compares, and apply, which writes. */
 #ifndef FEED_H
 #define FEED_H
 
 #include <stdatomic.h>
 
-#include "store.h"
+#include "stream.h"
 #include "tar.h"
 
 struct feed;
@@ -22,9 +22,10 @@ struct feed_options {
 	atomic_int *idle;
 };
 
-/* RC_END: the file is not there; RC_CORRUPT: it is no regular file. The arena outlives the feed. */
-CHECKED enum rc feed_open(struct feed **f, const struct store *st, size_t blob, const struct feed_options *o, struct arena *a,
-	struct err *e);
+/* The file at *fd, which is to hold size bytes (a hint) that hash to name. It is the feed's from here on, also where this fails. The
+ * arena outlives the feed. */
+CHECKED enum rc feed_open(struct feed **f, int *fd, uint64_t size, const struct digest *name, const struct feed_options *o,
+	struct arena *a, struct err *e);
 /* The entries. At most one tar for each feed. */
 CHECKED enum rc feed_tar(struct feed *f, struct tar **t, struct err *e);
 

@@ -50,7 +50,7 @@ enum rc own_open_dir(int parent, const char *name, int *fd, struct err *e)
 		       : rc;
 }
 
-enum rc own_copy_database(int own, const struct database *d, const char *name, struct arena scratch, struct err *e)
+enum rc own_copy_file(int own, const struct src *src, const char *path, const char *name, struct arena scratch, struct err *e)
 {
 	uint8_t *const buf = arena_get(&scratch, COPY_BYTES);
 	uint8_t *const again = arena_get(&scratch, COPY_BYTES);
@@ -59,7 +59,7 @@ enum rc own_copy_database(int own, const struct database *d, const char *name, s
 	enum rc rc;
 
 	if (!buf || !again)
-		return fail(e, RC_NOMEM, "no memory to copy %s", d->path);
+		return fail(e, RC_NOMEM, "no memory to copy %s", path);
 	if ((rc = own_open_dir(own, OWN_BACKUP_DIR, &backup, e)))
 		return rc;
 	(void)snprintf(temporary, sizeof(temporary), "%s.tmp", name); /* fits */
@@ -67,22 +67,22 @@ enum rc own_copy_database(int own, const struct database *d, const char *name, s
 		return rc;
 	if ((rc = os_create(backup, temporary, 0600, &fd, e)))
 		return rc == RC_END ? fail(e, RC_IO, "backup/%s is in the way", temporary) : rc;
-	for (uint64_t at = 0; at < d->src.size; at += COPY_BYTES) {
-		const size_t n = (size_t)min_u64(COPY_BYTES, d->src.size - at);
-		if ((rc = src_read(&d->src, at, buf, n, e)) || (rc = os_write(fd, at, buf, n, e)))
+	for (uint64_t at = 0; at < src->size; at += COPY_BYTES) {
+		const size_t n = (size_t)min_u64(COPY_BYTES, src->size - at);
+		if ((rc = src_read(src, at, buf, n, e)) || (rc = os_write(fd, at, buf, n, e)))
 			return rc;
 	}
 	if ((rc = os_fsync(fd, e)))
 		return rc;
 	(void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED); /* compare with the medium if the system agrees */
-	for (uint64_t at = 0; at < d->src.size; at += COPY_BYTES) {
-		const size_t n = (size_t)min_u64(COPY_BYTES, d->src.size - at);
+	for (uint64_t at = 0; at < src->size; at += COPY_BYTES) {
+		const size_t n = (size_t)min_u64(COPY_BYTES, src->size - at);
 		size_t got = 0;
-		if ((rc = src_read(&d->src, at, buf, n, e)) || (rc = os_read(fd, at, again, n, &got, e)))
+		if ((rc = src_read(src, at, buf, n, e)) || (rc = os_read(fd, at, again, n, &got, e)))
 			return rc;
 		if (got != n || memcmp(buf, again, n) != 0) {
 			errno = EIO;
-			return fail(e, RC_IO, "the copy of %s does not read back as it was written", d->path);
+			return fail(e, RC_IO, "the copy of %s does not read back as it was written", path);
 		}
 	}
 	if ((rc = os_rename(backup, temporary, backup, name, e)))

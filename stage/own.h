@@ -5,7 +5,8 @@
 
 #include <sys/types.h>
 
-#include "store.h"
+#include "base.h"
+#include "names.h"
 
 #define OWN_BACKUP_DIR "backup"
 #define OWN_STAGING "staging" /* of a run; where that name is taken, staging-1 and so on */
@@ -24,8 +25,8 @@ CHECKED enum rc own_sync(struct own_synced *s, int fd, struct err *e);
 /* Opens a directory of ours, and makes it, durably, if it is not there. *fd >= 0: it is open already. */
 CHECKED enum rc own_open_dir(int parent, const char *name, int *fd, struct err *e);
 
-/* containerd-fsck/backup/<name> becomes a copy of a database, compared with it byte by byte: all old bytes of the last copy,
- * or all of this one. */
-CHECKED enum rc own_copy_database(int own, const struct database *d, const char *name, struct arena scratch, struct err *e);
+/* containerd-fsck/backup/<name> becomes a copy of the file at path, which is read from src, and compared with it byte by byte: all
+ * old bytes of the last copy, or all of this one. */
+CHECKED enum rc own_copy_file(int own, const struct src *src, const char *path, const char *name, struct arena scratch, struct err *e);
 
 #endif

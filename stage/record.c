@@ -15,6 +15,7 @@
 #include "os.h"
 #include "os_write.h"
 #include "own.h"
+#include "store.h"
 
 /* blobs named by events; more are found by looking at all */
 #define PENDING_MAX 1024

@@ -287,7 +287,7 @@ static enum rc copy_databases(const struct store *st, int own, struct arena scra
 			return rc;
 		if (bytes < d->src.size + COPY_MARGIN_BYTES || inodes < 16)
 			continue;
-		rc = own_copy_database(own, d, names[i], scratch, e);
+		rc = own_copy_file(own, &d->src, d->path, names[i], scratch, e);
 	}
 	return rc;
 }

@@ -9,16 +9,10 @@
 #include "bolt.h"
 #include "cri.h"
 #include "evidence.h"
+#include "names.h"
 #include "oci.h"
 #include "policy.h"
 
-#define STORE_META_DIR "io.containerd.metadata.v1.bolt"
-#define STORE_CONTENT_DIR "io.containerd.content.v1.content"
-#define STORE_OVERLAY_DIR "io.containerd.snapshotter.v1.overlayfs"
-#define STORE_CRI_DIR "io.containerd.grpc.v1.cri"
-#define STORE_INTROSPECTION_DIR "io.containerd.grpc.v1.introspection"
-#define STORE_OWN_DIR "containerd-fsck"
-#define STORE_KUBERNETES "k8s.io"
 #define STORE_SCHEMA_SANDBOXES 4 /* since then the bucket of a namespace has the bucket sandboxes in it */
 
 struct label {

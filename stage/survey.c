@@ -748,6 +748,17 @@ static enum rc settle_group(struct survey_run *r, struct worker *w, const struct
 	return RC_OK;
 }
 
+/* RC_END: the blob's file is not there; RC_CORRUPT: it is no regular file. */
+static enum rc open_feed(const struct store *st, size_t blob, const struct feed_options *o, struct arena *a, struct feed **out,
+	struct err *e)
+{
+	const struct blob *const b = &st->blob_files[blob];
+	auto_fd fd = -1;
+	const enum rc rc = store_open_blob(st, blob, &fd, e);
+
+	return rc ? rc : feed_open(out, &fd, b->size, &b->digest, o, a, e);
+}
+
 /* Replays a blob for one group and settles what it proves; out: what was learnt of the blob. label_is_enough: the
  * content is not hashed, and nothing is said against a snapshot; out->again if there would be something to say. */
 static enum rc replay_group(struct survey_run *r, struct worker *w, size_t blob, const struct group *g, bool label_is_enough,
@@ -763,7 +774,7 @@ static enum rc replay_group(struct survey_run *r, struct worker *w, size_t blob,
 	struct feed *feed = NULL;
 	struct tar *tar = NULL;
 	struct group_result result = {0};
-	enum rc rc = feed_open(&feed, r->st, blob, &options, &w->scratch, e);
+	enum rc rc = open_feed(r->st, blob, &options, &w->scratch, &feed, e);
 
 	if (rc)
 		return rc;
@@ -2471,7 +2482,7 @@ static void job_learn(struct survey_run *r, struct worker *w, size_t index)
 	struct feed_result result = {0};
 	struct feed *feed = NULL;
 	struct err e = {0};
-	enum rc rc = feed_open(&feed, r->st, index, &options, &w->scratch, &e);
+	enum rc rc = open_feed(r->st, index, &options, &w->scratch, &feed, &e);
 
 	if (rc == RC_OK)
 		rc = feed_finish(feed, true, &result, &e);

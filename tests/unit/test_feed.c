@@ -2,6 +2,7 @@
 /* A layer read by one thread, and decompressed by another: the same to the byte, whatever ends it. */
 #include "feed.h"
 
+#include "store.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -124,7 +125,10 @@ static void go(size_t blob, struct way *w, atomic_int *idle)
 
 	w->read_on = true;
 	CHECK(arena_open(&memory, &e) == RC_OK);
-	CHECK(feed_open(&f, &st, blob, &options, &memory, &e) == RC_OK && feed_tar(f, &t, &e) == RC_OK);
+	int fd = -1;
+	CHECK(store_open_blob(&st, blob, &fd, &e) == RC_OK);
+	CHECK(feed_open(&f, &fd, blobs[blob].size, &blobs[blob].digest, &options, &memory, &e) == RC_OK && fd == -1);
+	CHECK(feed_tar(f, &t, &e) == RC_OK);
 	for (unsigned i = 0; i < w->entries && rc == RC_OK; i++) {
 		const struct arena mark = memory; /* as a layer's does */
 		size_t at = 0;
