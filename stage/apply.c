@@ -532,8 +532,9 @@ static enum rc add_edits(struct bolt_edit *t, const struct edits *edits, struct 
 {
 	for (size_t i = 0; i < edits->count; i++) {
 		const struct edit *const edit = &edits->at[i];
-		const enum rc rc = edit->kind == EDIT_PUT ? bolt_edit_put(t, &edit->path, edit->value, e)
-							  : bolt_edit_remove(t, &edit->path, e);
+		struct bolt_path path = *edit->in;
+		path.part[path.count++] = edit->name;
+		const enum rc rc = edit->kind == EDIT_PUT ? bolt_edit_put(t, &path, edit->value, e) : bolt_edit_remove(t, &path, e);
 		if (rc)
 			return rc == RC_END ? fail(e, RC_CORRUPT, "an edit does not fit the database") : rc;
 	}
@@ -828,7 +829,7 @@ static enum rc replay(struct applier *w, size_t backend, struct layer *l, const 
 		*w->e = result.why;
 		return result.why.rc;
 	}
-	if (!result.blob_good || !result.content_known || !digest_equal(&result.content, &state->diff_id)) {
+	if (!result.blob_good || !result.content_known || !digest_equal(&result.content, state->diff_id)) {
 		errno = EIO;
 		return fail(w->e, RC_IO, "a layer reads differently than when it was checked");
 	}
@@ -864,7 +865,7 @@ static enum rc verify_rebuilt(struct applier *w, size_t backend, struct arena sc
 	if (rc)
 		return rc;
 	/* what could not be read before need not be readable now */
-	if (v.damaged || v.count[DIFF_UNREADABLE] > w->s->snapshots[backend].layer.count[DIFF_UNREADABLE]) {
+	if (v.damaged || v.count[DIFF_UNREADABLE] > w->s->snapshots[backend].unreadable) {
 		errno = EIO;
 		return fail(w->e, RC_IO, "snapshots/%s does not read back as it was written", b->dir);
 	}
@@ -939,13 +940,13 @@ static enum rc rebuild_in(struct applier *w, size_t backend, int work, int snaps
 	struct lowers lowers = {0};
 	struct rebuild *r = NULL;
 	struct layer *l = NULL;
-	const uint8_t *bits = state->layer.damaged_bits;
+	const uint8_t *bits = state->damaged_bits;
 	enum rc rc;
 
 	if ((rc = open_lowers(w, backend, &scratch, &lowers)))
 		return rc;
 	if (!bits && !state->whole_tree) { /* nothing but times */
-		bits = arena_get(&scratch, (size_t)state->layer.node_count / 8 + 1);
+		bits = arena_get(&scratch, (size_t)state->node_count / 8 + 1);
 		if (!bits) {
 			close_lowers(&lowers);
 			return fail(w->e, RC_NOMEM, "no memory to rebuild snapshots/%s", b->dir);
@@ -957,7 +958,7 @@ static enum rc rebuild_in(struct applier *w, size_t backend, int work, int snaps
 		.lower_fs = lowers.fd,
 		.lower_count = lowers.count,
 		.damaged_bits = state->whole_tree ? NULL : bits,
-		.node_count = state->layer.node_count,
+		.node_count = state->node_count,
 		.staging = work,
 		.aside = snapshot_aside,
 		.all_times = true}; /* the cut took those of directories that lost nothing else */

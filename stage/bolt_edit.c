@@ -35,8 +35,10 @@ struct entry {
 	struct edited *in;
 	struct span name;
 	enum { ENTRY_GONE, ENTRY_VALUE, ENTRY_BUCKET } is;
-	struct span value;     /* ENTRY_VALUE */
-	struct edited *bucket; /* ENTRY_BUCKET */
+	union {
+		struct span value;     /* ENTRY_VALUE */
+		struct edited *bucket; /* ENTRY_BUCKET */
+	};
 };
 
 /* A leaf or branch to write: `pages` pages from id on; of an inline bucket: id 0. */

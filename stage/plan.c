@@ -49,21 +49,12 @@ static struct span literal(const char *s)
 
 static void add_action(struct planner *w, enum action_kind kind, size_t index, bool set_aside)
 {
-	struct plan *const p = w->p;
+	struct action *const fresh = arena_push(w->keep, (void **)&w->p->actions, &w->p->action_count, sizeof(*fresh));
 
-	if (p->action_count == p->action_cap) {
-		const size_t cap = p->action_cap ? p->action_cap * 2 : 64;
-		struct action *const bigger = arena_array(w->keep, cap, sizeof(*bigger));
-		if (!bigger) {
-			w->no_memory = true;
-			return;
-		}
-		if (p->action_count)
-			memcpy(bigger, p->actions, p->action_count * sizeof(*bigger));
-		p->actions = bigger;
-		p->action_cap = cap;
-	}
-	p->actions[p->action_count++] = (struct action){.kind = kind, .index = index, .set_aside = set_aside};
+	if (fresh)
+		*fresh = (struct action){.kind = kind, .index = index, .set_aside = set_aside};
+	else
+		w->no_memory = true;
 }
 
 /* What goes only after its records did. */
@@ -74,21 +65,32 @@ static void add_recorded(struct planner *w, enum action_kind kind, size_t index,
 		w->p->actions[w->p->action_count - 1].recorded = true;
 }
 
-static void add_edit(struct planner *w, struct edits *edits, struct edit edit)
+static bool is_same_bucket(const struct bolt_path *in, const struct bolt_path *path)
 {
-	if (edits->count == edits->cap) {
-		const size_t cap = edits->cap ? edits->cap * 2 : 64;
-		struct edit *const bigger = arena_array(w->keep, cap, sizeof(*bigger));
-		if (!bigger) {
-			w->no_memory = true;
-			return;
+	bool same = in->count + 1 == path->count;
+
+	for (unsigned i = 0; same && i < in->count; i++)
+		same = span_equal(in->part[i], path->part[i]);
+	return same;
+}
+
+static void add_edit(struct planner *w, struct edits *edits, enum edit_kind kind, const struct bolt_path *path, struct span value)
+{
+	const struct bolt_path *in = edits->count ? edits->at[edits->count - 1].in : NULL;
+
+	if (!in || !is_same_bucket(in, path)) {
+		struct bolt_path *const other = arena_get(w->keep, sizeof(*other));
+		if (other) {
+			*other = *path;
+			other->count--;
 		}
-		if (edits->count)
-			memcpy(bigger, edits->at, edits->count * sizeof(*bigger));
-		edits->at = bigger;
-		edits->cap = cap;
+		in = other;
 	}
-	edits->at[edits->count++] = edit;
+	struct edit *const fresh = in ? arena_push(w->keep, (void **)&edits->at, &edits->count, sizeof(*fresh)) : NULL;
+	if (fresh)
+		*fresh = (struct edit){kind, in, path->part[path->count - 1], value};
+	else
+		w->no_memory = true;
 }
 
 /* v1/<namespace>/<more...>; the list ends with a NULL text. */
@@ -107,12 +109,19 @@ static struct bolt_path meta_path(const struct store *st, size_t ns, const struc
 
 static void meta_remove(struct planner *w, struct bolt_path path)
 {
-	add_edit(w, &w->p->meta, (struct edit){EDIT_REMOVE, path, {0}});
+	add_edit(w, &w->p->meta, EDIT_REMOVE, &path, (struct span){0});
 }
 
 static void meta_put(struct planner *w, struct bolt_path path, struct span value)
 {
-	add_edit(w, &w->p->meta, (struct edit){EDIT_PUT, path, value});
+	add_edit(w, &w->p->meta, EDIT_PUT, &path, value);
+}
+
+static void overlay_remove(struct planner *w, const char *bucket, struct span name)
+{
+	const struct bolt_path path = {.part = {literal("v1"), literal(bucket), name}, .count = 3};
+
+	add_edit(w, &w->p->overlay, EDIT_REMOVE, &path, (struct span){0});
 }
 
 /* ---- encodings ---- */
@@ -306,7 +315,7 @@ static size_t recording_namespace(const struct planner *w, const struct want *fi
 	const struct ingest *const in = ingest == STORE_NONE ? NULL : &st->ingests[ingest];
 	size_t ns = STORE_NONE;
 
-	if (in && in->spare == spare && in->expected_known && digest_equal(&in->expected, first->digest))
+	if (in && in->spare == spare && in->expected && digest_equal(in->expected, first->digest))
 		return store_find_namespace(st, in->ns_name);
 	if (is_recorded(st, first->digest))
 		return STORE_NONE;
@@ -360,8 +369,8 @@ static void plan_records(struct planner *w)
 	}
 	for (size_t i = 0; i < st->ingest_count; i++) {
 		const struct ingest *const in = &st->ingests[i];
-		if (s->ingests[i].verdict == INGEST_IS_DUPLICATE && in->expected_known && !in->has_data)
-			add_record(w, &in->expected, store_find_namespace(st, in->ns_name));
+		if (s->ingests[i].verdict == INGEST_IS_DUPLICATE && in->expected && !in->has_data)
+			add_record(w, in->expected, store_find_namespace(st, in->ns_name));
 	}
 	const size_t certain = w->added_count;
 	if (certain)
@@ -786,10 +795,7 @@ static void edit_drops(struct planner *w)
 			continue;
 		if (b->snapshot != STORE_NONE)
 			w->drop_snapshot[b->snapshot] = true;
-		add_edit(w, &w->p->overlay,
-			(struct edit){EDIT_REMOVE,
-				{.part = {literal("v1"), literal("snapshots"), b->key}, .count = 3},
-				{0}});
+		overlay_remove(w, "snapshots", b->key);
 		if (b->parent_index != STORE_NONE) {
 			uint8_t *const key = arena_get(w->keep, 24);
 			if (!key) {
@@ -799,10 +805,7 @@ static void edit_drops(struct planner *w)
 			size_t n = put_uvarint(key, st->backends[b->parent_index].id);
 			key[n++] = 0;
 			n += put_uvarint(key + n, b->id);
-			add_edit(w, &w->p->overlay,
-				(struct edit){EDIT_REMOVE,
-					{.part = {literal("v1"), literal("parents"), span_of(key, n)}, .count = 3},
-					{0}});
+			overlay_remove(w, "parents", span_of(key, n));
 		}
 		const bool containers = b->kind != SNAPSHOT_COMMITTED &&
 					!store_is_extract(st, store_find_namespace(st, b->ns_name), b->user_key);
@@ -1002,7 +1005,7 @@ static void look_at_snapshot(const struct planner *w, size_t s, struct image_fac
 		f->torn = true;
 		f->blocked |= w->st->mounted; /* plan_rebuilds does not touch it now */
 		f->stuck |= w->stuck_rebuild[b] != NULL;
-		f->unread |= w->s->snapshots[b].layer.count[DIFF_UNREADABLE] > 0;
+		f->unread |= w->s->snapshots[b].unreadable > 0;
 	}
 	f->lost |= v == SNAPSHOT_IS_LOST;
 	f->unverified |= v == SNAPSHOT_IS_UNVERIFIED;
@@ -1559,7 +1562,6 @@ static void sort_actions(struct planner *w)
 			if ((int)p->actions[i].kind == kind)
 				sorted[n++] = p->actions[i];
 	p->actions = sorted;
-	p->action_cap = p->action_count;
 }
 
 /* ---- which action answers a finding ---- */

@@ -1049,8 +1049,8 @@ static void list_awaited(struct view *v, struct arena *a)
 {
 	v->awaited = arena_array(a, v->store->ingest_count + 1, sizeof(*v->awaited));
 	for (size_t i = 0; v->awaited && i < v->store->ingest_count; i++)
-		if (v->store->ingests[i].expected_known && v->store->ingests[i].has_data)
-			v->awaited[v->awaited_count++] = v->store->ingests[i].expected;
+		if (v->store->ingests[i].expected && v->store->ingests[i].has_data)
+			v->awaited[v->awaited_count++] = *v->store->ingests[i].expected;
 	if (v->awaited_count)
 		qsort(v->awaited, v->awaited_count, sizeof(*v->awaited), compare_awaited);
 }

@@ -778,7 +778,7 @@ static enum rc read_overlay(struct loader *l, struct backend ***by_id_out)
 		if (depth >= LIMIT_LAYERS)
 			return fail(l->e, RC_LIMIT, "a chain of more than %d snapshots is too deep to check", LIMIT_LAYERS);
 		for (size_t at = i; at != top; at = st->backends[at].parent_index)
-			st->backends[at].depth = depth--;
+			st->backends[at].depth = (uint32_t)depth--;
 	}
 	struct parents_context in = {by_id};
 	return each_in(l, &v1, "parents", add_parents_entry, &in);
@@ -921,7 +921,8 @@ struct place {
 static enum rc add_spare(struct store *st, const char *dir, const char *name, uint64_t size, struct place of, struct err *e)
 {
 	struct spare *const s = PUSH(st, spares, spare_count);
-	char *const kept = arena_string(st->keep, span_of_string(name));
+	/* the name that nearly all of them have */
+	const char *const kept = strcmp(name, "data") == 0 ? "data" : arena_string(st->keep, span_of_string(name));
 
 	if (!s || !kept)
 		return no_memory(e);
@@ -1143,7 +1144,7 @@ bool store_digest_of_ref(struct span ref, struct digest *d)
 	return at > 0 && digest_parse(span_of(ref.at + at, ref.left - at), d) == RC_OK;
 }
 
-static void split_ref(struct ingest *in)
+static void split_ref(struct ingest *in, struct arena *a)
 {
 	struct span s = in->ref;
 	uint64_t number = 0;
@@ -1159,21 +1160,24 @@ static void split_ref(struct ingest *in)
 	(void)span_take(&s, (size_t)(second - s.at) + 1);
 	in->ns_name = ns;
 	in->client_ref = s;
-	in->expected_known = store_digest_of_ref(s, &in->expected);
+	struct digest expected;
+	struct digest *const kept = store_digest_of_ref(s, &expected) ? arena_get(a, sizeof(*kept)) : NULL;
+	if (kept) /* one for which there is no memory ends the reading: see load */
+		*kept = expected;
+	in->expected = kept;
 }
 
 static const char ingest_path[] = STORE_CONTENT_DIR "/ingest";
 
-/* All files of a download: what is called data is not the only one that may be one. */
-static enum rc add_ingest_files(struct store *st, int dir, const char *name, struct arena scratch, struct err *e)
+/* All files of a download, whose path outlives the store: what is called data is not the only one that may be one. */
+static enum rc add_ingest_files(struct store *st, int dir, const char *path, struct arena scratch, struct err *e)
 {
 	const struct place at = {st->ingest_count - 1, STORE_NONE, STORE_NONE};
 	struct ingest *const in = &st->ingests[st->ingest_count - 1];
 	struct os_name *names = NULL;
 	size_t count = 0;
 	struct err why = {0};
-	char *const path = arena_printf(st->keep, "%s/%s", ingest_path, name);
-	enum rc rc = path ? os_list(dir, &scratch, &names, &count, e) : no_memory(e);
+	enum rc rc = os_list(dir, &scratch, &names, &count, e);
 
 	if (rc == RC_IO)
 		note_unseen_bytes(st, path, ".", e);
@@ -1216,8 +1220,9 @@ bool store_ref_fits(struct span ref, const char *name)
 	return ref.left && strcmp(name_of_ref(ref, text), name) == 0;
 }
 
-static enum rc read_ingest(struct store *st, const char *name, struct ingest *in, struct arena scratch, struct err *e)
+static enum rc read_ingest(struct store *st, const char *path, struct ingest *in, struct arena scratch, struct err *e)
 {
+	const char *const name = path + sizeof(ingest_path);
 	auto_fd dir = -1;
 	struct stat found = {0};
 	struct span text = {0};
@@ -1239,7 +1244,7 @@ static enum rc read_ingest(struct store *st, const char *name, struct ingest *in
 	}
 	in->is_directory = true;
 	/* what it is for may be unknown; what is in it is looked at all the same */
-	if ((rc = add_ingest_files(st, dir, name, scratch, e)))
+	if ((rc = add_ingest_files(st, dir, path, scratch, e)))
 		return rc;
 	rc = os_read_small(dir, "ref", SMALL_FILE_BYTES, st->keep, &in->ref, e);
 	if (rc == RC_LIMIT) { /* longer than we read: not the same as none */
@@ -1251,7 +1256,7 @@ static enum rc read_ingest(struct store *st, const char *name, struct ingest *in
 	if (in->ref.left) {
 		in->ref_fits = store_ref_fits(in->ref, name);
 		if (in->ref_fits)
-			split_ref(in);
+			split_ref(in, st->keep);
 	}
 	rc = os_read_small(dir, "total", SMALL_FILE_BYTES, st->keep, &text, e);
 	if (rc == RC_IO || rc == RC_NOMEM)
@@ -1269,14 +1274,14 @@ static enum rc read_ingests(struct store *st, struct arena scratch, struct err *
 
 	for (size_t i = 0; rc == RC_OK && i < count; i++) {
 		struct ingest *const in = PUSH(st, ingests, ingest_count);
-		char *const name = arena_string(st->keep, span_of_string(names[i].name));
-		if (!in || !name)
+		char *const path = arena_printf(st->keep, "%s/%s", ingest_path, names[i].name);
+		if (!in || !path)
 			return no_memory(e);
-		in->name = span_of_string(name);
+		in->name = span_of_string(path + sizeof(ingest_path));
 		in->record = in->spare = STORE_NONE;
 		struct err why = {0};
 		in->spares.first = st->spare_count;
-		rc = read_ingest(st, name, in, scratch, &why);
+		rc = read_ingest(st, path, in, scratch, &why);
 		in->spares.count = st->spare_count - in->spares.first;
 		if (rc == RC_IO) {
 			in->unreadable = why.sys_errno ? why.sys_errno : EIO;
