@@ -73,6 +73,7 @@ struct applier {
 		char name[2 * DIGEST_MAX_BYTES + 24];
 	} *freed; /* names of ours, room for each that may get one */
 	size_t freed_count;
+	struct arena edits; /* what both databases' changes take, until they are made; opened by prepare */
 	struct bolt_image meta, overlay;
 };
 
@@ -533,8 +534,9 @@ static enum rc add_edits(struct bolt_edit *t, const struct edits *edits, struct 
 	for (size_t i = 0; i < edits->count; i++) {
 		const struct edit *const edit = &edits->at[i];
 		struct bolt_path path = *edit->in;
-		path.part[path.count++] = edit->name;
-		const enum rc rc = edit->kind == EDIT_PUT ? bolt_edit_put(t, &path, edit->value, e) : bolt_edit_remove(t, &path, e);
+		path.part[path.count++] = span_of(edit->name, edit->name_bytes);
+		const enum rc rc = edit->kind == EDIT_PUT ? bolt_edit_put(t, &path, span_of(edit->value, edit->value_bytes), e)
+							  : bolt_edit_remove(t, &path, e);
 		if (rc)
 			return rc == RC_END ? fail(e, RC_CORRUPT, "an edit does not fit the database") : rc;
 	}
@@ -549,10 +551,14 @@ static enum rc prepare_edit(struct applier *w, struct database *d, const struct 
 
 	if (!edits->count)
 		return RC_OK;
-	if ((rc = bolt_edit_begin(&t, &d->bolt, w->keep, w->e)) || (rc = add_edits(t, edits, w->e)) ||
-		(rc = bolt_edit_make(t, image, w->e)))
+	d->bolt.pace = &w->pace;
+	if ((rc = bolt_edit_begin(&t, &d->bolt, &w->edits, w->e)) == RC_OK && (rc = add_edits(t, edits, w->e)) == RC_OK)
+		rc = bolt_edit_make(t, image, w->e);
+	d->bolt.pace = NULL; /* which outlives this */
+	if (rc != RC_NOMEM || !arena_is_full(&w->edits))
 		return rc;
-	return RC_OK;
+	*w->e = (struct err){0};
+	return fail(w->e, RC_LIMIT, "so many records are too big to change within %zu MiB of memory", LIMIT_KEEP_BYTES >> 20);
 }
 
 /* Whether a database that is to be changed can be opened for that: asked before anything is done that only its change makes whole. */
@@ -1324,6 +1330,7 @@ static void leave_edits(struct applier *w)
 	const char *const why = reason(w, w->e);
 
 	w->result->starved |= w->e->rc == RC_NOMEM;
+	w->result->interrupted |= w->e->rc == RC_STOPPED && w->o->stop && *w->o->stop;
 	for (size_t i = 0; i < w->p->action_count; i++) {
 		struct action *const a = &w->p->actions[i];
 		if ((a->kind != ACTION_EDIT_META && a->kind != ACTION_EDIT_OVERLAY) || a->outcome != OUTCOME_PENDING)
@@ -1433,6 +1440,16 @@ static enum rc back_up(struct applier *w)
 	return rc;
 }
 
+static enum rc open_edits(struct applier *w)
+{
+	const size_t taken = arena_in_use(w->keep);
+	const enum rc rc = arena_open(&w->edits, w->e);
+
+	if (rc == RC_OK)
+		arena_bound(&w->edits, taken < LIMIT_KEEP_BYTES ? LIMIT_KEEP_BYTES - taken : 0);
+	return rc;
+}
+
 /* Copies that there is no room for, an edit that does not fit, a database that may not be written: then records stay as they are, and
  * what needs no record changed is done. */
 static enum rc prepare(struct applier *w)
@@ -1442,7 +1459,7 @@ static enum rc prepare(struct applier *w)
 
 	if (!w->p->meta.count && !w->p->overlay.count)
 		return RC_OK;
-	if ((rc = may_write(w, &st->meta, "meta.db", &w->p->meta)) || (rc = may_write(w, &st->overlay, "metadata.db", &w->p->overlay)) ||
+	if ((rc = open_edits(w)) || (rc = may_write(w, &st->meta, "meta.db", &w->p->meta)) || (rc = may_write(w, &st->overlay, "metadata.db", &w->p->overlay)) ||
 		(rc = prepare_edit(w, &st->meta, &w->p->meta, &w->meta)) ||
 		(rc = prepare_edit(w, &st->overlay, &w->p->overlay, &w->overlay)))
 		return rc;
@@ -1489,6 +1506,7 @@ enum rc apply_plan(struct plan *p, struct store *st, const struct survey *s, con
 	}
 	if (rc == RC_OK && !result->interrupted && !result->again)
 		rc = all_actions(w, false);
+	arena_close(&w->edits);
 	result->keep_intents = w->keep_intents;
 	note_deeds(w, rc);
 	for (size_t i = 0; rc == RC_OK && i < w->place_count; i++)

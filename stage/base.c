@@ -178,7 +178,7 @@ struct arena_region {
 	size_t usable, peak;
 	size_t dirty; /* all bytes beyond are zero, as the system gave them */
 	size_t bound; /* what is handed out and was not given back may be so much */
-	bool refused;
+	bool refused, full; /* full: for the bound */
 };
 
 #define ARENA_HEAD 64 /* keeps the first allocation on a cache line of its own */
@@ -221,6 +221,12 @@ static bool refuse(struct arena_region *r)
 void arena_bound(const struct arena *a, size_t bytes)
 {
 	a->region->bound = bytes;
+	a->region->full = false;
+}
+
+bool arena_is_full(const struct arena *a)
+{
+	return a->region->full;
 }
 
 bool arena_refused(const struct arena *a)
@@ -232,6 +238,7 @@ static bool arena_reach(struct arena *a, size_t end)
 {
 	struct arena_region *const r = a->region;
 
+	r->full |= end - a->returned > r->bound;
 	if (end > LIMIT_ARENA_BYTES || end - a->returned > r->bound)
 		return refuse(r);
 	if (end > r->usable) {
@@ -257,6 +264,7 @@ static void clear(const struct arena *a, uint8_t *at, size_t n)
 void *arena_get(struct arena *a, size_t n)
 {
 	if (n > LIMIT_ARENA_BYTES - a->used) {
+		a->region->full = true;
 		(void)refuse(a->region);
 		return NULL;
 	}
@@ -337,7 +345,11 @@ void *arena_more(struct arena *a, void *array, size_t old_n, size_t new_n, size_
 		total = SIZE_MAX; /* the most that can be is more than there is */
 	if (last)
 		return arena_grow(a, array, old_bytes, (size_t)total);
+	/* what will be given back does not count against the bound */
+	const struct arena mark = *a;
+	a->returned += old_bytes;
 	void *const bigger = arena_get(a, (size_t)total);
+	a->returned = mark.returned;
 	if (bigger && old_n)
 		move_out(a, bigger, array, old_bytes);
 	return bigger;
@@ -385,6 +397,11 @@ void arena_trim(const struct arena *a)
 	/* refused (locked memory), it stays as it is */
 	if (from < r->dirty && !madvise((uint8_t *)r + from, r->usable - from, MADV_DONTNEED))
 		r->dirty = from;
+}
+
+size_t arena_in_use(const struct arena *a)
+{
+	return a->used - a->returned;
 }
 
 size_t arena_peak(const struct arena *a)

@@ -131,8 +131,12 @@ struct span arena_copy(struct arena *a, struct span s);
 PRINTF_LIKE(2, 3) char *arena_printf(struct arena *a, const char *format, ...);
 /* So many bytes are the most that may be in use at any time, of all copies of it: LIMIT_ARENA_BYTES, if nothing is said. */
 void arena_bound(const struct arena *a, size_t bytes);
+/* Whether more was asked for since. */
+bool arena_is_full(const struct arena *a);
 /* Whether it ever had no memory to give: for whoever takes many small things of it, and asks once at the end. */
 bool arena_refused(const struct arena *a);
+/* What is handed out of it now, and was not given back. */
+size_t arena_in_use(const struct arena *a);
 /* Gives what was handed out above the used part back to the system. */
 void arena_trim(const struct arena *a);
 /* The most that was handed out at any time: memory that nobody wrote to, which costs nothing, included. */

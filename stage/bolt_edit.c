@@ -801,6 +801,7 @@ static enum rc image_verify(struct bolt_edit *t, const struct bolt_image *image,
 
 	bolt_overlay_open(&overlay, &t->b->src, image);
 	rc = bolt_open(&shown, &overlay.src, t->arena, &fault, e);
+	shown.pace = t->b->pace;
 	if (!rc)
 		rc = bolt_check(&shown, *t->arena, &stats, &fault, e);
 	if (rc == RC_CORRUPT)

@@ -24,6 +24,8 @@ struct planner {
 	bool *rescued;                 /* blobs whose bytes lie elsewhere and are brought back */
 	const char **held_ingest;      /* why they stay, if they hold, or may hold, the only copy of what is named */
 	const char **held_stray, **held_blob; /* the same */
+	struct leased_ref *held_refs;  /* see find_leased; NULL: not asked for yet */
+	size_t held_ref_count;
 	bool *leased;                  /* namespaces that got a lease of ours */
 	bool *unproved;                /* namespaces with files of image layers that stay and were compared with nothing */
 	bool *uncompared;              /* these, and those whose files are trusted: whether their layers are here too was not asked */
@@ -77,6 +79,7 @@ static bool is_same_bucket(const struct bolt_path *in, const struct bolt_path *p
 static void add_edit(struct planner *w, struct edits *edits, enum edit_kind kind, const struct bolt_path *path, struct span value)
 {
 	const struct bolt_path *in = edits->count ? edits->at[edits->count - 1].in : NULL;
+	const struct span name = path->part[path->count - 1]; /* of a database, and so are values, or ours: below BOLT_ITEM_MAX */
 
 	if (!in || !is_same_bucket(in, path)) {
 		struct bolt_path *const other = arena_get(w->keep, sizeof(*other));
@@ -88,7 +91,7 @@ static void add_edit(struct planner *w, struct edits *edits, enum edit_kind kind
 	}
 	struct edit *const fresh = in ? arena_push(w->keep, (void **)&edits->at, &edits->count, sizeof(*fresh)) : NULL;
 	if (fresh)
-		*fresh = (struct edit){kind, in, path->part[path->count - 1], value};
+		*fresh = (struct edit){kind, (uint32_t)name.left, (uint32_t)value.left, in, name.at, value.at};
 	else
 		w->no_memory = true;
 }
@@ -204,15 +207,45 @@ static void lease_content(struct planner *w, size_t ns, struct span digest)
 	meta_put(w, META_PATH(ns, literal("leases"), literal(OUR_LEASE), literal("content"), digest), span_of("", 0));
 }
 
+struct leased_ref {
+	size_t ns;
+	struct span ref;
+};
+
+static int compare_leased(const void *a, const void *b)
+{
+	const struct leased_ref *const x = a, *const y = b;
+
+	return x->ns != y->ns ? (x->ns > y->ns) - (x->ns < y->ns) : span_compare(x->ref, y->ref);
+}
+
+/* What leases that stay hold of downloads, sorted: asked for each of them. */
+static void find_leased(struct planner *w)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < w->st->lease_count; i++)
+		n += lease_is_stale(w->st, &w->st->leases[i]) ? 0 : w->st->leases[i].ingests.count;
+	w->held_refs = arena_array(w->keep, n + 1, sizeof(*w->held_refs));
+	w->no_memory |= !w->held_refs;
+	for (size_t i = 0; w->held_refs && i < w->st->lease_count; i++) {
+		const struct lease *const l = &w->st->leases[i];
+		for (size_t k = 0; !lease_is_stale(w->st, l) && k < l->ingests.count; k++)
+			w->held_refs[w->held_ref_count++] = (struct leased_ref){l->ns, l->ingests.at[k]};
+	}
+	if (w->held_ref_count)
+		qsort(w->held_refs, w->held_ref_count, sizeof(*w->held_refs), compare_leased);
+}
+
 /* Unless a lease that stays holds it. */
 static void lease_ingest(struct planner *w, const struct ingest_record *r)
 {
-	for (size_t i = 0; i < w->st->lease_count; i++) {
-		const struct lease *const l = &w->st->leases[i];
-		for (size_t k = 0; l->ns == r->ns && !lease_is_stale(w->st, l) && k < l->ingests.count; k++)
-			if (span_equal(l->ingests.at[k], r->client_ref))
-				return;
-	}
+	const struct leased_ref key = {r->ns, r->client_ref};
+
+	if (!w->held_refs)
+		find_leased(w);
+	if (w->held_ref_count && bsearch(&key, w->held_refs, w->held_ref_count, sizeof(key), compare_leased))
+		return;
 	need_lease(w, r->ns);
 	meta_put(w, META_PATH(r->ns, literal("leases"), literal(OUR_LEASE), literal("ingests"), r->client_ref), span_of("", 0));
 }
@@ -758,15 +791,15 @@ static void plan_drops(struct planner *w)
 	for (size_t i = 0; i < st->backend_count; i++)
 		seeds[i] = w->drop[i] = w->drop[i] || is_seed(w, i);
 	spread(w, w->drop);
-	for (size_t i = 0; i < st->backend_count; i++) {
-		if (!w->drop[i] || (!w->stuck_aside[i] && (seeds[i] || !is_users(st, &st->backends[i]))))
+	/* the last of those that stand on one is named; what another has led to is not walked again, for all below it is marked */
+	for (size_t i = st->backend_count; i-- > 0;) {
+		if (!w->drop[i] || w->pinned[i] || (!w->stuck_aside[i] && (seeds[i] || !is_users(st, &st->backends[i]))))
 			continue;
 		const struct span key = st->backends[i].user_key;
 		const char *const stuck = w->stuck_aside[i];
 		const char *const why = arena_printf(w->keep, "snapshot %.*s %s%s", (int)min_u64(key.left, 200), (const char *)key.at,
 			stuck ? "cannot be set aside: " : "of a container stands on it", stuck ? stuck : "");
-		for (size_t at = i, steps = 0; at != STORE_NONE && steps <= st->backend_count;
-			at = st->backends[at].parent_index, steps++) {
+		for (size_t at = i; at != STORE_NONE && !w->pinned[at]; at = st->backends[at].parent_index) {
 			w->pinned[at] = true;
 			w->left[at] = why ? why : "a container stands on it";
 		}

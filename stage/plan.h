@@ -62,9 +62,10 @@ enum edit_kind { EDIT_REMOVE, EDIT_PUT };
 /* There may be very many, of few buckets: each knows its name, and shares the path to it with those before it. */
 struct edit {
 	enum edit_kind kind;
+	uint32_t name_bytes, value_bytes;
 	const struct bolt_path *in; /* the names of the buckets, from the root */
-	struct span name;           /* in the last of them */
-	struct span value;          /* EDIT_PUT */
+	const uint8_t *name;        /* in the last of them */
+	const uint8_t *value;       /* EDIT_PUT */
 };
 
 struct edits {

@@ -30,6 +30,8 @@ enum exit_status report_status(const struct outcome *o, bool repair)
 {
 	if (o->survey && (o->survey->interrupted || (o->applied && o->applied->interrupted)))
 		return EXIT_INTERRUPTED;
+	if (o->failure && o->failure->rc == RC_STOPPED && !o->plan)
+		return EXIT_LEFT; /* there was no time to read the store: all of it is unchecked */
 	if (o->failure || o->refusal != STORE_OPENED || !o->plan || o->survey->halted)
 		return EXIT_FAILED;
 	if (o->plan->nothing_wrong && !o->plan->something_left)

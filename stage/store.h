@@ -250,6 +250,7 @@ struct store_hints {
 	bool after_boot;         /* a person says that containerd has not run since the machine started */
 	bool first_boot;         /* see struct boot_facts */
 	bool journal_says;
+	struct pace *pace;       /* asked as the store is read; NULL: never. Of the thread that reads it */
 };
 
 struct store {
