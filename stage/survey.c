@@ -1818,18 +1818,16 @@ static enum rc add_bad_blobs(struct survey_run *r)
 		more += is_wrong_file(r, i);
 	if (r->st->spare_count + more > r->spare_cap) {
 		const size_t cap = r->st->spare_count + more;
-		struct spare_state *const states = arena_array(r->keep, cap, sizeof(*states));
+		for (int k = 0; k < DIGEST_KINDS; k++) {
+			if (!r->found[k])
+				continue;
+			r->found[k] = arena_more(r->keep, r->found[k], r->spare_cap, cap, sizeof(struct digest));
+			if (!r->found[k])
+				return no_room(r);
+		}
+		struct spare_state *const states = arena_more(r->keep, s->spares, r->spare_cap, cap, sizeof(*states));
 		if (!states)
 			return no_room(r);
-		memcpy(states, s->spares, r->st->spare_count * sizeof(*states));
-		for (int k = 0; k < DIGEST_KINDS; k++) {
-			struct digest *const digests = r->found[k] ? arena_array(r->keep, cap, sizeof(*digests)) : NULL;
-			if (r->found[k] && !digests)
-				return no_room(r);
-			if (digests)
-				memcpy(digests, r->found[k], r->st->spare_count * sizeof(*digests));
-			r->found[k] = digests;
-		}
 		s->spares = states;
 		r->spare_cap = cap;
 	}
@@ -1869,7 +1867,7 @@ static enum rc hash_wanted(struct survey_run *r, bool hashed[DIGEST_KINDS])
 		if (hashed[kind])
 			continue;
 		hashed[kind] = true;
-		if (!r->found[kind] && !(r->found[kind] = arena_array(r->keep, r->spare_cap + 1, sizeof(struct digest))))
+		if (!r->found[kind] && !(r->found[kind] = arena_array(r->keep, r->spare_cap, sizeof(struct digest))))
 			return no_room(r);
 		take_known(r, kind);
 		rc = hash_spares(r, kind);
@@ -1982,8 +1980,11 @@ static void judge_unread(struct survey_run *r, size_t spare)
 static enum rc judge_spares(struct survey_run *r)
 {
 	struct survey *const s = r->s;
+	size_t speaking = 0;
 
-	s->unread = arena_array(r->keep, r->st->spare_count + 1, sizeof(*s->unread));
+	for (size_t i = 0; i < r->st->spare_count; i++)
+		speaking += speaking_ingest(r, i) != STORE_NONE;
+	s->unread = arena_array(r->keep, speaking + 1, sizeof(*s->unread));
 	s->unread_sizes = arena_array(r->keep, r->st->spare_count + 1, sizeof(*s->unread_sizes));
 	if (!s->unread || !s->unread_sizes)
 		return no_room(r);
