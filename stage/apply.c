@@ -73,6 +73,7 @@ struct applier {
 		char name[2 * DIGEST_MAX_BYTES + 24];
 	} *freed; /* names of ours, room for each that may get one */
 	size_t freed_count;
+	uint64_t edit_until_ns; /* so long no deadline ends the databases' change */
 	struct arena edits; /* what both databases' changes take, until they are made; opened by prepare */
 	struct bolt_image meta, overlay;
 };
@@ -102,6 +103,16 @@ static enum rc ask_and_tell(void *self, struct err *e)
 		w->o->progress(w->o->self, &w->now);
 	}
 	return ask(w, e);
+}
+
+/* Records tell containerd what is not good: their change is made even where the time is over, if it does not take long. */
+#define EDIT_NS 500000000u
+
+static enum rc ask_of_edit(void *self, struct err *e)
+{
+	const struct applier *const w = self;
+
+	return os_clock_ns() < w->edit_until_ns && !(w->o->stop && *w->o->stop) ? RC_OK : ask(self, e);
 }
 
 /* ---- our own directories ---- */
@@ -551,7 +562,8 @@ static enum rc prepare_edit(struct applier *w, struct database *d, const struct 
 
 	if (!edits->count)
 		return RC_OK;
-	d->bolt.pace = &w->pace;
+	struct pace pace = {.ask = ask_of_edit, .self = w};
+	d->bolt.pace = &pace;
 	if ((rc = bolt_edit_begin(&t, &d->bolt, &w->edits, w->e)) == RC_OK && (rc = add_edits(t, edits, w->e)) == RC_OK)
 		rc = bolt_edit_make(t, image, w->e);
 	d->bolt.pace = NULL; /* which outlives this */
@@ -1445,6 +1457,7 @@ static enum rc open_edits(struct applier *w)
 	const size_t taken = arena_in_use(w->keep);
 	const enum rc rc = arena_open(&w->edits, w->e);
 
+	w->edit_until_ns = os_clock_ns() + EDIT_NS;
 	if (rc == RC_OK)
 		arena_bound(&w->edits, taken < LIMIT_KEEP_BYTES ? LIMIT_KEEP_BYTES - taken : 0);
 	return rc;

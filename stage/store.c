@@ -1203,8 +1203,14 @@ static void split_ref(struct ingest *in, struct arena *a)
 
 static const char ingest_path[] = STORE_CONTENT_DIR "/ingest";
 
+/* What is there to be read of a download: there may be very many, and each question is a call. */
+struct small_files {
+	bool ref, total;
+};
+
 /* All files of a download, whose path outlives the store: what is called data is not the only one that may be one. */
-static enum rc add_ingest_files(struct store *st, int dir, const char *path, struct arena scratch, struct err *e)
+static enum rc add_ingest_files(
+	struct store *st, int dir, const char *path, struct small_files *files, struct arena scratch, struct err *e)
 {
 	const struct place at = {st->ingest_count - 1, STORE_NONE, STORE_NONE};
 	struct ingest *const in = &st->ingests[st->ingest_count - 1];
@@ -1217,6 +1223,8 @@ static enum rc add_ingest_files(struct store *st, int dir, const char *path, str
 		note_unseen_bytes(st, path, ".", e);
 	for (size_t i = 0; rc == RC_OK && i < count; i++) {
 		struct stat found = {0};
+		files->ref |= strcmp(names[i].name, "ref") == 0;
+		files->total |= strcmp(names[i].name, "total") == 0;
 		if ((rc = go_on(st, e)))
 			return rc;
 		const enum rc seen = os_stat(dir, names[i].name, &found, &why);
@@ -1259,6 +1267,7 @@ bool store_ref_fits(struct span ref, const char *name)
 static enum rc read_ingest(struct store *st, const char *path, struct ingest *in, struct arena scratch, struct err *e)
 {
 	const char *const name = path + sizeof(ingest_path);
+	struct small_files files = {0};
 	auto_fd dir = -1;
 	struct stat found = {0};
 	struct span text = {0};
@@ -1280,9 +1289,9 @@ static enum rc read_ingest(struct store *st, const char *path, struct ingest *in
 	}
 	in->is_directory = true;
 	/* what it is for may be unknown; what is in it is looked at all the same */
-	if ((rc = add_ingest_files(st, dir, path, scratch, e)))
+	if ((rc = add_ingest_files(st, dir, path, &files, scratch, e)))
 		return rc;
-	rc = os_read_small(dir, "ref", SMALL_FILE_BYTES, st->keep, &in->ref, e);
+	rc = files.ref ? os_read_small(dir, "ref", SMALL_FILE_BYTES, st->keep, &in->ref, e) : RC_END;
 	if (rc == RC_LIMIT) { /* longer than we read: not the same as none */
 		errno = EFBIG;
 		return fail(e, RC_IO, "ingest/%s: ref is too long", name);
@@ -1294,7 +1303,7 @@ static enum rc read_ingest(struct store *st, const char *path, struct ingest *in
 		if (in->ref_fits)
 			split_ref(in, st->keep);
 	}
-	rc = os_read_small(dir, "total", SMALL_FILE_BYTES, st->keep, &text, e);
+	rc = files.total ? os_read_small(dir, "total", SMALL_FILE_BYTES, st->keep, &text, e) : RC_END;
 	if (rc == RC_IO || rc == RC_NOMEM)
 		return rc;
 	if (rc || parse_decimal(text, &in->total))
