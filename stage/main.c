@@ -264,7 +264,8 @@ static enum rc one_root(struct run *r, const struct place *root, enum exit_statu
 	enum rc rc = run_root(r, &out, &st, &s, &p, &applied, &progress, &e);
 	if (rc == RC_NOMEM && arena_is_full(&r->keep) && !out.plan) {
 		e = (struct err){0};
-		rc = fail(&e, RC_LIMIT, "unchecked: too big to check: what its databases and directories list takes more than %zu MiB of memory",
+		rc = fail(&e, RC_LIMIT,
+			"unchecked: too big to check: what its databases and directories list takes more than %zu MiB of memory",
 			(out.survey ? LIMIT_KEEP_BYTES : LIMIT_STORE_BYTES) >> 20);
 	}
 	arena_bound(&r->keep, LIMIT_ARENA_BYTES); /* what is told is not much */

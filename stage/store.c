@@ -403,7 +403,9 @@ static enum rc add_lease(struct loader *l, const struct bolt_item *item, void *c
 	 * pin, and a creation time that does not decode proves nothing. */
 	if (expire && (rc = optional(look(l, &b, "createdat", &created))))
 		return rc;
-	lease->expires = expire && parse_rfc3339(*expire, &until) && decode_time_ns(created) > 0 && until - decode_time_ns(created) / 1000000000 <= LEASE_SECONDS_MAX;
+	const int64_t created_ns = decode_time_ns(created);
+	lease->expires = expire && parse_rfc3339(*expire, &until) && created_ns > 0 &&
+			 until - created_ns / 1000000000 <= LEASE_SECONDS_MAX;
 	if ((rc = each_in(l, &b, "ingests", add_leased, &lease->ingests)))
 		return rc;
 	rc = get_bucket(l, &b, "snapshots", &snapshots);
