@@ -1472,7 +1472,8 @@ static enum rc prepare(struct applier *w)
 
 	if (!w->p->meta.count && !w->p->overlay.count)
 		return RC_OK;
-	if ((rc = open_edits(w)) || (rc = may_write(w, &st->meta, "meta.db", &w->p->meta)) || (rc = may_write(w, &st->overlay, "metadata.db", &w->p->overlay)) ||
+	if ((rc = open_edits(w)) || (rc = may_write(w, &st->meta, "meta.db", &w->p->meta)) ||
+		(rc = may_write(w, &st->overlay, "metadata.db", &w->p->overlay)) ||
 		(rc = prepare_edit(w, &st->meta, &w->p->meta, &w->meta)) ||
 		(rc = prepare_edit(w, &st->overlay, &w->p->overlay, &w->overlay)))
 		return rc;
