@@ -385,7 +385,8 @@ def leases_100000(s):
     s.meta(*operations)
 
 
-@kind("100,000 downloads of one byte that do not say of what.", changes=(CONTENT + "/ingest",))
+@kind("100,000 downloads of one byte that do not say of what.", changes=(CONTENT + "/ingest",),
+      fails="on a busy machine 5 s do not suffice to read them")
 def downloads_100000(s):
     s.stop()
     top = s.path(CONTENT, "ingest")
