@@ -73,6 +73,8 @@ struct applier {
 		char name[2 * DIGEST_MAX_BYTES + 24];
 	} *freed; /* names of ours, room for each that may get one */
 	size_t freed_count;
+	uint64_t edit_until_ns; /* so long no deadline ends the databases' change */
+	struct arena edits; /* what both databases' changes take, until they are made; opened by prepare */
 	struct bolt_image meta, overlay;
 };
 
@@ -101,6 +103,16 @@ static enum rc ask_and_tell(void *self, struct err *e)
 		w->o->progress(w->o->self, &w->now);
 	}
 	return ask(w, e);
+}
+
+/* Records tell containerd what is not good: their change is made even where the time is over, if it does not take long. */
+#define EDIT_NS 500000000u
+
+static enum rc ask_of_edit(void *self, struct err *e)
+{
+	const struct applier *const w = self;
+
+	return os_clock_ns() < w->edit_until_ns && !(w->o->stop && *w->o->stop) ? RC_OK : ask(self, e);
 }
 
 /* ---- our own directories ---- */
@@ -532,8 +544,10 @@ static enum rc add_edits(struct bolt_edit *t, const struct edits *edits, struct 
 {
 	for (size_t i = 0; i < edits->count; i++) {
 		const struct edit *const edit = &edits->at[i];
-		const enum rc rc = edit->kind == EDIT_PUT ? bolt_edit_put(t, &edit->path, edit->value, e)
-							  : bolt_edit_remove(t, &edit->path, e);
+		struct bolt_path path = *edit->in;
+		path.part[path.count++] = span_of(edit->name, edit->name_bytes);
+		const enum rc rc = edit->kind == EDIT_PUT ? bolt_edit_put(t, &path, span_of(edit->value, edit->value_bytes), e)
+							  : bolt_edit_remove(t, &path, e);
 		if (rc)
 			return rc == RC_END ? fail(e, RC_CORRUPT, "an edit does not fit the database") : rc;
 	}
@@ -548,10 +562,15 @@ static enum rc prepare_edit(struct applier *w, struct database *d, const struct 
 
 	if (!edits->count)
 		return RC_OK;
-	if ((rc = bolt_edit_begin(&t, &d->bolt, w->keep, w->e)) || (rc = add_edits(t, edits, w->e)) ||
-		(rc = bolt_edit_make(t, image, w->e)))
+	struct pace pace = {.ask = ask_of_edit, .self = w};
+	d->bolt.pace = &pace;
+	if ((rc = bolt_edit_begin(&t, &d->bolt, &w->edits, w->e)) == RC_OK && (rc = add_edits(t, edits, w->e)) == RC_OK)
+		rc = bolt_edit_make(t, image, w->e);
+	d->bolt.pace = NULL; /* which outlives this */
+	if (rc != RC_NOMEM || !arena_is_full(&w->edits))
 		return rc;
-	return RC_OK;
+	*w->e = (struct err){0};
+	return fail(w->e, RC_LIMIT, "so many records are too big to change within %zu MiB of memory", LIMIT_KEEP_BYTES >> 20);
 }
 
 /* Whether a database that is to be changed can be opened for that: asked before anything is done that only its change makes whole. */
@@ -831,7 +850,7 @@ static enum rc replay(struct applier *w, size_t backend, struct layer *l, const 
 		*w->e = result.why;
 		return result.why.rc;
 	}
-	if (!result.blob_good || !result.content_known || !digest_equal(&result.content, &state->diff_id)) {
+	if (!result.blob_good || !result.content_known || !digest_equal(&result.content, state->diff_id)) {
 		errno = EIO;
 		return fail(w->e, RC_IO, "a layer reads differently than when it was checked");
 	}
@@ -867,7 +886,7 @@ static enum rc verify_rebuilt(struct applier *w, size_t backend, struct arena sc
 	if (rc)
 		return rc;
 	/* what could not be read before need not be readable now */
-	if (v.damaged || v.count[DIFF_UNREADABLE] > w->s->snapshots[backend].layer.count[DIFF_UNREADABLE]) {
+	if (v.damaged || v.count[DIFF_UNREADABLE] > w->s->snapshots[backend].unreadable) {
 		errno = EIO;
 		return fail(w->e, RC_IO, "snapshots/%s does not read back as it was written", b->dir);
 	}
@@ -942,13 +961,13 @@ static enum rc rebuild_in(struct applier *w, size_t backend, int work, int snaps
 	struct lowers lowers = {0};
 	struct rebuild *r = NULL;
 	struct layer *l = NULL;
-	const uint8_t *bits = state->layer.damaged_bits;
+	const uint8_t *bits = state->damaged_bits;
 	enum rc rc;
 
 	if ((rc = open_lowers(w, backend, &scratch, &lowers)))
 		return rc;
 	if (!bits && !state->whole_tree) { /* nothing but times */
-		bits = arena_get(&scratch, (size_t)state->layer.node_count / 8 + 1);
+		bits = arena_get(&scratch, (size_t)state->node_count / 8 + 1);
 		if (!bits) {
 			close_lowers(&lowers);
 			return fail(w->e, RC_NOMEM, "no memory to rebuild snapshots/%s", b->dir);
@@ -960,7 +979,7 @@ static enum rc rebuild_in(struct applier *w, size_t backend, int work, int snaps
 		.lower_fs = lowers.fd,
 		.lower_count = lowers.count,
 		.damaged_bits = state->whole_tree ? NULL : bits,
-		.node_count = state->layer.node_count,
+		.node_count = state->node_count,
 		.staging = work,
 		.aside = snapshot_aside,
 		.all_times = true}; /* the cut took those of directories that lost nothing else */
@@ -1326,6 +1345,7 @@ static void leave_edits(struct applier *w)
 	const char *const why = reason(w, w->e);
 
 	w->result->starved |= w->e->rc == RC_NOMEM;
+	w->result->interrupted |= w->e->rc == RC_STOPPED && w->o->stop && *w->o->stop;
 	for (size_t i = 0; i < w->p->action_count; i++) {
 		struct action *const a = &w->p->actions[i];
 		if ((a->kind != ACTION_EDIT_META && a->kind != ACTION_EDIT_OVERLAY) || a->outcome != OUTCOME_PENDING)
@@ -1435,6 +1455,17 @@ static enum rc back_up(struct applier *w)
 	return rc;
 }
 
+static enum rc open_edits(struct applier *w)
+{
+	const size_t taken = arena_in_use(w->keep);
+	const enum rc rc = arena_open(&w->edits, w->e);
+
+	w->edit_until_ns = os_clock_ns() + EDIT_NS;
+	if (rc == RC_OK)
+		arena_bound(&w->edits, taken < LIMIT_KEEP_BYTES ? LIMIT_KEEP_BYTES - taken : 0);
+	return rc;
+}
+
 /* Copies that there is no room for, an edit that does not fit, a database that may not be written: then records stay as they are, and
  * what needs no record changed is done. */
 static enum rc prepare(struct applier *w)
@@ -1444,7 +1475,8 @@ static enum rc prepare(struct applier *w)
 
 	if (!w->p->meta.count && !w->p->overlay.count)
 		return RC_OK;
-	if ((rc = may_write(w, &st->meta, "meta.db", &w->p->meta)) || (rc = may_write(w, &st->overlay, "metadata.db", &w->p->overlay)) ||
+	if ((rc = open_edits(w)) || (rc = may_write(w, &st->meta, "meta.db", &w->p->meta)) ||
+		(rc = may_write(w, &st->overlay, "metadata.db", &w->p->overlay)) ||
 		(rc = prepare_edit(w, &st->meta, &w->p->meta, &w->meta)) ||
 		(rc = prepare_edit(w, &st->overlay, &w->p->overlay, &w->overlay)))
 		return rc;
@@ -1491,6 +1523,7 @@ enum rc apply_plan(struct plan *p, struct store *st, const struct survey *s, con
 	}
 	if (rc == RC_OK && !result->interrupted && !result->again)
 		rc = all_actions(w, false);
+	arena_close(&w->edits);
 	result->keep_intents = w->keep_intents;
 	note_deeds(w, rc);
 	for (size_t i = 0; rc == RC_OK && i < w->place_count; i++)

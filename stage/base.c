@@ -177,7 +177,8 @@ struct src src_of_memory(const void *at, size_t n)
 struct arena_region {
 	size_t usable, peak;
 	size_t dirty; /* all bytes beyond are zero, as the system gave them */
-	bool refused;
+	size_t bound; /* what is handed out and was not given back may be so much */
+	bool refused, full; /* full: for the bound */
 };
 
 #define ARENA_HEAD 64 /* keeps the first allocation on a cache line of its own */
@@ -193,7 +194,9 @@ enum rc arena_open(struct arena *a, struct err *e)
 	}
 	a->region = at;
 	a->region->usable = LIMIT_ARENA_STEP;
+	a->region->bound = LIMIT_ARENA_BYTES;
 	a->used = ARENA_HEAD;
+	a->returned = 0;
 	return RC_OK;
 }
 
@@ -215,6 +218,17 @@ static bool refuse(struct arena_region *r)
 	return false;
 }
 
+void arena_bound(const struct arena *a, size_t bytes)
+{
+	a->region->bound = bytes;
+	a->region->full = false;
+}
+
+bool arena_is_full(const struct arena *a)
+{
+	return a->region->full;
+}
+
 bool arena_refused(const struct arena *a)
 {
 	return a->region->refused;
@@ -224,7 +238,8 @@ static bool arena_reach(struct arena *a, size_t end)
 {
 	struct arena_region *const r = a->region;
 
-	if (end > LIMIT_ARENA_BYTES)
+	r->full |= end - a->returned > r->bound;
+	if (end > LIMIT_ARENA_BYTES || end - a->returned > r->bound)
 		return refuse(r);
 	if (end > r->usable) {
 		const size_t want = (end + LIMIT_ARENA_STEP - 1) / LIMIT_ARENA_STEP * LIMIT_ARENA_STEP;
@@ -232,7 +247,7 @@ static bool arena_reach(struct arena *a, size_t end)
 			return refuse(r);
 		r->usable = want;
 	}
-	r->peak = end > r->peak ? end : r->peak;
+	r->peak = end - a->returned > r->peak ? end - a->returned : r->peak;
 	return true;
 }
 
@@ -249,7 +264,8 @@ static void clear(const struct arena *a, uint8_t *at, size_t n)
 void *arena_get(struct arena *a, size_t n)
 {
 	if (n > LIMIT_ARENA_BYTES - a->used) {
-		a->region->refused = true;
+		a->region->full = true;
+		(void)refuse(a->region);
 		return NULL;
 	}
 	const size_t end = a->used + ((n + 15) & ~(size_t)15);
@@ -301,15 +317,50 @@ struct span arena_copy(struct arena *a, struct span s)
 	return span_of(at, s.left);
 }
 
+/* Copies n bytes of this arena to another place in it, piece by piece, and gives the memory of each piece back: there is never more of
+ * it than of one array and a piece. */
+static void move_out(struct arena *a, uint8_t *to, uint8_t *from, size_t n)
+{
+	uint8_t *const base = (uint8_t *)a->region;
+
+	while (n) {
+		const size_t at = (size_t)(from - base) % LIMIT_ARENA_STEP, whole = LIMIT_ARENA_STEP - at, piece = n < whole ? n : whole;
+		memcpy(to, from, piece);
+		/* refused (locked memory), it stays as it is */
+		if (piece == LIMIT_ARENA_STEP && !madvise(from, piece, MADV_DONTNEED))
+			a->returned += piece;
+		from += piece;
+		to += piece;
+		n -= piece;
+	}
+}
+
+void *arena_more(struct arena *a, void *array, size_t old_n, size_t new_n, size_t size)
+{
+	uint64_t total = 0;
+	const size_t old_bytes = old_n * size;
+	const bool last = array && (uint8_t *)array + ((old_bytes + 15) & ~(size_t)15) == (uint8_t *)a->region + a->used;
+
+	if (product_overflows(new_n, size, &total))
+		total = SIZE_MAX; /* the most that can be is more than there is */
+	if (last)
+		return arena_grow(a, array, old_bytes, (size_t)total);
+	/* what will be given back does not count against the bound */
+	const struct arena mark = *a;
+	a->returned += old_bytes;
+	void *const bigger = arena_get(a, (size_t)total);
+	a->returned = mark.returned;
+	if (bigger && old_n)
+		move_out(a, bigger, array, old_bytes);
+	return bigger;
+}
+
 void *arena_push(struct arena *a, void **array, size_t *count, size_t size)
 {
 	if ((*count & (*count - 1)) == 0) { /* full at every power of two */
-		const size_t cap = *count ? *count * 2 : 1;
-		void *const bigger = arena_array(a, cap, size);
+		void *const bigger = arena_more(a, *array, *count, *count ? *count * 2 : 1, size);
 		if (!bigger)
 			return NULL;
-		if (*count)
-			memcpy(bigger, *array, *count * size);
 		*array = bigger;
 	}
 	return (uint8_t *)*array + (*count)++ * size;
@@ -346,6 +397,11 @@ void arena_trim(const struct arena *a)
 	/* refused (locked memory), it stays as it is */
 	if (from < r->dirty && !madvise((uint8_t *)r + from, r->usable - from, MADV_DONTNEED))
 		r->dirty = from;
+}
+
+size_t arena_in_use(const struct arena *a)
+{
+	return a->used - a->returned;
 }
 
 size_t arena_peak(const struct arena *a)

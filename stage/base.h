@@ -103,6 +103,7 @@ struct src src_of_memory(const void *at, size_t n);
 struct arena {
 	struct arena_region *region;
 	size_t used;
+	size_t returned; /* of these, the memory of so many went back to the system */
 };
 
 /* Reserves LIMIT_ARENA_BYTES of address space, none of it memory yet. */
@@ -119,15 +120,23 @@ void *arena_get(struct arena *a, size_t n);
 void *arena_array(struct arena *a, size_t n, size_t size);
 /* Grows the arena's LAST allocation in place from old_n to new_n bytes, or copies it to the end. */
 void *arena_grow(struct arena *a, void *last, size_t old_n, size_t new_n);
-/* Appends a zeroed element of size bytes to an array of this arena that grows by doubling: it moves when it is full. NULL: no
- * memory. */
+/* Room for new_n elements of an array of this arena, the old_n that it has with it: in place if it is the last allocation, else it
+ * moves, and the memory of where it was is given back, so that nobody may look there any more. NULL: no memory. */
+void *arena_more(struct arena *a, void *array, size_t old_n, size_t new_n, size_t size);
+/* Appends a zeroed element of size bytes to an array of this arena that grows by doubling, and then may move so. NULL: no memory. */
 void *arena_push(struct arena *a, void **array, size_t *count, size_t size);
 /* Copies with a NUL after the last byte; a NULL result is RC_NOMEM. */
 char *arena_string(struct arena *a, struct span s);
 struct span arena_copy(struct arena *a, struct span s);
 PRINTF_LIKE(2, 3) char *arena_printf(struct arena *a, const char *format, ...);
+/* So many bytes are the most that may be in use at any time, of all copies of it: LIMIT_ARENA_BYTES, if nothing is said. */
+void arena_bound(const struct arena *a, size_t bytes);
+/* Whether more was asked for since. */
+bool arena_is_full(const struct arena *a);
 /* Whether it ever had no memory to give: for whoever takes many small things of it, and asks once at the end. */
 bool arena_refused(const struct arena *a);
+/* What is handed out of it now, and was not given back. */
+size_t arena_in_use(const struct arena *a);
 /* Gives what was handed out above the used part back to the system. */
 void arena_trim(const struct arena *a);
 /* The most that was handed out at any time: memory that nobody wrote to, which costs nothing, included. */

@@ -107,9 +107,11 @@ static enum rc fetch(const struct bolt *b, uint64_t off, size_t n, const uint8_t
 {
 	struct bolt_cache *const cache = b->cache;
 	struct window *w = &cache->window[0];
-	enum rc rc;
+	enum rc rc = pace_on(b->pace, PACE_STEP + n, e);
 
 	assert(n <= PIECE_BYTES);
+	if (rc)
+		return rc;
 	cache->clock++;
 	for (size_t i = 0; i < WINDOW_COUNT; i++) {
 		struct window *const have = &cache->window[i];

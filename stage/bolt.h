@@ -30,6 +30,7 @@ struct bolt {
 	unsigned current;         /* the slot bbolt would use */
 	uint32_t page_size;
 	struct bolt_cache *cache;
+	struct pace *pace; /* asked as pages are looked at: whoever opens it may set it; NULL: never. RC_STOPPED then */
 };
 
 /* Why a file is unsound: the page, and a sentence with no newline. */

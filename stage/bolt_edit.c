@@ -35,8 +35,10 @@ struct entry {
 	struct edited *in;
 	struct span name;
 	enum { ENTRY_GONE, ENTRY_VALUE, ENTRY_BUCKET } is;
-	struct span value;     /* ENTRY_VALUE */
-	struct edited *bucket; /* ENTRY_BUCKET */
+	union {
+		struct span value;     /* ENTRY_VALUE */
+		struct edited *bucket; /* ENTRY_BUCKET */
+	};
 };
 
 /* A leaf or branch to write: `pages` pages from id on; of an inline bucket: id 0. */
@@ -799,6 +801,7 @@ static enum rc image_verify(struct bolt_edit *t, const struct bolt_image *image,
 
 	bolt_overlay_open(&overlay, &t->b->src, image);
 	rc = bolt_open(&shown, &overlay.src, t->arena, &fault, e);
+	shown.pace = t->b->pace;
 	if (!rc)
 		rc = bolt_check(&shown, *t->arena, &stats, &fault, e);
 	if (rc == RC_CORRUPT)

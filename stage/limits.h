@@ -21,9 +21,15 @@
  * own 10 deep, takes some 50,000,000. Archives built to make each entry dear end here after some seconds. */
 #define LIMIT_LAYER_STEPS ((uint64_t)1 << 26)
 
-/* bytes of address space an arena may grow to; only what is touched is memory. 1,000,000 entries of a layer model, or
- * the records of a store with 1,000,000 snapshots, fit. */
+/* bytes of address space an arena may grow to; only what is touched is memory. 1,000,000 entries of a layer model fit. */
 #define LIMIT_ARENA_BYTES ((size_t)1 << 30)
+
+/* bytes; what is read of a store, some 260 for a snapshot's record and 430 for a download: 190,000 of the one or 115,000 of the other,
+ * where nodes have some thousands at most. Past it the store is too big to check. */
+#define LIMIT_STORE_BYTES ((size_t)48 << 20)
+
+/* bytes; that, and what is learnt of it, planned and edited. With the program itself it is 64 MiB. */
+#define LIMIT_KEEP_BYTES ((size_t)60 << 20)
 
 /* bytes; step in which an arena makes its reservation usable */
 #define LIMIT_ARENA_STEP ((size_t)256 << 10)

@@ -61,9 +61,22 @@ struct run {
 	const struct journal *trust; /* NULL: everything is looked at */
 	const struct journal *read;  /* what boot has read of it, trusted or not; NULL: nothing */
 	uint64_t deadline_ns;    /* 0: none */
+	struct pace pace;        /* of this thread, while it reads a store */
 	const char *recorded;    /* the root that is recorded */
 	struct report_file json; /* of --json, but for standard output */
 };
+
+/* Of a struct pace. */
+static enum rc ask(void *self, struct err *e)
+{
+	const struct run *const r = self;
+
+	if (stop)
+		return fail(e, RC_STOPPED, "it was stopped while it read the store");
+	if (r->deadline_ns && os_clock_ns() >= r->deadline_ns)
+		return fail(e, RC_STOPPED, "unchecked: the time allowed (--budget) was over while the store was read");
+	return RC_OK;
+}
 
 /* A root as the person named it, and where that is. */
 struct place {
@@ -148,10 +161,12 @@ static enum rc run_root(struct run *r, struct outcome *out, struct store *st, st
 	const struct opts *const o = r->opts;
 	const unsigned threads = o->threads ? o->threads : os_cpu_count();
 	const struct plan_options deciding = {.keep = o->keep, .now_ns = os_calendar_ns()};
+	arena_bound(&r->keep, LIMIT_STORE_BYTES);
 	enum rc rc = store_open(st, out->root, &r->hints, &r->keep, r->scratch, &out->refusal, e);
 
 	if (rc || out->refusal != STORE_OPENED)
 		return rc;
+	arena_trim(&r->scratch);
 	out->store = st;
 	if (r->repair && st->read_only)
 		return fail(e, RC_IO, "the file system is mounted read-only: remount it, or run containerd-fsck check");
@@ -170,6 +185,8 @@ static enum rc run_root(struct run *r, struct outcome *out, struct store *st, st
 		survey_close(s); /* what it has begun is over before anything is told */
 		return rc;
 	}
+	arena_bound(&r->keep, LIMIT_KEEP_BYTES);
+	arena_trim(&r->scratch); /* lists of names */
 	if ((rc = survey_end(s, e)))
 		return rc;
 	out->survey = s;
@@ -243,7 +260,16 @@ static enum rc one_root(struct run *r, const struct place *root, enum exit_statu
 	r->report.command = command;
 	r->report.repair = r->repair;
 	os_write_begin();
-	const enum rc rc = run_root(r, &out, &st, &s, &p, &applied, &progress, &e);
+	r->pace = (struct pace){.ask = ask, .self = r};
+	r->hints.pace = &r->pace;
+	enum rc rc = run_root(r, &out, &st, &s, &p, &applied, &progress, &e);
+	if (rc == RC_NOMEM && arena_is_full(&r->keep) && !out.plan) {
+		e = (struct err){0};
+		rc = fail(&e, RC_LIMIT,
+			"unchecked: too big to check: what its databases and directories list takes more than %zu MiB of memory",
+			(out.survey ? LIMIT_KEEP_BYTES : LIMIT_STORE_BYTES) >> 20);
+	}
+	arena_bound(&r->keep, LIMIT_ARENA_BYTES); /* what is told is not much */
 	report_progress_end(&progress);
 	out.elapsed_ns = os_clock_ns() - began;
 	out.peak_bytes = arena_peak(&r->keep) + arena_peak(&r->scratch) + (size_t)s.peak_bytes;

@@ -34,7 +34,12 @@ enum rc match_add(struct match *m, size_t blob, const struct digest *diff_id, bo
 
 static void find(struct match *m, size_t backend, const struct digest *diff_id)
 {
-	m->chains[backend] = (struct match_chain){.diff_id = *diff_id, .found = true};
+	struct match_chain *const c = &m->chains[backend];
+
+	if (diff_id->kind != DIGEST_SHA256)
+		return; /* no layer is known by it: see match_add */
+	c->found = true;
+	memcpy(c->diff_id, diff_id->bytes, sizeof(c->diff_id));
 }
 
 void match_name(struct match *m, size_t ns, const struct digest *chain, const struct digest *diff_id)
@@ -176,12 +181,25 @@ enum rc match_resolve(struct match *m, const bool *open, bool (*over)(const void
 	return RC_OK;
 }
 
-size_t match_proofs(const struct match *m, size_t backend, size_t blobs[LIMIT_PROOFS])
+bool match_diff_id(const struct match *m, size_t backend, struct digest *diff_id)
 {
 	const struct match_chain *const c = &m->chains[backend];
+
+	if (!c->found)
+		return false;
+	*diff_id = (struct digest){.kind = DIGEST_SHA256};
+	memcpy(diff_id->bytes, c->diff_id, sizeof(c->diff_id));
+	return true;
+}
+
+size_t match_proofs(const struct match *m, size_t backend, size_t blobs[LIMIT_PROOFS])
+{
+	struct digest diff_id;
 	size_t n = 0;
 
-	for (size_t i = c->found ? first_layer(m, &c->diff_id) : m->layer_count; n < LIMIT_PROOFS && is_layer(m, i, &c->diff_id); i++)
+	if (!match_diff_id(m, backend, &diff_id))
+		return 0;
+	for (size_t i = first_layer(m, &diff_id); n < LIMIT_PROOFS && is_layer(m, i, &diff_id); i++)
 		blobs[n++] = m->layers[i].blob;
 	return n;
 }

@@ -14,8 +14,8 @@ struct match_layer {
 };
 
 struct match_chain {
-	struct digest diff_id; /* if found */
 	bool found;
+	uint8_t diff_id[32]; /* if found: its SHA-256, the only kind that containerd names a snapshot by */
 };
 
 struct match {
@@ -39,6 +39,8 @@ void match_sort(struct match *m);
 /* Finds the diff IDs of those committed snapshots that are open (by backend) and have none yet. over: asked now and then whether to
  * stop, with self. */
 CHECKED enum rc match_resolve(struct match *m, const bool *open, bool (*over)(const void *self), const void *self, struct err *e);
+/* The diff ID of a snapshot; false: none was found. */
+bool match_diff_id(const struct match *m, size_t backend, struct digest *diff_id);
 /* Blobs that are said to be the layer of this snapshot; at most LIMIT_PROOFS. */
 size_t match_proofs(const struct match *m, size_t backend, size_t blobs[LIMIT_PROOFS]);
 

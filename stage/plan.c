@@ -26,6 +26,8 @@ struct planner {
 	bool *rescued;                 /* blobs whose bytes lie elsewhere and are brought back */
 	const char **held_ingest;      /* why they stay, if they hold, or may hold, the only copy of what is named */
 	const char **held_stray, **held_blob; /* the same */
+	struct leased_ref *held_refs;  /* see find_leased; NULL: not asked for yet */
+	size_t held_ref_count;
 	bool *leased;                  /* namespaces that got a lease of ours */
 	bool *unproved;                /* namespaces with files of image layers that stay and were compared with nothing */
 	bool *uncompared;              /* these, and those whose files are trusted: whether their layers are here too was not asked */
@@ -51,21 +53,12 @@ static struct span literal(const char *s)
 
 static void add_action(struct planner *w, enum action_kind kind, size_t index, bool set_aside)
 {
-	struct plan *const p = w->p;
+	struct action *const fresh = arena_push(w->keep, (void **)&w->p->actions, &w->p->action_count, sizeof(*fresh));
 
-	if (p->action_count == p->action_cap) {
-		const size_t cap = p->action_cap ? p->action_cap * 2 : 64;
-		struct action *const bigger = arena_array(w->keep, cap, sizeof(*bigger));
-		if (!bigger) {
-			w->no_memory = true;
-			return;
-		}
-		if (p->action_count)
-			memcpy(bigger, p->actions, p->action_count * sizeof(*bigger));
-		p->actions = bigger;
-		p->action_cap = cap;
-	}
-	p->actions[p->action_count++] = (struct action){.kind = kind, .index = index, .set_aside = set_aside};
+	if (fresh)
+		*fresh = (struct action){.kind = kind, .index = index, .set_aside = set_aside};
+	else
+		w->no_memory = true;
 }
 
 /* What goes only after its records did. */
@@ -76,21 +69,33 @@ static void add_recorded(struct planner *w, enum action_kind kind, size_t index,
 		w->p->actions[w->p->action_count - 1].recorded = true;
 }
 
-static void add_edit(struct planner *w, struct edits *edits, struct edit edit)
+static bool is_same_bucket(const struct bolt_path *in, const struct bolt_path *path)
 {
-	if (edits->count == edits->cap) {
-		const size_t cap = edits->cap ? edits->cap * 2 : 64;
-		struct edit *const bigger = arena_array(w->keep, cap, sizeof(*bigger));
-		if (!bigger) {
-			w->no_memory = true;
-			return;
+	bool same = in->count + 1 == path->count;
+
+	for (unsigned i = 0; same && i < in->count; i++)
+		same = span_equal(in->part[i], path->part[i]);
+	return same;
+}
+
+static void add_edit(struct planner *w, struct edits *edits, enum edit_kind kind, const struct bolt_path *path, struct span value)
+{
+	const struct bolt_path *in = edits->count ? edits->at[edits->count - 1].in : NULL;
+	const struct span name = path->part[path->count - 1]; /* of a database, and so are values, or ours: below BOLT_ITEM_MAX */
+
+	if (!in || !is_same_bucket(in, path)) {
+		struct bolt_path *const other = arena_get(w->keep, sizeof(*other));
+		if (other) {
+			*other = *path;
+			other->count--;
 		}
-		if (edits->count)
-			memcpy(bigger, edits->at, edits->count * sizeof(*bigger));
-		edits->at = bigger;
-		edits->cap = cap;
+		in = other;
 	}
-	edits->at[edits->count++] = edit;
+	struct edit *const fresh = in ? arena_push(w->keep, (void **)&edits->at, &edits->count, sizeof(*fresh)) : NULL;
+	if (fresh)
+		*fresh = (struct edit){kind, (uint32_t)name.left, (uint32_t)value.left, in, name.at, value.at};
+	else
+		w->no_memory = true;
 }
 
 /* v1/<namespace>/<more...>; the list ends with a NULL text. */
@@ -109,12 +114,19 @@ static struct bolt_path meta_path(const struct store *st, size_t ns, const struc
 
 static void meta_remove(struct planner *w, struct bolt_path path)
 {
-	add_edit(w, &w->p->meta, (struct edit){EDIT_REMOVE, path, {0}});
+	add_edit(w, &w->p->meta, EDIT_REMOVE, &path, (struct span){0});
 }
 
 static void meta_put(struct planner *w, struct bolt_path path, struct span value)
 {
-	add_edit(w, &w->p->meta, (struct edit){EDIT_PUT, path, value});
+	add_edit(w, &w->p->meta, EDIT_PUT, &path, value);
+}
+
+static void overlay_remove(struct planner *w, const char *bucket, struct span name)
+{
+	const struct bolt_path path = {.part = {literal("v1"), literal(bucket), name}, .count = 3};
+
+	add_edit(w, &w->p->overlay, EDIT_REMOVE, &path, (struct span){0});
 }
 
 /* ---- encodings ---- */
@@ -203,15 +215,45 @@ static void lease_content(struct planner *w, size_t ns, struct span digest)
 	meta_put(w, META_PATH(ns, literal("leases"), literal(OUR_LEASE), literal("content"), digest), span_of("", 0));
 }
 
+struct leased_ref {
+	size_t ns;
+	struct span ref;
+};
+
+static int compare_leased(const void *a, const void *b)
+{
+	const struct leased_ref *const x = a, *const y = b;
+
+	return x->ns != y->ns ? (x->ns > y->ns) - (x->ns < y->ns) : span_compare(x->ref, y->ref);
+}
+
+/* What leases that stay hold of downloads, sorted: asked for each of them. */
+static void find_leased(struct planner *w)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < w->st->lease_count; i++)
+		n += is_stale(w->st, &w->st->leases[i]) ? 0 : w->st->leases[i].ingests.count;
+	w->held_refs = arena_array(w->keep, n + 1, sizeof(*w->held_refs));
+	w->no_memory |= !w->held_refs;
+	for (size_t i = 0; w->held_refs && i < w->st->lease_count; i++) {
+		const struct lease *const l = &w->st->leases[i];
+		for (size_t k = 0; !is_stale(w->st, l) && k < l->ingests.count; k++)
+			w->held_refs[w->held_ref_count++] = (struct leased_ref){l->ns, l->ingests.at[k]};
+	}
+	if (w->held_ref_count)
+		qsort(w->held_refs, w->held_ref_count, sizeof(*w->held_refs), compare_leased);
+}
+
 /* Unless a lease that stays holds it. */
 static void lease_ingest(struct planner *w, const struct ingest_record *r)
 {
-	for (size_t i = 0; i < w->st->lease_count; i++) {
-		const struct lease *const l = &w->st->leases[i];
-		for (size_t k = 0; l->ns == r->ns && !is_stale(w->st, l) && k < l->ingests.count; k++)
-			if (span_equal(l->ingests.at[k], r->client_ref))
-				return;
-	}
+	const struct leased_ref key = {r->ns, r->client_ref};
+
+	if (!w->held_refs)
+		find_leased(w);
+	if (w->held_ref_count && bsearch(&key, w->held_refs, w->held_ref_count, sizeof(key), compare_leased))
+		return;
 	need_lease(w, r->ns);
 	meta_put(w, META_PATH(r->ns, literal("leases"), literal(OUR_LEASE), literal("ingests"), r->client_ref), span_of("", 0));
 }
@@ -314,7 +356,7 @@ static size_t recording_namespace(const struct planner *w, const struct want *fi
 	const struct ingest *const in = ingest == STORE_NONE ? NULL : &st->ingests[ingest];
 	size_t ns = STORE_NONE;
 
-	if (in && in->spare == spare && in->expected_known && digest_equal(&in->expected, first->digest))
+	if (in && in->spare == spare && in->expected && digest_equal(in->expected, first->digest))
 		return store_find_namespace(st, in->ns_name);
 	if (is_recorded(st, first->digest))
 		return STORE_NONE;
@@ -368,8 +410,8 @@ static void plan_records(struct planner *w)
 	}
 	for (size_t i = 0; i < st->ingest_count; i++) {
 		const struct ingest *const in = &st->ingests[i];
-		if (s->ingests[i].verdict == INGEST_IS_DUPLICATE && in->expected_known && !in->has_data)
-			add_record(w, &in->expected, store_find_namespace(st, in->ns_name));
+		if (s->ingests[i].verdict == INGEST_IS_DUPLICATE && in->expected && !in->has_data)
+			add_record(w, in->expected, store_find_namespace(st, in->ns_name));
 	}
 	const size_t certain = w->added_count;
 	if (certain)
@@ -741,15 +783,15 @@ static void plan_drops(struct planner *w)
 	for (size_t i = 0; i < st->backend_count; i++)
 		seeds[i] = w->drop[i] = w->drop[i] || is_seed(w, i);
 	spread(w, w->drop);
-	for (size_t i = 0; i < st->backend_count; i++) {
-		if (!w->drop[i] || (!w->stuck_aside[i] && (seeds[i] || !is_users(st, &st->backends[i]))))
+	/* the last of those that stand on one is named; what another has led to is not walked again, for all below it is marked */
+	for (size_t i = st->backend_count; i-- > 0;) {
+		if (!w->drop[i] || w->pinned[i] || (!w->stuck_aside[i] && (seeds[i] || !is_users(st, &st->backends[i]))))
 			continue;
 		const struct span key = st->backends[i].user_key;
 		const char *const stuck = w->stuck_aside[i];
 		const char *const why = arena_printf(w->keep, "snapshot %.*s %s%s", (int)min_u64(key.left, 200), (const char *)key.at,
 			stuck ? "cannot be set aside: " : "of a container stands on it", stuck ? stuck : "");
-		for (size_t at = i, steps = 0; at != STORE_NONE && steps <= st->backend_count;
-			at = st->backends[at].parent_index, steps++) {
+		for (size_t at = i; at != STORE_NONE && !w->pinned[at]; at = st->backends[at].parent_index) {
 			w->pinned[at] = true;
 			w->left[at] = why ? why : "a container stands on it";
 		}
@@ -778,10 +820,7 @@ static void edit_drops(struct planner *w)
 			continue;
 		if (b->snapshot != STORE_NONE)
 			w->drop_snapshot[b->snapshot] = true;
-		add_edit(w, &w->p->overlay,
-			(struct edit){EDIT_REMOVE,
-				{.part = {literal("v1"), literal("snapshots"), b->key}, .count = 3},
-				{0}});
+		overlay_remove(w, "snapshots", b->key);
 		if (b->parent_index != STORE_NONE) {
 			uint8_t *const key = arena_get(w->keep, 24);
 			if (!key) {
@@ -791,10 +830,7 @@ static void edit_drops(struct planner *w)
 			size_t n = put_uvarint(key, st->backends[b->parent_index].id);
 			key[n++] = 0;
 			n += put_uvarint(key + n, b->id);
-			add_edit(w, &w->p->overlay,
-				(struct edit){EDIT_REMOVE,
-					{.part = {literal("v1"), literal("parents"), span_of(key, n)}, .count = 3},
-					{0}});
+			overlay_remove(w, "parents", span_of(key, n));
 		}
 		const bool containers = b->kind != SNAPSHOT_COMMITTED &&
 					!store_is_extract(st, store_find_namespace(st, b->ns_name), b->user_key);
@@ -994,7 +1030,7 @@ static void look_at_snapshot(const struct planner *w, size_t s, struct image_fac
 		f->torn = true;
 		f->blocked |= w->st->mounted; /* plan_rebuilds does not touch it now */
 		f->stuck |= w->stuck_rebuild[b] != NULL;
-		f->unread |= w->s->snapshots[b].layer.count[DIFF_UNREADABLE] > 0;
+		f->unread |= w->s->snapshots[b].unreadable > 0;
 	}
 	f->lost |= v == SNAPSHOT_IS_LOST;
 	f->unverified |= v == SNAPSHOT_IS_UNVERIFIED;
@@ -1518,7 +1554,6 @@ static void sort_actions(struct planner *w)
 			if ((int)p->actions[i].kind == kind)
 				sorted[n++] = p->actions[i];
 	p->actions = sorted;
-	p->action_cap = p->action_count;
 }
 
 /* ---- which action answers a finding ---- */

@@ -59,15 +59,18 @@ struct deeds {
 
 enum edit_kind { EDIT_REMOVE, EDIT_PUT };
 
+/* There may be very many, of few buckets: each knows its name, and shares the path to it with those before it. */
 struct edit {
 	enum edit_kind kind;
-	struct bolt_path path;
-	struct span value; /* EDIT_PUT */
+	uint32_t name_bytes, value_bytes;
+	const struct bolt_path *in; /* the names of the buckets, from the root */
+	const uint8_t *name;        /* in the last of them */
+	const uint8_t *value;       /* EDIT_PUT */
 };
 
 struct edits {
 	struct edit *at;
-	size_t count, cap;
+	size_t count;
 };
 
 enum image_verdict { IMAGE_IS_WHOLE, IMAGE_IS_HEALED, IMAGE_NEEDS_PULL, IMAGE_IS_UNVERIFIED };
@@ -87,7 +90,7 @@ struct image_state {
 
 struct plan {
 	struct action *actions;
-	size_t action_count, action_cap;
+	size_t action_count;
 	struct edits meta, overlay;
 	struct image_state *images; /* by index of the store's images */
 	const bool *dropped;        /* by backend: its records go */

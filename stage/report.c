@@ -31,6 +31,8 @@ enum exit_status report_status(const struct outcome *o, bool repair)
 {
 	if (o->survey && (o->survey->interrupted || (o->applied && o->applied->interrupted)))
 		return EXIT_INTERRUPTED;
+	if (o->failure && o->failure->rc == RC_STOPPED && !o->plan)
+		return EXIT_LEFT; /* there was no time to read the store: all of it is unchecked */
 	if (o->failure || o->refusal != STORE_OPENED || !o->plan || o->survey->halted)
 		return EXIT_FAILED;
 	if (o->plan->nothing_wrong && !o->plan->something_left)
@@ -1050,8 +1052,8 @@ static void list_awaited(struct view *v, struct arena *a)
 {
 	v->awaited = arena_array(a, v->store->ingest_count + 1, sizeof(*v->awaited));
 	for (size_t i = 0; v->awaited && i < v->store->ingest_count; i++)
-		if (v->store->ingests[i].expected_known && v->store->ingests[i].has_data)
-			v->awaited[v->awaited_count++] = v->store->ingests[i].expected;
+		if (v->store->ingests[i].expected && v->store->ingests[i].has_data)
+			v->awaited[v->awaited_count++] = *v->store->ingests[i].expected;
 	if (v->awaited_count)
 		qsort(v->awaited, v->awaited_count, sizeof(*v->awaited), compare_awaited);
 }

@@ -153,7 +153,7 @@ static bool is_doubtful(const struct sealer *w, size_t i, bool *unverified)
 	const bool rebuilt = w->rebuilt[i];
 	*unverified = state->verdict == SNAPSHOT_IS_UNVERIFIED;
 	const bool may_be_half = w->st->backends[i].interrupted || w->st->intents_unseen;
-	if (state->layer.count[DIFF_UNREADABLE] || (may_be_half && !rebuilt))
+	if (state->unreadable || (may_be_half && !rebuilt))
 		return true;
 	return !(state->verdict == SNAPSHOT_IS_WHOLE || *unverified || (state->verdict == SNAPSHOT_IS_TORN && rebuilt));
 }

@@ -31,8 +31,14 @@ struct loader {
 	struct arena scratch;
 	struct bolt *b;
 	struct err *e;
-	size_t content_cap;
+	size_t content_cap, lease_cap, snapshot_cap, backend_cap;
 };
+
+/* Asked for each name of a directory: some calls of the system. */
+static enum rc go_on(const struct store *st, struct err *e)
+{
+	return pace_on(st->hints->pace, 4 * (uint64_t)PACE_CALL, e);
+}
 
 #define PUSH(st, array, count) arena_push((st)->keep, (void **)&(st)->array, &(st)->count, sizeof(*(st)->array))
 
@@ -118,6 +124,37 @@ static enum rc each_in(struct loader *l, const struct bolt_bucket *b, const char
 
 	return rc ? optional(rc) : each(l, &inner, fn, context);
 }
+
+static enum rc count_item(struct loader *l, const struct bolt_item *item, void *context)
+{
+	size_t *const count = context;
+
+	(void)l;
+	(void)item;
+	++*count;
+	return RC_OK;
+}
+
+/* Room for the records of a bucket, which are counted first: they may be very many, and an array takes no more than it must. */
+static enum rc make_room(struct loader *l, const struct bolt_bucket *b, void **array, size_t count, size_t *cap, size_t size)
+{
+	size_t more = 0;
+	const enum rc rc = each(l, b, count_item, &more);
+	const size_t need = count + more;
+
+	if (rc || need <= *cap)
+		return rc;
+	const size_t fresh = need > 2 * *cap ? need : 2 * *cap;
+	void *const moved = arena_more(l->st->keep, *array, *cap, fresh, size);
+	if (!moved)
+		return no_memory(l->e);
+	*array = moved;
+	*cap = fresh;
+	return RC_OK;
+}
+
+#define ROOM(l, b, array, count, cap) \
+	make_room(l, b, (void **)&(l)->st->array, (l)->st->count, &(l)->cap, sizeof(*(l)->st->array))
 
 /* Which registry a blob came from: every blob that was pulled says it, and only whether it does is asked. */
 static bool is_source_label(const struct bolt_item *item)
@@ -258,7 +295,7 @@ static enum rc add_content(struct loader *l, const struct bolt_item *item, void 
 
 	if (!item->is_bucket)
 		return bad_record(l, META_PATH, "content", item->key);
-	if (l->st->content_count == l->content_cap) /* more than were counted: somebody else writes */
+	if (l->st->content_count == l->content_cap) /* as in add_lease */
 		return RC_CORRUPT;
 	struct content *const c = &l->st->contents[l->st->content_count++];
 	c->ns = in->ns;
@@ -353,9 +390,9 @@ static enum rc add_lease(struct loader *l, const struct bolt_item *item, void *c
 
 	if (!item->is_bucket)
 		return bad_record(l, META_PATH, "lease", item->key);
-	struct lease *const lease = PUSH(l->st, leases, lease_count);
-	if (!lease)
-		return no_memory(l->e);
+	if (l->st->lease_count == l->lease_cap) /* more than were counted: somebody else writes */
+		return RC_CORRUPT;
+	struct lease *const lease = &l->st->leases[l->st->lease_count++];
 	lease->ns = in->ns;
 	lease->id = arena_copy(l->st->keep, item->key);
 	if ((rc = bolt_bucket_of(item, &b)) || (rc = get_labels(l, &b, &lease->labels, NULL)))
@@ -364,8 +401,11 @@ static enum rc add_lease(struct loader *l, const struct bolt_item *item, void *c
 	int64_t until = 0;
 	/* both stamps are in the record, so no clock is asked. A lease for longer than any client's operation is a person's
 	 * pin, and a creation time that does not decode proves nothing. */
-	lease->expires = expire && parse_rfc3339(*expire, &until) && optional(look(l, &b, "createdat", &created)) == RC_OK &&
-			 decode_time_ns(created) > 0 && until - decode_time_ns(created) / 1000000000 <= LEASE_SECONDS_MAX;
+	if (expire && (rc = optional(look(l, &b, "createdat", &created))))
+		return rc;
+	const int64_t created_ns = decode_time_ns(created);
+	lease->expires = expire && parse_rfc3339(*expire, &until) && created_ns > 0 &&
+			 until - created_ns / 1000000000 <= LEASE_SECONDS_MAX;
 	if ((rc = each_in(l, &b, "ingests", add_leased, &lease->ingests)))
 		return rc;
 	rc = get_bucket(l, &b, "snapshots", &snapshots);
@@ -472,9 +512,9 @@ static enum rc add_snapshot(struct loader *l, const struct bolt_item *item, void
 
 	if (!item->is_bucket)
 		return bad_record(l, META_PATH, "snapshot", item->key);
-	struct snapshot *const s = PUSH(l->st, snapshots, snapshot_count);
-	if (!s)
-		return no_memory(l->e);
+	if (l->st->snapshot_count == l->snapshot_cap) /* as in add_lease */
+		return RC_CORRUPT;
+	struct snapshot *const s = &l->st->snapshots[l->st->snapshot_count++];
 	s->ns = in->ns;
 	s->backend = STORE_NONE;
 	s->key = arena_copy(l->st->keep, item->key);
@@ -528,36 +568,28 @@ static enum rc add_snapshotter(struct loader *l, const struct bolt_item *item, v
 		return name.bad ? no_memory(l->e) : each(l, &b, add_other_snapshot, &name);
 	}
 	l->st->namespaces[in->ns].overlay_sequence = b.sequence;
-	return each(l, &b, add_snapshot, in);
+	rc = ROOM(l, &b, snapshots, snapshot_count, snapshot_cap);
+	return rc ? rc : each(l, &b, add_snapshot, in);
 }
 
-static enum rc count_item(struct loader *l, const struct bolt_item *item, void *context)
+static enum rc each_lease(struct loader *l, const struct bolt_bucket *ns, struct in_namespace *in)
 {
-	size_t *const count = context;
+	struct bolt_bucket b = {0};
+	enum rc rc = get_bucket(l, ns, "leases", &b);
 
-	(void)l;
-	(void)item;
-	++*count;
-	return RC_OK;
+	if (rc || (rc = ROOM(l, &b, leases, lease_count, lease_cap)))
+		return optional(rc);
+	return each(l, &b, add_lease, in);
 }
 
-/* Room for so many more: an array that grew record by record would leave a trail of copies behind. */
-static enum rc content_room(struct loader *l, size_t more)
+static enum rc each_content(struct loader *l, const struct bolt_bucket *content, struct in_namespace *in)
 {
-	struct store *const st = l->st;
-	const size_t need = st->content_count + more;
+	struct bolt_bucket b = {0};
+	enum rc rc = get_bucket(l, content, "blob", &b);
 
-	if (need <= l->content_cap)
-		return RC_OK;
-	const size_t cap = need > 2 * l->content_cap ? need : 2 * l->content_cap;
-	struct content *const moved = arena_array(st->keep, cap, sizeof(*moved));
-	if (!moved)
-		return no_memory(l->e);
-	if (st->content_count)
-		memcpy(moved, st->contents, st->content_count * sizeof(*moved));
-	st->contents = moved;
-	l->content_cap = cap;
-	return RC_OK;
+	if (rc || (rc = ROOM(l, &b, contents, content_count, content_cap)))
+		return optional(rc);
+	return each(l, &b, add_content, in);
 }
 
 static enum rc add_namespace(struct loader *l, const struct bolt_item *item, void *context)
@@ -565,7 +597,6 @@ static enum rc add_namespace(struct loader *l, const struct bolt_item *item, voi
 	struct store *const st = l->st;
 	struct bolt_bucket b = {0}, content = {0};
 	struct in_namespace in = {st->namespace_count};
-	size_t contents = 0;
 	enum rc rc;
 
 	(void)context;
@@ -584,15 +615,13 @@ static enum rc add_namespace(struct loader *l, const struct bolt_item *item, voi
 	fresh->snapshots.first = st->snapshot_count;
 	fresh->foreign.first = st->foreign_count;
 	if ((rc = bolt_bucket_of(item, &b)) || (rc = each_in(l, &b, "images", add_image, &in)) ||
-		(rc = each_in(l, &b, "leases", add_lease, &in)) ||
+		(rc = each_lease(l, &b, &in)) ||
 		(rc = each_in(l, &b, "containers", add_container, &in)) ||
 		(fresh->kubernetes && (rc = each_in(l, &b, "sandboxes", add_stored_sandbox, NULL))) ||
 		(rc = each_in(l, &b, "snapshots", add_snapshotter, &in)))
 		return rc;
 	rc = get_bucket(l, &b, "content", &content);
-	if (rc == RC_OK && ((rc = each_in(l, &content, "blob", count_item, &contents)) || (rc = content_room(l, contents)) ||
-				   (rc = each_in(l, &content, "blob", add_content, &in)) ||
-				   (rc = each_in(l, &content, "ingests", add_ingest_record, &in))))
+	if (rc == RC_OK && ((rc = each_content(l, &content, &in)) || (rc = each_in(l, &content, "ingests", add_ingest_record, &in))))
 		return rc;
 	if (rc && rc != RC_END)
 		return rc;
@@ -665,9 +694,9 @@ static enum rc add_backend(struct loader *l, const struct bolt_item *item, void 
 	(void)context;
 	if (!item->is_bucket)
 		return bad_record(l, OVERLAY_PATH, "snapshot", item->key);
-	struct backend *const b = PUSH(l->st, backends, backend_count);
-	if (!b)
-		return no_memory(l->e);
+	if (l->st->backend_count == l->backend_cap) /* as in add_lease */
+		return RC_CORRUPT;
+	struct backend *const b = &l->st->backends[l->st->backend_count++];
 	b->key = arena_copy(l->st->keep, item->key);
 	b->parent_index = b->snapshot = STORE_NONE;
 	if ((rc = bolt_bucket_of(item, &bucket)) || (rc = optional(look(l, &bucket, "id", &id))) ||
@@ -743,7 +772,7 @@ static enum rc read_overlay(struct loader *l, struct backend ***by_id_out)
 	if ((rc = get_bucket(l, &root, "v1", &v1)) || (rc = get_bucket(l, &v1, "snapshots", &snapshots)))
 		return optional(rc);
 	st->overlay_sequence = snapshots.sequence;
-	if ((rc = each(l, &snapshots, add_backend, NULL)))
+	if ((rc = ROOM(l, &snapshots, backends, backend_count, backend_cap)) || (rc = each(l, &snapshots, add_backend, NULL)))
 		return rc;
 	struct backend **const by_id = arena_array(st->keep, st->backend_count + 1, sizeof(*by_id));
 	if (!by_id)
@@ -778,7 +807,7 @@ static enum rc read_overlay(struct loader *l, struct backend ***by_id_out)
 		if (depth >= LIMIT_LAYERS)
 			return fail(l->e, RC_LIMIT, "a chain of more than %d snapshots is too deep to check", LIMIT_LAYERS);
 		for (size_t at = i; at != top; at = st->backends[at].parent_index)
-			st->backends[at].depth = depth--;
+			st->backends[at].depth = (uint32_t)depth--;
 	}
 	struct parents_context in = {by_id};
 	return each_in(l, &v1, "parents", add_parents_entry, &in);
@@ -803,6 +832,7 @@ static enum rc open_database(struct store *st, struct database *d, int dir, cons
 	d->present = true;
 	rc = bolt_open(&d->bolt, &d->src, st->keep, &fault, e);
 	if (rc == RC_OK) {
+		d->bolt.pace = st->hints->pace;
 		/* most of it is wanted, page by page in no order */
 		const uint64_t bytes = min_u64(d->bolt.meta[d->bolt.current].high_water * d->bolt.page_size, DATABASE_AHEAD);
 		for (uint64_t at = 0; at < bytes; at += DATABASE_STEP)
@@ -921,7 +951,8 @@ struct place {
 static enum rc add_spare(struct store *st, const char *dir, const char *name, uint64_t size, struct place of, struct err *e)
 {
 	struct spare *const s = PUSH(st, spares, spare_count);
-	char *const kept = arena_string(st->keep, span_of_string(name));
+	/* the name that nearly all of them have */
+	const char *const kept = strcmp(name, "data") == 0 ? "data" : arena_string(st->keep, span_of_string(name));
 
 	if (!s || !kept)
 		return no_memory(e);
@@ -971,6 +1002,8 @@ static enum rc list_spares(struct store *st, struct unlisted at, struct place of
 		return RC_OK;
 	for (size_t i = 0; rc == RC_OK && i < name_count; i++) {
 		struct stat found = {0};
+		if ((rc = go_on(st, e)))
+			return rc;
 		const enum rc seen = os_stat(dir, names[i].name, &found, &why);
 		if (seen && seen != RC_END)
 			note_unseen_bytes(st, at.path, names[i].name, &why);
@@ -1038,6 +1071,8 @@ static enum rc add_foreigners(
 	for (size_t i = 0; rc == RC_OK && i < count; i++) {
 		struct stat found = {0};
 		size_t k = 0;
+		if ((rc = go_on(st, e)))
+			return rc;
 		while (known[k] && strcmp(known[k], names[i].name) != 0)
 			k++;
 		const enum rc seen = known[k] ? RC_END : os_stat(dir, names[i].name, &found, &why);
@@ -1090,6 +1125,8 @@ static enum rc read_blobs(struct store *st, struct arena scratch, struct err *e)
 			struct stat found = {0};
 			char text[DIGEST_TEXT_BYTES];
 			struct err why = {0};
+			if ((rc = go_on(st, e)))
+				return rc;
 			rc = os_stat(dir, names[i].name, &found, &why);
 			if (rc == RC_END)
 				continue;
@@ -1143,7 +1180,7 @@ bool store_digest_of_ref(struct span ref, struct digest *d)
 	return at > 0 && digest_parse(span_of(ref.at + at, ref.left - at), d) == RC_OK;
 }
 
-static void split_ref(struct ingest *in)
+static void split_ref(struct ingest *in, struct arena *a)
 {
 	struct span s = in->ref;
 	uint64_t number = 0;
@@ -1159,26 +1196,39 @@ static void split_ref(struct ingest *in)
 	(void)span_take(&s, (size_t)(second - s.at) + 1);
 	in->ns_name = ns;
 	in->client_ref = s;
-	in->expected_known = store_digest_of_ref(s, &in->expected);
+	struct digest expected;
+	struct digest *const kept = store_digest_of_ref(s, &expected) ? arena_get(a, sizeof(*kept)) : NULL;
+	if (kept) /* one for which there is no memory ends the reading: see load */
+		*kept = expected;
+	in->expected = kept;
 }
 
 static const char ingest_path[] = STORE_CONTENT_DIR "/ingest";
 
-/* All files of a download: what is called data is not the only one that may be one. */
-static enum rc add_ingest_files(struct store *st, int dir, const char *name, struct arena scratch, struct err *e)
+/* What is there to be read of a download: there may be very many, and each question is a call. */
+struct small_files {
+	bool ref, total;
+};
+
+/* All files of a download, whose path outlives the store: what is called data is not the only one that may be one. */
+static enum rc add_ingest_files(
+	struct store *st, int dir, const char *path, struct small_files *files, struct arena scratch, struct err *e)
 {
 	const struct place at = {st->ingest_count - 1, STORE_NONE, STORE_NONE};
 	struct ingest *const in = &st->ingests[st->ingest_count - 1];
 	struct os_name *names = NULL;
 	size_t count = 0;
 	struct err why = {0};
-	char *const path = arena_printf(st->keep, "%s/%s", ingest_path, name);
-	enum rc rc = path ? os_list(dir, &scratch, &names, &count, e) : no_memory(e);
+	enum rc rc = os_list(dir, &scratch, &names, &count, e);
 
 	if (rc == RC_IO)
 		note_unseen_bytes(st, path, ".", e);
 	for (size_t i = 0; rc == RC_OK && i < count; i++) {
 		struct stat found = {0};
+		files->ref |= strcmp(names[i].name, "ref") == 0;
+		files->total |= strcmp(names[i].name, "total") == 0;
+		if ((rc = go_on(st, e)))
+			return rc;
 		const enum rc seen = os_stat(dir, names[i].name, &found, &why);
 		if (seen && seen != RC_END) {
 			note_unseen_bytes(st, path, names[i].name, &why);
@@ -1216,8 +1266,10 @@ bool store_ref_fits(struct span ref, const char *name)
 	return ref.left && strcmp(name_of_ref(ref, text), name) == 0;
 }
 
-static enum rc read_ingest(struct store *st, const char *name, struct ingest *in, struct arena scratch, struct err *e)
+static enum rc read_ingest(struct store *st, const char *path, struct ingest *in, struct arena scratch, struct err *e)
 {
+	const char *const name = path + sizeof(ingest_path);
+	struct small_files files = {0};
 	auto_fd dir = -1;
 	struct stat found = {0};
 	struct span text = {0};
@@ -1239,9 +1291,9 @@ static enum rc read_ingest(struct store *st, const char *name, struct ingest *in
 	}
 	in->is_directory = true;
 	/* what it is for may be unknown; what is in it is looked at all the same */
-	if ((rc = add_ingest_files(st, dir, name, scratch, e)))
+	if ((rc = add_ingest_files(st, dir, path, &files, scratch, e)))
 		return rc;
-	rc = os_read_small(dir, "ref", SMALL_FILE_BYTES, st->keep, &in->ref, e);
+	rc = files.ref ? os_read_small(dir, "ref", SMALL_FILE_BYTES, st->keep, &in->ref, e) : RC_END;
 	if (rc == RC_LIMIT) { /* longer than we read: not the same as none */
 		errno = EFBIG;
 		return fail(e, RC_IO, "ingest/%s: ref is too long", name);
@@ -1251,9 +1303,9 @@ static enum rc read_ingest(struct store *st, const char *name, struct ingest *in
 	if (in->ref.left) {
 		in->ref_fits = store_ref_fits(in->ref, name);
 		if (in->ref_fits)
-			split_ref(in);
+			split_ref(in, st->keep);
 	}
-	rc = os_read_small(dir, "total", SMALL_FILE_BYTES, st->keep, &text, e);
+	rc = files.total ? os_read_small(dir, "total", SMALL_FILE_BYTES, st->keep, &text, e) : RC_END;
 	if (rc == RC_IO || rc == RC_NOMEM)
 		return rc;
 	if (rc || parse_decimal(text, &in->total))
@@ -1267,16 +1319,21 @@ static enum rc read_ingests(struct store *st, struct arena scratch, struct err *
 	size_t count = 0;
 	enum rc rc = st->ingest_dir < 0 ? RC_OK : os_list(st->ingest_dir, &scratch, &names, &count, e);
 
+	st->ingests = arena_array(st->keep, count + 1, sizeof(*st->ingests));
+	if (!st->ingests)
+		return rc ? rc : no_memory(e);
 	for (size_t i = 0; rc == RC_OK && i < count; i++) {
-		struct ingest *const in = PUSH(st, ingests, ingest_count);
-		char *const name = arena_string(st->keep, span_of_string(names[i].name));
-		if (!in || !name)
+		struct ingest *const in = &st->ingests[st->ingest_count++];
+		char *const path = arena_printf(st->keep, "%s/%s", ingest_path, names[i].name);
+		if (!path)
 			return no_memory(e);
-		in->name = span_of_string(name);
+		in->name = span_of_string(path + sizeof(ingest_path));
 		in->record = in->spare = STORE_NONE;
 		struct err why = {0};
+		if ((rc = go_on(st, e)))
+			return rc;
 		in->spares.first = st->spare_count;
-		rc = read_ingest(st, name, in, scratch, &why);
+		rc = read_ingest(st, path, in, scratch, &why);
 		in->spares.count = st->spare_count - in->spares.first;
 		if (rc == RC_IO) {
 			in->unreadable = why.sys_errno ? why.sys_errno : EIO;
@@ -1332,6 +1389,8 @@ static enum rc read_own_place(struct store *st, const char *path, enum spare_pla
 	for (size_t i = 0; rc == RC_OK && i < count; i++) {
 		const char *const what = strchr(names[i].name, '-');
 		struct stat found = {0};
+		if ((rc = go_on(st, e)))
+			return rc;
 		const enum rc seen = os_stat(dir, names[i].name, &found, &why);
 		if (seen && seen != RC_END)
 			note_unseen_bytes(st, path, names[i].name, &why);
@@ -1439,6 +1498,8 @@ static enum rc read_snapshot_dirs(struct store *st, struct backend **by_id, stru
 		struct err why = {0};
 		if (strcmp(name, STORE_OWN_DIR) == 0)
 			continue; /* ours, where snapshots/ is a mount of its own */
+		if ((rc = go_on(st, e)))
+			return rc;
 		rc = os_stat(st->snapshots_dir, name, &found, &why);
 		if (rc == RC_IO) /* it is there, and whoever opens it will be told what is wrong with it */
 			found.st_mode = S_IFDIR;
@@ -1492,6 +1553,8 @@ static enum rc find_prefixed(struct store *st, const char *dir_name, const char 
 		struct stat found = {0};
 		if (strncmp(names[i].name, prefix, strlen(prefix)) != 0)
 			continue;
+		if ((rc = go_on(st, e)))
+			return rc;
 		bool empty = false;
 		rc = os_stat(dir, names[i].name, &found, &why);
 		if (rc == RC_OK && found.st_dev == here.st_dev && S_ISDIR(found.st_mode) && kind == STRAY_TMPMOUNT) {
@@ -2200,8 +2263,8 @@ static enum rc judge_dirs(struct store *st, struct err *e)
 static enum rc load(struct store *st, struct arena scratch, struct err *e)
 {
 	struct backend **by_id = NULL;
-	struct loader meta = {st, scratch, &st->meta.bolt, e, 0};
-	struct loader overlay = {st, scratch, &st->overlay.bolt, e, 0};
+	struct loader meta = {.st = st, .scratch = scratch, .b = &st->meta.bolt, .e = e};
+	struct loader overlay = {.st = st, .scratch = scratch, .b = &st->overlay.bolt, .e = e};
 	enum rc rc;
 
 	if ((st->meta.present && (rc = read_meta(&meta))) || (st->overlay.present && (rc = read_overlay(&overlay, &by_id))))

@@ -114,18 +114,18 @@ struct backend {
 	struct span key, parent;  /* parent: backend key, empty for a base */
 	struct span ns_name, user_key; /* key is <ns_name>/<number>/<user_key> */
 	uint64_t number, id;
-	enum snapshot_kind kind;
 	uint64_t inodes;
 	int64_t created_ns;       /* Unix time, 0 unknown */
 	struct labels labels;
 	size_t parent_index; /* STORE_NONE: none, or not in the database */
-	size_t depth;        /* parents below it */
 	size_t snapshot;     /* index, STORE_NONE: meta.db does not know it */
-	size_t children;     /* records whose parent this is */
-	char dir[24];        /* id as text: the directory's name */
-	bool dir_found, dir_is_directory;
+	uint32_t depth;      /* parents below it */
+	uint32_t children;   /* records whose parent this is */
 	uint64_t dir_inode;  /* of snapshots/<id>; 0 if it could not be asked */
 	int64_t dir_ctime_ns;
+	char dir[24];        /* id as text: the directory's name */
+	enum snapshot_kind kind;
+	bool dir_found, dir_is_directory;
 	bool parents_entry;  /* the parents bucket has its entry */
 	bool interrupted;    /* a rebuild of ours was cut off: its directories' times may be wrong */
 };
@@ -150,12 +150,12 @@ struct ingest {
 	struct span name;     /* of the directory */
 	struct span ref;      /* content of the file ref; empty if missing, unreadable or too long */
 	struct span ns_name, client_ref; /* from ref, empty if it is not <ns>/<n>/<client ref> */
-	struct digest expected; /* from the tail of the client ref */
-	bool expected_known, is_directory, ref_fits; /* ref_fits: sha256(ref) is the name */
-	bool has_data;
+	const struct digest *expected; /* from the tail of the client ref; NULL: it does not say */
 	size_t spare;         /* of data, STORE_NONE: none */
 	struct range spares;  /* all files in it */
 	int unreadable;       /* errno of a failed read of its small files; 0: none */
+	bool is_directory, ref_fits; /* ref_fits: sha256(ref) is the name */
+	bool has_data;
 	uint64_t data_size, total; /* total 0: unknown */
 	size_t record;        /* index, STORE_NONE */
 };
@@ -245,6 +245,7 @@ struct store_hints {
 	bool after_boot;         /* a person says that containerd has not run since the machine started */
 	bool first_boot;         /* see struct boot_facts */
 	bool journal_says;
+	struct pace *pace;       /* asked as the store is read; NULL: never. Of the thread that reads it */
 };
 
 struct store {

@@ -656,19 +656,20 @@ static void close_targets(struct open_targets *t)
 		os_close(&t->at[i].snapshot);
 }
 
-static void settle_whole_tree(struct survey_run *r, const struct layer *l, const struct candidate *c, uint64_t bytes)
+static void settle_whole_tree(
+	struct survey_run *r, const struct layer *l, const struct candidate *c, const struct digest *diff_id, uint64_t bytes)
 {
 	struct snapshot_state *const state = &r->s->snapshots[c->backend];
 	const struct backend *const b = &r->st->backends[c->backend];
 
 	*state = (struct snapshot_state){.verdict = SNAPSHOT_IS_TORN,
 		.proof = c->blob,
-		.diff_id = c->diff_id,
+		.diff_id = diff_id,
 		.mode = c->mode,
 		.whole_tree = true,
+		.node_count = layer_node_count(l),
 		.rewrite_bytes = bytes,
 		.rewrite_inodes = layer_model_inodes(l)};
-	state->layer.node_count = layer_node_count(l);
 	if (!b->dir_found || !b->dir_is_directory)
 		emit(r, (struct finding){.problem = P_SNAPSHOT_DIR,
 				.subject = SUBJECT_BACKEND,
@@ -679,19 +680,21 @@ static void settle_whole_tree(struct survey_run *r, const struct layer *l, const
 				.got = b->id});
 }
 
-static void settle(struct survey_run *r, const struct layer *l, const struct candidate *c, const struct layer_verdict *v,
-	uint64_t content_bytes)
+static void settle(struct survey_run *r, const struct layer *l, const struct candidate *c, const struct digest *diff_id,
+	const struct layer_verdict *v, uint64_t content_bytes)
 {
 	struct snapshot_state *const state = &r->s->snapshots[c->backend];
 
 	if (v->count[DIFF_FS_MISSING]) {
-		settle_whole_tree(r, l, c, content_bytes);
+		settle_whole_tree(r, l, c, diff_id, content_bytes);
 		return;
 	}
 	*state = (struct snapshot_state){.proof = c->blob,
-		.diff_id = c->diff_id,
+		.diff_id = diff_id,
 		.mode = c->mode,
-		.layer = *v,
+		.damaged_bits = v->damaged_bits,
+		.node_count = v->node_count,
+		.unreadable = v->count[DIFF_UNREADABLE],
 		.rewrite_bytes = v->rewrite_bytes,
 		.rewrite_inodes = v->rewrite_inodes};
 	/* What was unpacked through a mount cannot be rebuilt by our rules: its damage is real, its repair a pull. A label alone proves no
@@ -724,22 +727,29 @@ static enum rc settle_group(struct survey_run *r, struct worker *w, const struct
 	}
 	if (notes_only && in.withheld)
 		return RC_END;
+	/* one for all: they are of one diff ID */
+	struct digest *const diff_id = arena_get(w->keep, sizeof(*diff_id));
+	if (diff_id)
+		*diff_id = r->candidates[g->candidates[0]].diff_id;
 	for (unsigned i = 0; i < g->count; i++) {
 		struct candidate *const c = &r->candidates[g->candidates[i]];
 		const struct backend *const b = &r->st->backends[c->backend];
 		unsigned t = 0;
 		while (t < targets->count && targets->candidates[t] != g->candidates[i])
 			t++;
-		if (t == targets->count && b->dir_found && b->dir_is_directory) {
+		if (!diff_id) {
+			c->why = "no memory";
+			c->unknown = true;
+		} else if (t == targets->count && b->dir_found && b->dir_is_directory) {
 			c->why = "its directory could not be opened";
 			c->unknown = true;
 		} else if (t == targets->count) {
-			settle_whole_tree(r, layer, c, content_bytes);
+			settle_whole_tree(r, layer, c, diff_id, content_bytes);
 		} else if (whys[t]) {
 			c->why = whys[t];
 			c->unknown = true;
 		} else {
-			settle(r, layer, c, &verdicts[t], content_bytes);
+			settle(r, layer, c, diff_id, &verdicts[t], content_bytes);
 			(void)pthread_mutex_lock(&r->lock);
 			r->s->entries_compared += verdicts[t].entries;
 			(void)pthread_mutex_unlock(&r->lock);
@@ -1413,8 +1423,8 @@ static enum rc want_all(struct survey_run *r)
 		if (!st->blob_files[i].records && r->s->blobs[i].doc)
 			rc = want_document(r, r->s->blobs[i].doc, survey_unrecorded_in(r->s, &st->blob_files[i].digest));
 	for (size_t i = 0; rc == RC_OK && i < st->ingest_count; i++)
-		if (st->ingests[i].expected_known)
-			rc = want(r, &st->ingests[i].expected, store_find_namespace(st, st->ingests[i].ns_name));
+		if (st->ingests[i].expected)
+			rc = want(r, st->ingests[i].expected, store_find_namespace(st, st->ingests[i].ns_name));
 	for (size_t i = 0; rc == RC_OK && i < st->ingest_record_count; i++) {
 		const struct ingest_record *const record = &st->ingest_records[i];
 		struct digest d;
@@ -1614,8 +1624,8 @@ static bool says_so(const struct survey_run *r, enum digest_kind kind, size_t sp
 {
 	const size_t ingest = r->st->spares[spare].ingest;
 
-	return ingest != STORE_NONE && r->st->ingests[ingest].spare == spare && r->st->ingests[ingest].expected_known &&
-	       digest_equal(&r->st->ingests[ingest].expected, &r->found[kind][spare]);
+	return ingest != STORE_NONE && r->st->ingests[ingest].spare == spare && r->st->ingests[ingest].expected &&
+	       digest_equal(r->st->ingests[ingest].expected, &r->found[kind][spare]);
 }
 
 static bool comes_after(const struct survey_run *r, enum digest_kind kind, size_t x, size_t y)
@@ -1820,18 +1830,16 @@ static enum rc add_bad_blobs(struct survey_run *r)
 		more += is_wrong_file(r, i);
 	if (r->st->spare_count + more > r->spare_cap) {
 		const size_t cap = r->st->spare_count + more;
-		struct spare_state *const states = arena_array(r->keep, cap, sizeof(*states));
+		for (int k = 0; k < DIGEST_KINDS; k++) {
+			if (!r->found[k])
+				continue;
+			r->found[k] = arena_more(r->keep, r->found[k], r->spare_cap, cap, sizeof(struct digest));
+			if (!r->found[k])
+				return no_room(r);
+		}
+		struct spare_state *const states = arena_more(r->keep, s->spares, r->spare_cap, cap, sizeof(*states));
 		if (!states)
 			return no_room(r);
-		memcpy(states, s->spares, r->st->spare_count * sizeof(*states));
-		for (int k = 0; k < DIGEST_KINDS; k++) {
-			struct digest *const digests = r->found[k] ? arena_array(r->keep, cap, sizeof(*digests)) : NULL;
-			if (r->found[k] && !digests)
-				return no_room(r);
-			if (digests)
-				memcpy(digests, r->found[k], r->st->spare_count * sizeof(*digests));
-			r->found[k] = digests;
-		}
 		s->spares = states;
 		r->spare_cap = cap;
 	}
@@ -1871,7 +1879,7 @@ static enum rc hash_wanted(struct survey_run *r, bool hashed[DIGEST_KINDS])
 		if (hashed[kind])
 			continue;
 		hashed[kind] = true;
-		if (!r->found[kind] && !(r->found[kind] = arena_array(r->keep, r->spare_cap + 1, sizeof(struct digest))))
+		if (!r->found[kind] && !(r->found[kind] = arena_array(r->keep, r->spare_cap, sizeof(struct digest))))
 			return no_room(r);
 		take_known(r, kind);
 		rc = hash_spares(r, kind);
@@ -1956,7 +1964,7 @@ static size_t speaking_ingest(const struct survey_run *r, size_t spare)
 {
 	const size_t ingest = r->st->spares[spare].ingest;
 
-	return ingest != STORE_NONE && r->st->ingests[ingest].spare == spare && r->st->ingests[ingest].expected_known ? ingest
+	return ingest != STORE_NONE && r->st->ingests[ingest].spare == spare && r->st->ingests[ingest].expected ? ingest
 														     : STORE_NONE;
 }
 
@@ -1969,9 +1977,9 @@ static void judge_unread(struct survey_run *r, size_t spare)
 
 	state->held |= s->wants_unknown || s->out_of_time;
 	if (ingest != STORE_NONE) {
-		if (first_want(s, &r->st->ingests[ingest].expected) == s->want_count)
+		if (first_want(s, r->st->ingests[ingest].expected) == s->want_count)
 			return;
-		s->unread[s->unread_count++] = r->st->ingests[ingest].expected;
+		s->unread[s->unread_count++] = *r->st->ingests[ingest].expected;
 	} else if (s->want_count) {
 		s->unread_sizes[s->unread_size_count++] = r->st->spares[spare].size;
 	} else {
@@ -1984,15 +1992,18 @@ static void judge_unread(struct survey_run *r, size_t spare)
 static enum rc judge_spares(struct survey_run *r)
 {
 	struct survey *const s = r->s;
+	size_t speaking = 0;
 
-	s->unread = arena_array(r->keep, r->st->spare_count + 1, sizeof(*s->unread));
+	for (size_t i = 0; i < r->st->spare_count; i++)
+		speaking += speaking_ingest(r, i) != STORE_NONE;
+	s->unread = arena_array(r->keep, speaking + 1, sizeof(*s->unread));
 	s->unread_sizes = arena_array(r->keep, r->st->spare_count + 1, sizeof(*s->unread_sizes));
 	if (!s->unread || !s->unread_sizes)
 		return no_room(r);
 	s->wants_unknown |= r->some_unread || r->crowded;
 	for (size_t i = 0; i < r->st->spare_count; i++) { /* it may be a document, and name others */
 		const size_t ingest = speaking_ingest(r, i);
-		const bool wanted = ingest == STORE_NONE || first_want(s, &r->st->ingests[ingest].expected) < s->want_count;
+		const bool wanted = ingest == STORE_NONE || first_want(s, r->st->ingests[ingest].expected) < s->want_count;
 		s->wants_unknown |=
 			wanted && s->spares[i].verdict == SPARE_IS_UNREADABLE && r->st->spares[i].size <= LIMIT_JSON_BYTES;
 	}
@@ -2041,7 +2052,7 @@ static void ingest_unreadable(struct survey_run *r, size_t index, const char *wh
 /* What a download is whose bytes are not those of its digest. */
 static enum ingest_verdict not_complete(const struct ingest *in)
 {
-	return in->expected_known && in->total && in->data_size >= in->total ? INGEST_IS_POISONED : INGEST_IS_PARTIAL;
+	return in->expected && in->total && in->data_size >= in->total ? INGEST_IS_POISONED : INGEST_IS_PARTIAL;
 }
 
 #define NO_MEMORY "no memory to read a download"
@@ -2130,8 +2141,8 @@ static void judge_ingest(struct survey_run *r, size_t index)
 		return;
 	}
 	size_t blob = spare ? spare->blob : STORE_NONE;
-	if (blob == STORE_NONE && in->expected_known)
-		blob = store_find_blob(r->st, &in->expected);
+	if (blob == STORE_NONE && in->expected)
+		blob = store_find_blob(r->st, in->expected);
 	const enum blob_verdict v = blob == STORE_NONE ? BLOB_IS_BAD : r->s->blobs[blob].verdict;
 	if (v == BLOB_IS_GOOD) {
 		state->verdict = INGEST_IS_DUPLICATE;
@@ -2142,7 +2153,7 @@ static void judge_ingest(struct survey_run *r, size_t index)
 		   (spare->verdict == SPARE_NOT_READ || state->verdict == INGEST_HAS_NO_REF)) {
 		r->s->out_of_time |= out_of_time(r);
 		ingest_unreadable(r, index, out_of_time(r) ? too_late : "not all that may name it could be read");
-	} else if (in->expected_known && in->has_data && state->verdict == INGEST_IS_PARTIAL) {
+	} else if (in->expected && in->has_data && state->verdict == INGEST_IS_PARTIAL) {
 		state->verdict = not_complete(in);
 	}
 }
@@ -2169,10 +2180,10 @@ static void emit_ingest(struct survey_run *r, size_t index)
 		.want = in->total};
 	char text[DIGEST_TEXT_BYTES] = "";
 
-	if (in->expected_known)
-		digest_format(&in->expected, text);
+	if (in->expected)
+		digest_format(in->expected, text);
 	f.digest = state->blob != STORE_NONE ? st->blob_files[state->blob].text
-		   : in->expected_known	     ? span_of_string(text)
+		   : in->expected	     ? span_of_string(text)
 					     : in->client_ref;
 	switch (state->verdict) {
 	case INGEST_IS_COMPLETE:
@@ -2460,11 +2471,13 @@ static enum rc match_open_ones(struct survey_run *r, const bool *open)
 	for (size_t i = 0; i < st->backend_count; i++) {
 		size_t blobs[LIMIT_PROOFS];
 		const size_t count = open[i] ? match_proofs(&r->match, i, blobs) : 0;
-		const struct digest *const diff_id = &r->match.chains[i].diff_id;
+		struct digest diff_id = {0};
+		if (count)
+			(void)match_diff_id(&r->match, i, &diff_id); /* whatever has proofs has one */
 		for (size_t k = 0; k < count; k++) {
 			struct candidate c = {.backend = i,
 				.blob = blobs[k],
-				.diff_id = *diff_id,
+				.diff_id = diff_id,
 				.mode = st->backends[i].parent.left ? LAYER_DIRECT : LAYER_BASE};
 			read_label(st, st->snapshots[st->backends[i].snapshot].ns, &st->blob_files[blobs[k]].digest, &c);
 			if (may_be_layer(r, blobs[k]) && (rc = add_candidate(r, c)))

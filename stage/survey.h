@@ -48,9 +48,11 @@ enum snapshot_verdict {
 struct snapshot_state {
 	enum snapshot_verdict verdict;
 	size_t proof;           /* blob it was, or can be, rebuilt from; STORE_NONE */
-	struct digest diff_id;  /* of proof */
 	enum layer_mode mode;
-	struct layer_verdict layer; /* damaged nodes; damaged_bits NULL with whole_tree */
+	const struct digest *diff_id; /* of proof; NULL: there is no comparison it comes from */
+	uint8_t *damaged_bits;  /* as in struct layer_verdict; NULL with whole_tree */
+	uint32_t node_count;
+	uint64_t unreadable;    /* files that could not be read */
 	bool whole_tree;        /* <id> or fs is not there */
 	const char *why;        /* it is unreadable: the reason; NULL: files of it are */
 	bool trusted;           /* not compared in this run: the journal vouches for it */

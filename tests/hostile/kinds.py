@@ -364,7 +364,7 @@ def parents_in_a_circle(s):
     s.overlay(*operations, {"op": "setseq", "path": ["v1", "snapshots"], "sequence": 1000})
 
 
-@kind("100,000 snapshots that metadata.db alone knows.", changes=(OVERLAY,), fails="memory: 255 MiB")
+@kind("100,000 snapshots that metadata.db alone knows.", changes=(OVERLAY,))
 def snapshots_100000(s):
     s.stop()
     s.meta({"op": "setseq", "path": ["v1", "default", "snapshots", "overlayfs"], "sequence": 200000})
@@ -372,7 +372,7 @@ def snapshots_100000(s):
               {"op": "setseq", "path": ["v1", "snapshots"], "sequence": 200000})
 
 
-@kind("100,000 leases, half of them of an earlier boot.", changes=(META,), fails="ends 3 s late, memory: 117 MiB")
+@kind("100,000 leases, half of them of an earlier boot.", changes=(META,))
 def leases_100000(s):
     s.stop()
     operations = []
@@ -385,7 +385,8 @@ def leases_100000(s):
     s.meta(*operations)
 
 
-@kind("100,000 downloads of one byte that do not say of what.", changes=(CONTENT + "/ingest",), fails="ends 3 s late, memory: 102 MiB")
+@kind("100,000 downloads of one byte that do not say of what.", changes=(CONTENT + "/ingest",),
+      fails="on a busy machine 5 s do not suffice to read them")
 def downloads_100000(s):
     s.stop()
     top = s.path(CONTENT, "ingest")

@@ -201,6 +201,39 @@ static void the_last_allocation_grows_in_place(void)
 	arena_close(&a);
 }
 
+/* One that grows element by element, with others between, is never in memory twice; and the bound is of what is in use. */
+static void an_array_that_moves_gives_its_place_back(void)
+{
+	const size_t mib = (size_t)1 << 20;
+	struct arena a = {0};
+	struct err e = {0};
+	void *array = NULL;
+	size_t count = 0;
+
+	CHECK(arena_open(&a, &e) == RC_OK);
+	const uint8_t *const begin = arena_get(&a, 1);
+	arena_bound(&a, 20 * mib);
+	while (count < mib) { /* 16 MiB; all its places together were 32, and half of them must not count */
+		uint64_t *const fresh = arena_push(&a, &array, &count, 16);
+		CHECK(fresh && fresh[0] == 0 && fresh[1] == 0);
+		if (!fresh)
+			break;
+		fresh[0] = count;
+		if ((count & (count - 1)) == 0)
+			CHECK(arena_get(&a, 1) != NULL);
+	}
+	bool same = true;
+	for (size_t i = 0; i < count; i++)
+		same &= ((const uint64_t *)array)[2 * i] == i + 1;
+	CHECK(count == mib && same);
+	CHECK(a.used > 31 * mib && arena_in_use(&a) < 18 * mib);
+	CHECK(resident_bytes(begin, a.used) < 18 * mib);
+	CHECK(!arena_is_full(&a) && arena_get(&a, 8 * mib) == NULL && arena_is_full(&a) && arena_refused(&a));
+	arena_bound(&a, 30 * mib);
+	CHECK(!arena_is_full(&a) && arena_get(&a, 8 * mib) != NULL);
+	arena_close(&a);
+}
+
 static void strings_are_copied_with_an_end(void)
 {
 	struct arena a = {0};
@@ -340,6 +373,7 @@ int main(void)
 	RUN(a_src_ends_where_it_ends);
 	RUN(an_arena_gives_back_by_returning);
 	RUN(an_arena_costs_what_is_used_of_it);
+	RUN(an_array_that_moves_gives_its_place_back);
 	RUN(the_last_allocation_grows_in_place);
 	RUN(strings_are_copied_with_an_end);
 	RUN(a_name_is_one_component);

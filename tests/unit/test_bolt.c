@@ -1020,6 +1020,33 @@ static void too_large(void)
 	CHECK(bolt_open(&b, &src, &scratch, &fault, &e) == RC_LIMIT);
 }
 
+static enum rc tell_to_stop(void *self, struct err *e)
+{
+	(void)self;
+	return fail(e, RC_STOPPED, "told to stop");
+}
+
+static void whoever_is_told_to_stop_reads_no_further(void)
+{
+	struct sample whole = sample(4096);
+	const struct src src = src_of_memory(whole.f.at, whole.f.n);
+	struct pace pace = {.ask = tell_to_stop};
+	struct arena scratch = arena;
+	struct bolt_fault fault;
+	struct bolt_stats stats;
+	struct err e = {0};
+	struct bolt b;
+
+	CHECK(bolt_open(&b, &src, &scratch, &fault, &e) == RC_OK && !b.pace);
+	b.pace = &pace;
+	CHECK(bolt_check(&b, scratch, &stats, &fault, &e) == RC_OK && pace.done > 0); /* so little is not worth a question */
+	pace.done = PACE_WORK - 1;
+	CHECK(bolt_check(&b, scratch, &stats, &fault, &e) == RC_STOPPED && e.rc == RC_STOPPED && fault.kind == BOLT_SOUND);
+	pace.done = PACE_WORK - 1;
+	CHECK(walk(&b, scratch) == RC_STOPPED);
+	file_free(&whole.f);
+}
+
 int main(void)
 {
 	struct err e = {0};
@@ -1045,6 +1072,7 @@ int main(void)
 	RUN(random_damage);
 	RUN(unreadable);
 	RUN(too_large);
+	RUN(whoever_is_told_to_stop_reads_no_further);
 	arena_close(&arena);
 	return test_failed != 0;
 }
