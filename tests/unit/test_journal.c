@@ -331,7 +331,8 @@ static void append_line(struct journal *j, const char *text)
 
 static void where_checks_ended(void)
 {
-	const struct at_name a = named(AT_BLOB, "sha256:aa"), b = named(AT_SNAPSHOT, "7"), c = named(AT_INGEST, "cc"), d = named(AT_BLOB, "d");
+	const struct at_name a = named(AT_BLOB, "sha256:aa"), b = named(AT_SNAPSHOT, "7"), c = named(AT_INGEST, "cc");
+	const struct at_name d = named(AT_BLOB, "d");
 	const struct at_name first[] = {a, b}, second[] = {c, a}, third[] = {d};
 	struct journal_writer w;
 
@@ -384,8 +385,8 @@ static void where_checks_ended(void)
 }
 
 /* What boot makes of a journal in which so many boots did not end. */
-static enum boot_verdict decided(struct boot *b, unsigned unfinished, const struct at_name *last, size_t last_count, const struct journal *j,
-	bool full)
+static enum boot_verdict decided(struct boot *b, unsigned unfinished, const struct at_name *last, size_t last_count,
+	const struct journal *j, bool full)
 {
 	static struct at_name room[4];
 	const struct boot_options o = {.full = full};
