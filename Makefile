@@ -276,6 +276,7 @@ healthy: tests-need
 bench: tests-need
 	@tests/install-build-deps test
 	@tests/bench
+	@tests/limits OBJECTS=10000
 	@tests/bench-record
 	@tests/bench-verify
 arm64:
