@@ -32,7 +32,7 @@ comma := ,
 
 # ---- what we are made of -------------------------------------------------------------------------------------------
 
-MODULES := base os_linux bolt bolt_edit json oci cri tar path sha2 stream layer layer_dirs layer_check rebuild feed \
+MODULES := base os_linux at bolt bolt_edit json oci cri tar path sha2 stream layer layer_dirs layer_check rebuild feed \
 	problem policy journal identity evidence config host store places match survey plan own apply seal boot record report opts main
 # Where time goes; the rest is small rather than fast.
 HOT := base stream tar sha2
@@ -152,7 +152,7 @@ $(BUILD)/containerd-fsck-clang: $(patsubst %,$(BUILD)/fuzz/stage/%.o,$(MODULES))
 CHANGES := mkdirat openat pwrite ftruncate fsync syncfs mount renameat unlinkat linkat symlinkat mknodat fchownat fchmodat utimensat \
 	lsetxattr lremovexattr syscall
 LOOKS := $(shell sed -n 's/^LOOK.\([a-z_]*\),.*/os_\1/p' tests/fault/look.c) os_small_take os_src
-WRAPPED := $(addprefix -Wl$(comma)--wrap=,os_clock_ns mmap mprotect $(CHANGES) $(LOOKS)) $(shell sed -n 's/^CHECKED enum rc \(os_[a-z_]*\).*/-Wl,--wrap=\1/p' stage/os_write.h)
+WRAPPED := $(addprefix -Wl$(comma)--wrap=,os_clock_ns os_note mmap mprotect $(CHANGES) $(LOOKS)) $(shell sed -n 's/^CHECKED enum rc \(os_[a-z_]*\).*/-Wl,--wrap=\1/p' stage/os_write.h)
 $(BUILD)/musl/look.o: tests/fault/look.c stage/os.h stage/base.h Makefile
 	@mkdir -p $(@D)
 	$(Q)$(MUSL_CC) $(OUR_FLAGS) $(WARNINGS) $(MUSL_CFLAGS) -c -o $@ $<
@@ -277,6 +277,7 @@ healthy: tests-need
 bench: tests-need
 	@tests/install-build-deps test
 	@tests/bench
+	@tests/limits OBJECTS=10000
 	@tests/bench-record
 	@tests/bench-verify
 arm64:

@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "at.h"
 #include "feed.h"
 #include "layer.h"
 #include "os.h"
@@ -1359,15 +1360,50 @@ static void leave_edits(struct applier *w)
 	*w->e = (struct err){0};
 }
 
+/* What it is about, if that has a name that can be passed over. */
+static bool name_of(const struct applier *w, const struct action *a, struct at_name *out)
+{
+	const struct store *const st = w->st;
+
+	switch (a->kind) {
+	case ACTION_REBUILD:
+	case ACTION_ASIDE_SNAPSHOT:
+	case ACTION_REMOVE_SNAPSHOT:
+		return at_make_number(out, AT_SNAPSHOT, st->backends[a->index].id);
+	case ACTION_REMOVE_BLOB:
+	case ACTION_PLACE_BLOB:
+		return at_make(out, AT_BLOB, st->blob_files[a->index].text);
+	case ACTION_CUT_INGEST:
+	case ACTION_REMOVE_INGEST:
+		return at_make(out, AT_INGEST, st->ingests[a->index].name);
+	case ACTION_FREE_BYTES:
+	case ACTION_CLEAN_STAGING:
+	case ACTION_ASIDE_CRI:
+	case ACTION_EDIT_META:
+	case ACTION_EDIT_OVERLAY:
+	case ACTION_REMOVE_STRAY:
+	case ACTION_STATE_FILE:
+	default:
+		return false;
+	}
+}
+
 static enum rc one_action(struct applier *w, struct action *a)
 {
 	const struct arena mark = *w->keep;
-	const char *const waiting = waits(w, a);
+	const struct journal *const stuck = w->o->stuck;
+	struct at_name name;
+	const bool named = name_of(w, a, &name);
+	const bool passed_over = named && stuck && at_listed(stuck->stuck, stuck->stuck_count, &name);
+	const char *const waiting = passed_over ? "the last check or repair ended here" : waits(w, a);
 	enum rc rc = RC_OK;
 
 	w->published = false;
 	if (!waiting)
+		at_put(w->o->at, 0, &name, named);
+	if (!waiting)
 		rc = carry_out(w, a);
+	at_nothing(w->o->at, 0);
 	/* rest of the arena: what a later action needs was made before */
 	*w->keep = mark;
 	if (!waiting && (rc == RC_OK || rc == RC_END)) {
@@ -1515,6 +1551,8 @@ enum rc apply_plan(struct plan *p, struct store *st, const struct survey *s, con
 	if ((rc = add_place(w, st->dir, ".")))
 		return rc;
 	w->keep_intents = result->keep_intents; /* of an earlier round */
+	for (size_t i = 0; i < st->backend_count; i++) /* half put right, it waits for who does not pass over it */
+		w->keep_intents |= st->backends[i].interrupted && journal_is_stuck_number(o->stuck, AT_SNAPSHOT, st->backends[i].id);
 	const size_t before = result->done;
 	rc = all_actions(w, true);
 	if (rc == RC_OK && !result->interrupted && (rc = prepare(w)) && !os_write_failed()) {

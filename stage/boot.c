@@ -268,7 +268,28 @@ static enum rc lock_store(int root, int *lock, struct err *e)
 	return rc ? rc : os_lock(*lock, e);
 }
 
-static void decide(struct boot *b, const struct boot_options *o, const char *boot_id, const struct journal_identity *identity)
+/* Which of what the last check was at is to be passed over: what the one before was at as well, or, if it was at none of these, `all`
+ * or none. They are put in front. Nothing can be done without the databases, and what is passed over already did not end it. */
+static size_t choose_stuck(const struct journal *j, struct at_name *last, size_t count, bool all)
+{
+	size_t again = 0, n = 0;
+
+	for (size_t i = 0; i < count; i++)
+		if (at_listed(j->ended, j->ended_count, &last[i])) {
+			const struct at_name moved = last[again];
+			last[again++] = last[i];
+			last[i] = moved;
+		}
+	for (size_t i = 0; i < (again || !all ? again : count); i++)
+		if (last[i].kind != AT_STORE && !at_listed(j->stuck, j->stuck_count, &last[i])) {
+			const struct at_name moved = last[n];
+			last[n++] = last[i];
+			last[i] = moved;
+		}
+	return n;
+}
+
+void boot_decide(struct boot *b, const struct boot_options *o, const char *boot_id, const struct journal_identity *identity)
 {
 	const struct journal *const j = &b->journal;
 	const bool ours = j->present && journal_same_store(&j->identity, identity);
@@ -279,6 +300,9 @@ static void decide(struct boot *b, const struct boot_options *o, const char *boo
 	b->forced = o->full || o->force || b->flag || (ours && j->mode == JOURNAL_FORCED && !j->done);
 	/* of earlier boots */
 	const unsigned attempts = !ours ? 0 : j->unfinished - (again && !j->done && j->unfinished);
+	b->attempts = attempts;
+	b->new_stuck = attempts >= BOOT_ATTEMPTS_TELLING ? choose_stuck(j, b->last, b->last_count, attempts >= BOOT_ATTEMPTS_MAX) : 0;
+	const unsigned most = b->new_stuck ? BOOT_ATTEMPTS_NAMED_MAX : BOOT_ATTEMPTS_MAX;
 
 	if (again && j->done && j->status != 32 && !o->full) {
 		b->verdict = BOOT_HANDLED;
@@ -287,7 +311,7 @@ static void decide(struct boot *b, const struct boot_options *o, const char *boo
 	} else if (ours && j->clean && same && !b->forced) {
 		b->verdict = BOOT_IS_CLEAN;
 		b->why = "the last stop was clean, nothing to do";
-	} else if (attempts >= BOOT_ATTEMPTS_MAX && !o->full) {
+	} else if (attempts >= most && !o->full) {
 		b->verdict = BOOT_STEP_ASIDE;
 		b->status = 4;
 		b->why = "the check began in the last boots and never ended, it is left out: run containerd-fsck repair by hand while "
@@ -323,7 +347,9 @@ static enum rc note(struct boot *b, const char *boot_id, const struct journal_id
 	enum rc rc;
 
 	if (b->journal.present && journal_same_store(&b->journal.identity, identity)) {
-		rc = journal_append_boot(&b->journal, b->own, boot_id, mode, b->status, scratch, e);
+		rc = mode == JOURNAL_CHECKED || mode == JOURNAL_FORCED
+			     ? journal_append_attempt(&b->journal, b->own, b->last, b->last_count, b->new_stuck, boot_id, mode, scratch, e)
+			     : journal_append_boot(&b->journal, b->own, boot_id, mode, b->status, scratch, e);
 	} else if (!(rc = own_open_dir(b->root, STORE_OWN_DIR, &b->own, e))) {
 		journal_begin(&out, identity, &scratch);
 		journal_put_boot(&out, boot_id, mode, b->status);
@@ -355,6 +381,28 @@ static enum rc note_empty(struct boot *b, struct arena scratch, struct err *e)
 	journal_put_boot(&out, boot_id, JOURNAL_CHECKED, 0);
 	journal_put_done(&out, 0);
 	return journal_commit(&out, b->own, e);
+}
+
+/* What the check of the last boot record was at when it ended. */
+static enum rc read_last(struct boot *b, struct arena *keep, struct arena scratch, struct err *e)
+{
+	b->last = arena_array(keep, AT_NAMES_MAX, sizeof(*b->last));
+	return b->last ? at_read(b->own, b->journal.boot_id, b->last, &b->last_count, scratch, e)
+		       : fail(e, RC_NOMEM, "no memory for what the last check was at");
+}
+
+/* As the journal says by now. */
+static enum rc pass_over(struct boot *b, struct arena *keep, struct err *e)
+{
+	struct journal *const j = &b->journal;
+
+	for (size_t i = 0; i < b->new_stuck && j->stuck_count < JOURNAL_STUCK_MAX; i++) {
+		struct at_name *const one = arena_push(keep, (void **)&j->stuck, &j->stuck_count, sizeof(*one));
+		if (!one)
+			return fail(e, RC_NOMEM, "no memory for what the last check was at");
+		*one = b->last[i];
+	}
+	return RC_OK;
 }
 
 static enum rc begin(struct boot *b, const char *path, const struct boot_options *o, struct arena *keep, struct arena scratch,
@@ -396,12 +444,14 @@ static enum rc begin(struct boot *b, const char *path, const struct boot_options
 	/* a clean boot looks at no more than this */
 	rc = b->own < 0 ? RC_END : journal_read_marker(&b->journal, b->own, scratch, e);
 	if (rc == RC_OK)
-		decide(b, o, boot_id, &identity);
+		boot_decide(b, o, boot_id, &identity);
 	if (rc && rc != RC_END)
 		return rc;
 	if ((rc == RC_END || b->verdict != BOOT_IS_CLEAN) && b->own >= 0 && (rc = journal_read(&b->journal, b->own, keep, e)))
 		return rc;
-	decide(b, o, boot_id, &identity);
+	if (b->journal.present && b->journal.unfinished && (rc = read_last(b, keep, scratch, e)))
+		return rc;
+	boot_decide(b, o, boot_id, &identity);
 	if (b->verdict == BOOT_HANDLED)
 		return RC_OK;
 	if (locked == RC_END) {
@@ -424,8 +474,11 @@ static enum rc begin(struct boot *b, const char *path, const struct boot_options
 			return rc;
 		b->remounted = true;
 	}
-	rc = note(b, *boot_id ? boot_id : "-", &identity, scratch, e);
+	(void)snprintf(b->boot_id, sizeof(b->boot_id), "%s", *boot_id ? boot_id : "-"); /* fits */
+	rc = note(b, b->boot_id, &identity, scratch, e);
 	b->unnoted = rc == RC_END;
+	if (rc == RC_OK && (rc = pass_over(b, keep, e)))
+		return rc;
 	return rc == RC_END ? RC_OK : rc;
 }
 

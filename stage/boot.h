@@ -7,7 +7,14 @@
 #include "journal.h"
 
 #define BOOT_ROOTS_MAX 8
+/* So many checks in a row that did not end, and boot steps aside. But where it is known what they were at, the next passes over that
+ * and looks at the rest; one after which nothing new is known was at nothing that can be passed over. Each boot passes over more, and
+ * they end: at the second number. */
 #define BOOT_ATTEMPTS_MAX 3
+#define BOOT_ATTEMPTS_NAMED_MAX 16
+/* After one alone nothing is passed over, and after two what both were at: a process that is killed tells of itself each time, while an
+ * honest power cut takes along what the first one said (at.h). After more it is all that the last was at, if nothing was common. */
+#define BOOT_ATTEMPTS_TELLING 2
 
 enum boot_mode { BOOT_AUTO, BOOT_CHECK, BOOT_FORCE, BOOT_SKIP };
 
@@ -38,7 +45,7 @@ enum boot_verdict {
 	BOOT_IS_CLEAN,
 	BOOT_LATER,      /* read-only: the marker stays for whoever can write */
 	BOOT_SKIPPED,    /* told so */
-	BOOT_STEP_ASIDE, /* it has not ended BOOT_ATTEMPTS_MAX times */
+	BOOT_STEP_ASIDE, /* it has not ended BOOT_ATTEMPTS_MAX times, and what it was at is not known, or can be passed over no more */
 	BOOT_RUNNING,    /* containerd holds its lock */
 	BOOT_CHECK_CHANGED, /* what journal does not vouch for */
 	BOOT_CHECK_ALL
@@ -49,11 +56,16 @@ struct boot {
 	const char *why;  /* a sentence without a full stop */
 	unsigned status;  /* what to exit with if nothing is checked */
 	struct journal journal;
+	char boot_id[37]; /* as it is noted: "-" where there is none */
 	int root, own;    /* descriptors; -1 if there is none */
 	bool remounted, whole; /* writable for us: boot_end makes it read-only again */
 	bool flag;        /* the flag file asks for a full check */
 	bool forced;      /* that, or somebody else does */
 	bool first;       /* the journal's last boot is another one */
+	unsigned attempts; /* boots in a row before this one whose check did not end */
+	/* What the last of them was at when it ended: the first new_stuck of these are passed over from now on. */
+	struct at_name *last;
+	size_t last_count, new_stuck;
 	bool unnoted;     /* the file system is full: the journal is gone instead, and the next boot checks everything */
 };
 
@@ -69,6 +81,9 @@ struct boot_options {
 	bool remount; /* --remount: a read-only file system is made writable if there is something to do */
 };
 
+/* The decision alone, from what *b holds: journal, flag, last; sets verdict, why, status, first, forced, attempts and new_stuck.
+ * boot_id: "" where there is none. Computes only. */
+void boot_decide(struct boot *b, const struct boot_options *o, const char *boot_id, const struct journal_identity *identity);
 /* path: the root. The journal's memory is of keep. After BOOT_CHECK_*: a boot record is on disk that must be ended. */
 CHECKED enum rc boot_begin(struct boot *b, const char *path, const struct boot_options *o, struct arena *keep,
 	struct arena scratch, struct err *e);

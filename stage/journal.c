@@ -205,6 +205,36 @@ static const char *const mode_names[JOURNAL_MODES] = {
 	[JOURNAL_NOT_BEGUN] = "-", [JOURNAL_CLEAN] = "clean", [JOURNAL_CHECKED] = "check", [JOURNAL_FORCED] = "force",
 	[JOURNAL_SKIPPED] = "skip"};
 
+/* "stuck <kind> <name>", and "ended" the same. A kind that this program does not know it cannot pass over either. */
+static enum rc take_end(struct journal *j, const struct line *l, bool stuck, struct arena *a)
+{
+	struct at_name one;
+
+	if (l->count != 3)
+		return RC_CORRUPT;
+	if (!at_parse(&one, l->fields[1], l->fields[2]))
+		return RC_OK;
+	struct at_name **const list = stuck ? &j->stuck : &j->ended;
+	size_t *const count = stuck ? &j->stuck_count : &j->ended_count;
+	const size_t first = stuck ? 0 : j->ended_before;
+	if (*count == JOURNAL_STUCK_MAX || (*count && at_listed(*list + first, *count - first, &one)))
+		return RC_OK;
+	struct at_name *const place = arena_push(a, (void **)list, count, sizeof(*place));
+	if (!place)
+		return RC_NOMEM;
+	*place = one;
+	return RC_OK;
+}
+
+/* Of what was noted only that counts which stands in front of the last boot record, and behind it. */
+static void forget_ended(struct journal *j)
+{
+	j->ended_count -= j->ended_before;
+	if (j->ended_count)
+		memmove(j->ended, j->ended + j->ended_before, j->ended_count * sizeof(*j->ended));
+	j->ended_before = j->ended_count;
+}
+
 static enum rc take_boot(struct journal *j, const struct line *l)
 {
 	char id[sizeof(j->boot_id)];
@@ -215,6 +245,8 @@ static enum rc take_boot(struct journal *j, const struct line *l)
 		if (!span_is(l->fields[2], mode_names[m]))
 			continue;
 		/* a second try in one boot is the same attempt, and one that stepped aside is none */
+		if (m != JOURNAL_SKIPPED)
+			forget_ended(j);
 		if (m != JOURNAL_SKIPPED && (j->unfinished == 0 || strcmp(id, j->boot_id) != 0 || strcmp(id, "-") == 0))
 			j->unfinished++;
 		memcpy(j->boot_id, id, sizeof(id));
@@ -236,6 +268,8 @@ static enum rc take_done(struct journal *j, const struct line *l)
 	j->done = true;
 	j->status = (unsigned)status;
 	j->unfinished = j->mode == JOURNAL_SKIPPED ? j->unfinished : 0;
+	if (!j->unfinished)
+		j->ended_count = j->ended_before = 0;
 	return RC_OK;
 }
 
@@ -308,6 +342,8 @@ static enum rc take_line(struct journal *j, const struct line *l, struct arena *
 				       text_fits(l->fields[2], j->identity.fs, sizeof(j->identity.fs))
 			       ? RC_OK
 			       : RC_CORRUPT;
+	if (span_is(type, "stuck") || span_is(type, "ended"))
+		return take_end(j, l, span_is(type, "stuck"), a);
 	if (span_is(type, "boot"))
 		return take_boot(j, l);
 	return span_is(type, "done") ? take_done(j, l) : RC_CORRUPT;
@@ -644,6 +680,20 @@ bool journal_doubts_snapshot(const struct journal *j, uint64_t id)
 	       bsearch(&key, j->snapshot_doubts, j->snapshot_doubt_count, sizeof(key), compare_snapshot);
 }
 
+bool journal_is_stuck(const struct journal *j, enum at_kind kind, struct span name)
+{
+	struct at_name one;
+
+	return j && j->stuck_count && at_make(&one, kind, name) && at_listed(j->stuck, j->stuck_count, &one);
+}
+
+bool journal_is_stuck_number(const struct journal *j, enum at_kind kind, uint64_t name)
+{
+	struct at_name one;
+
+	return j && j->stuck_count && at_make_number(&one, kind, name) && at_listed(j->stuck, j->stuck_count, &one);
+}
+
 const struct journal_ingest *journal_find_ingest(const struct journal *j, struct span name)
 {
 	for (size_t i = j->ingest_count; i-- > 0;)
@@ -694,6 +744,16 @@ void journal_put_boot(struct journal_writer *w, const char *boot_id, enum journa
 		journal_put_done(w, status);
 }
 
+static void put_end(struct journal_writer *w, const char *type, const struct at_name *one)
+{
+	put(w, "%s %s %s", type, at_kind_word(one->kind), one->name);
+}
+
+void journal_put_stuck(struct journal_writer *w, const struct at_name *one)
+{
+	put_end(w, "stuck", one);
+}
+
 void journal_put_done(struct journal_writer *w, unsigned status)
 {
 	put(w, "done %u", status);
@@ -731,6 +791,27 @@ enum rc journal_append_boot(struct journal *j, int own, const char *boot_id, enu
 	struct journal_writer w = {.a = &scratch, .number = j->records};
 
 	journal_put_boot(&w, boot_id, mode, status);
+	return append(j, own, &w, false, e);
+}
+
+enum rc journal_append_attempt(struct journal *j, int own, const struct at_name *names, size_t count, size_t stuck,
+	const char *boot_id, enum journal_mode mode, struct arena scratch, struct err *e)
+{
+	struct journal_writer w = {.a = &scratch, .number = j->records};
+
+	for (size_t i = 0; i < count; i++)
+		put_end(&w, i < stuck ? "stuck" : "ended", &names[i]);
+	journal_put_boot(&w, boot_id, mode, 0);
+	return append(j, own, &w, false, e);
+}
+
+enum rc journal_append_ended(
+	struct journal *j, int own, const struct at_name *names, size_t count, struct arena scratch, struct err *e)
+{
+	struct journal_writer w = {.a = &scratch, .number = j->records};
+
+	for (size_t i = 0; i < count; i++)
+		put_end(&w, "ended", &names[i]);
 	return append(j, own, &w, false, e);
 }
 

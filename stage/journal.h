@@ -14,10 +14,12 @@
 #ifndef JOURNAL_H
 #define JOURNAL_H
 
+#include "at.h"
 #include "stream.h"
 
 #define JOURNAL_NAME "journal"
 #define JOURNAL_DATABASES_MAX 24
+#define JOURNAL_STUCK_MAX 256 /* what is passed over; of more nothing is known */
 #define JOURNAL_FS_BYTES 40 /* "uuid:" and 32 digits, or "fsid:" and 16; with the NUL */
 
 /* The store it is of. */
@@ -91,6 +93,13 @@ struct journal {
 	struct journal_snapshot *snapshot_doubts;
 	size_t blob_doubt_count, snapshot_doubt_count;
 
+	/* What checks are to pass over: those that began ended there (boot.h). */
+	struct at_name *stuck;
+	size_t stuck_count;
+	/* What the check before the one of the last boot record was at when it ended, and what has been noted since. */
+	struct at_name *ended;
+	size_t ended_count, ended_before; /* ended_before: noted in front of that record */
+
 	bool clean;         /* the last record is the marker */
 	char boot_id[37];   /* of the last boot record; "" if there is none since the last seal */
 	char last_boot[37]; /* of the last record that names one, a seal included; "" if there is none */
@@ -126,6 +135,8 @@ bool journal_saw_other_blob(const struct journal *j, const struct digest *d, con
 /* A doubt is about whatever has the inode (a blob) or the id (a snapshot): rather one too many. */
 bool journal_doubts_blob(const struct journal *j, const struct digest *d, uint64_t inode);
 bool journal_doubts_snapshot(const struct journal *j, uint64_t id);
+bool journal_is_stuck(const struct journal *j, enum at_kind kind, struct span name);
+bool journal_is_stuck_number(const struct journal *j, enum at_kind kind, uint64_t name);
 /* The last that is said of this download; NULL: nothing is. Only the sum tells whether it still holds. */
 const struct journal_ingest *journal_find_ingest(const struct journal *j, struct span name);
 
@@ -135,6 +146,13 @@ const struct journal_ingest *journal_find_ingest(const struct journal *j, struct
  * ends as well, with this status. */
 CHECKED enum rc journal_append_boot(struct journal *j, int own, const char *boot_id, enum journal_mode mode, unsigned status,
 	struct arena scratch, struct err *e);
+/* The same, and in front of it what the check before was at: of these the first stuck ones are passed over from now on. A cut leaves
+ * some of them without the boot, which is what the next boot finds anyway. */
+CHECKED enum rc journal_append_attempt(struct journal *j, int own, const struct at_name *names, size_t count, size_t stuck,
+	const char *boot_id, enum journal_mode mode, struct arena scratch, struct err *e);
+/* These alone, none of them stuck: the file that says so is about to be written anew. */
+CHECKED enum rc journal_append_ended(
+	struct journal *j, int own, const struct at_name *names, size_t count, struct arena scratch, struct err *e);
 CHECKED enum rc journal_append_done(struct journal *j, int own, unsigned status, struct arena scratch, struct err *e);
 /* For what the functions of a boot's records came to: where there was no room, the journal goes, durably, and it is RC_END. That
  * uses a marker up as well, and a full file system is no reason to leave a store unchecked; the next boot checks everything.
@@ -166,6 +184,7 @@ void journal_put_snapshot(struct journal_writer *w, const struct journal_snapsho
 /* The sum of a file's first n bytes; RC_END: it is shorter. */
 CHECKED enum rc journal_sum(int fd, uint64_t n, uint64_t *sum, struct arena scratch, struct err *e);
 void journal_put_ingest(struct journal_writer *w, const struct journal_ingest *in);
+void journal_put_stuck(struct journal_writer *w, const struct at_name *one);
 /* As journal_append_boot. */
 void journal_put_boot(struct journal_writer *w, const char *boot_id, enum journal_mode mode, unsigned status);
 void journal_put_done(struct journal_writer *w, unsigned status);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "apply.h"
+#include "at.h"
 #include "boot.h"
 #include "host.h"
 #include "opts.h"
@@ -60,6 +61,9 @@ struct run {
 	bool journalled;         /* what comes out of it is written into the journal, which is made if need be */
 	const struct journal *trust; /* NULL: everything is looked at */
 	const struct journal *read;  /* what boot has read of it, trusted or not; NULL: nothing */
+	const struct journal *stuck; /* what it says the last checks ended at is passed over; NULL: nothing is */
+	struct at at;            /* is told what is worked on, */
+	int at_dir;              /* in our directory; -1 if it is not open */
 	uint64_t deadline_ns;    /* 0: none */
 	struct pace pace;        /* of this thread, while it reads a store */
 	const char *recorded;    /* the root that is recorded */
@@ -112,6 +116,26 @@ static enum rc note_repair(struct run *r, const struct store *st, struct err *e)
 	if (rc || !j.present)
 		return rc;
 	return journal_append_boot(&j, own, *st->boot_id ? st->boot_id : "-", JOURNAL_CHECKED, 0, scratch, e);
+}
+
+/* What a repair by hand puts right is noted as well, if there is a place for it; what it looks at is not, for a look that is killed is no
+ * attempt of the next boot's. What the file says of a check that did not end is kept for the next boot.
+ * A cut leaves the old file, or the journal with what it said. */
+static void begin_at(struct run *r, const struct store *st)
+{
+	struct arena scratch = r->scratch;
+	struct at_name *const names = arena_array(&scratch, AT_NAMES_MAX, sizeof(*names));
+	struct journal j = {0};
+	struct err ignored = {0}; /* it helps, and is not needed */
+	size_t count = 0;
+
+	if (r->at.fd >= 0 || !r->repair || !names || os_open_dir(st->dir, STORE_OWN_DIR, &r->at_dir, &ignored))
+		return;
+	if (journal_read(&j, r->at_dir, &scratch, &ignored) == RC_OK && j.present && j.unfinished &&
+		at_read(r->at_dir, j.boot_id, names, &count, scratch, &ignored) == RC_OK && count &&
+		journal_append_ended(&j, r->at_dir, names, count, scratch, &ignored))
+		return; /* then that stays what it was */
+	at_begin(&r->at, r->at_dir, *st->boot_id ? st->boot_id : "-", false);
 }
 
 /* What cannot be done changes what is to be done; a run that ended early is judged by what it did. Each turn leaves something more, so
@@ -177,16 +201,20 @@ static enum rc run_root(struct run *r, struct outcome *out, struct store *st, st
 		.trust = r->trust,
 		.downloads = known,
 		.first = r->trust || !r->deadline_ns ? NULL : known,
+		.stuck = r->stuck,
+		.at = &r->at,
 		.deadline_ns = look_until(r),
 		.documents_only = o->verb == VERB_SHOW,
 		.progress = report_progress,
 		.self = progress};
+	at_one(&r->at, 0, AT_STORE, span_of_string("-"));
 	if ((rc = survey_begin(s, st, &looking, &r->keep, e)) || (rc = store_read(st, r->scratch, e))) {
 		survey_close(s); /* what it has begun is over before anything is told */
 		return rc;
 	}
 	arena_bound(&r->keep, LIMIT_KEEP_BYTES);
 	arena_trim(&r->scratch); /* lists of names */
+	at_nothing(&r->at, 0);
 	if ((rc = survey_end(s, e)))
 		return rc;
 	out->survey = s;
@@ -195,12 +223,17 @@ static enum rc run_root(struct run *r, struct outcome *out, struct store *st, st
 	out->plan = p;
 	if (!r->repair || s->halted || s->interrupted)
 		return RC_OK;
-	if (p->action_count && (rc = note_repair(r, st, e)))
-		return rc;
+	if (p->action_count) {
+		begin_at(r, st);
+		if ((rc = note_repair(r, st, e)))
+			return rc;
+	}
 	out->applied = applied;
 	const struct apply_options touching = {.threads = threads,
 		.stop = &stop,
 		.deadline_ns = r->deadline_ns,
+		.stuck = r->stuck,
+		.at = &r->at,
 		.progress = report_progress,
 		.self = progress};
 	return touch(r, st, s, p, &deciding, &touching, applied, e);
@@ -229,6 +262,7 @@ static enum rc keep_knowledge(struct run *r, const struct outcome *out, struct e
 	const struct seal_check check = {.survey = out->survey,
 		.plan = out->plan,
 		.status = (unsigned)out->status,
+		.stuck = r->stuck,
 		.only_update = !r->journalled};
 
 	if (!out->plan || out->survey->halted || out->survey->interrupted || !(r->repair || r->journalled))
@@ -305,6 +339,10 @@ static enum rc one_root(struct run *r, const struct place *root, enum exit_statu
 	survey_close(&s);
 	if (out.store)
 		store_close(&st);
+	if (r->at_dir >= 0) { /* of a repair by hand */
+		at_end(&r->at, r->at_dir);
+		os_close(&r->at_dir);
+	}
 	r->keep = mark;
 	*status = out.status;
 	return kept;
@@ -349,6 +387,15 @@ static bool is_no_root(struct run *r, const struct place *root)
 		return false;
 	report_message(&r->report, root->path, refusal_text(refusal, root->path, &r->keep, r->scratch));
 	return true;
+}
+
+static void say_passed_over(const struct run *r, const struct place *root, const struct at_name *one)
+{
+	char text[AT_NAME_BYTES + 160];
+
+	(void)snprintf(text, sizeof(text), "passing over %s %s, where the last checks ended: containerd-fsck repair by hand tries it again",
+		at_kind_word(one->kind), one->name); /* fits */
+	report_message(&r->report, root->path, text);
 }
 
 static enum exit_status boot_root(struct run *r, const struct place *root, const struct boot_wish *wish)
@@ -405,11 +452,16 @@ static enum exit_status boot_root(struct run *r, const struct place *root, const
 	r->read = b.journal.present ? &b.journal : NULL;
 	r->trust = b.verdict == BOOT_CHECK_CHANGED ? &b.journal : NULL;
 	r->hints.first_boot = b.first;
+	r->stuck = b.journal.stuck_count && !r->opts->full ? &b.journal : NULL;
+	for (size_t i = 0; r->stuck && i < r->stuck->stuck_count; i++)
+		say_passed_over(r, root, &r->stuck->stuck[i]);
+	at_begin(&r->at, b.own, b.boot_id, b.attempts > 0);
 	rc = one_root(r, root, &status);
 	r->hints.first_boot = false;
-	r->trust = r->read = NULL;
+	r->trust = r->read = r->stuck = NULL;
 	if ((rc && boot_give_up(&b, status, r->scratch, &e)) || (!rc && boot_done(&b, &e)))
 		say_failure(r, root->path, &e);
+	at_end(&r->at, b.own);
 	boot_end(&b);
 	return status;
 }
@@ -686,6 +738,8 @@ int main(int argc, char **argv)
 		.sysroot = "",
 		.repair = policy_writes(o.verb == VERB_REPAIR ? MODE_REPAIR : MODE_LOOK),
 		.journalled = o.verb == VERB_BOOT,
+		.at = {.fd = -1},
+		.at_dir = -1,
 		.deadline_ns = o.budget_s ? os_clock_ns() + o.budget_s * 1000000000u : 0,
 		.report = {.quiet = o.quiet,
 			.verbose = o.verbose,

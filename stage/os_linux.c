@@ -1025,6 +1025,31 @@ enum rc os_write(int fd, uint64_t off, const void *buf, size_t n, struct err *e)
 	return RC_OK;
 }
 
+int os_note_begin(int dir, const char *name)
+{
+	if (refused() || (unlinkat(dir, name, 0) && errno != ENOENT))
+		return -1;
+	return openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+}
+
+void os_note(int fd, uint64_t off, const void *buf, size_t n)
+{
+	if (!refused() && pwrite(fd, buf, n, (off_t)off) < 0)
+		return; /* not noted: see os_write.h */
+}
+
+void os_note_sync(int fd)
+{
+	if (fdatasync(fd))
+		return; /* as above */
+}
+
+void os_note_end(int dir, const char *name)
+{
+	if (!refused() && unlinkat(dir, name, 0))
+		return; /* as above */
+}
+
 enum rc os_truncate(int fd, uint64_t size, struct err *e)
 {
 	if (refused() || ftruncate(fd, (off_t)size))

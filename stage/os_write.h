@@ -23,6 +23,12 @@ CHECKED enum rc os_mkdir(int dir, const char *name, mode_t mode, struct err *e);
 CHECKED enum rc os_create(int dir, const char *name, mode_t mode, int *fd, struct err *e);
 /* Opens an existing regular file for writing. */
 CHECKED enum rc os_open_write(int dir, const char *name, int *fd, struct err *e);
+/* Notes: bytes that help if they are there and harm nobody if they are not, so that no failure is told, or counts as one. Nothing of a
+ * store is ever written by these. os_note_begin makes the file anew; -1: it could not be made. */
+int os_note_begin(int dir, const char *name);
+void os_note(int fd, uint64_t off, const void *buf, size_t n);
+void os_note_sync(int fd);
+void os_note_end(int dir, const char *name);
 /* All n bytes at off. */
 CHECKED enum rc os_write(int fd, uint64_t off, const void *buf, size_t n, struct err *e);
 CHECKED enum rc os_truncate(int fd, uint64_t size, struct err *e);

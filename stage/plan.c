@@ -925,7 +925,7 @@ static bool blob_is_here(
 	const size_t blob = store_find_blob(w->st, d);
 
 	if (blob != STORE_NONE && w->s->blobs[blob].verdict == BLOB_IS_UNREADABLE)
-		*unknown = "could not be read";
+		*unknown = w->s->blobs[blob].passed_over ? "was not looked at: the last check ended there" : "could not be read";
 	else if (blob != STORE_NONE && w->stuck_bytes[blob])
 		*unknown = "could not be put into its place";
 	else if (c == STORE_NONE && w->stuck_records && survey_unrecorded_in(w->s, d) == ns)

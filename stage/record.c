@@ -193,6 +193,8 @@ static enum rc read_journal(struct recorder *r, const char **why)
 	r->journal.blobs = r->journal.blob_doubts = NULL; /* they go with the arena */
 	r->journal.snapshots = r->journal.snapshot_doubts = NULL;
 	r->journal.ingests = NULL;
+	r->journal.stuck = r->journal.ended = NULL;
+	r->journal.stuck_count = r->journal.ended_count = 0;
 	r->whole_bytes = 0; /* how much of it is said twice is not known */
 out:
 	arena_close(&a);
@@ -659,6 +661,8 @@ static enum rc compact(struct recorder *r)
 		journal_put_blob(&w, &j.blob_doubts[i], true);
 	for (size_t i = 0; i < j.snapshot_doubt_count; i++)
 		journal_put_snapshot(&w, &j.snapshot_doubts[i], true);
+	for (size_t i = 0; i < j.stuck_count; i++)
+		journal_put_stuck(&w, &j.stuck[i]);
 	journal_put_boot(&w, j.boot_id, j.mode, j.status);
 	if (j.mode == JOURNAL_CHECKED || j.mode == JOURNAL_FORCED)
 		journal_put_done(&w, j.status);

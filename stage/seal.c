@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "at.h"
 #include "bolt.h"
 #include "identity.h"
 #include "os.h"
@@ -244,6 +245,28 @@ static void put_ingest(struct sealer *w, size_t i)
 	journal_put_ingest(w->out, &record);
 }
 
+/* As long as it is there: whoever does not pass over it will tell. */
+static void put_stuck(struct sealer *w)
+{
+	const struct journal *const stuck = w->check ? w->check->stuck : w->journal;
+
+	for (size_t i = 0; stuck && i < stuck->stuck_count; i++) {
+		const struct at_name *const one = &stuck->stuck[i];
+		const struct span name = span_of_string(one->name);
+		bool there = false;
+		struct digest d;
+		uint64_t id = 0;
+		if (one->kind == AT_BLOB)
+			there = digest_parse(name, &d) == RC_OK && store_find_blob(w->st, &d) != STORE_NONE;
+		for (size_t k = 0; one->kind == AT_SNAPSHOT && parse_decimal(name, &id) == RC_OK && k < w->st->backend_count; k++)
+			there |= w->st->backends[k].id == id;
+		for (size_t k = 0; one->kind == AT_INGEST && k < w->st->ingest_count; k++)
+			there |= span_equal(w->st->ingests[k].name, name);
+		if (there)
+			journal_put_stuck(w->out, one);
+	}
+}
+
 static enum rc put_inventory(struct sealer *w)
 {
 	enum rc rc = put_blobs(w);
@@ -252,6 +275,8 @@ static enum rc put_inventory(struct sealer *w)
 		rc = put_snapshot(w, i);
 	for (size_t i = 0; rc == RC_OK && i < w->st->ingest_count; i++)
 		put_ingest(w, i);
+	if (rc == RC_OK)
+		put_stuck(w);
 	return rc;
 }
 

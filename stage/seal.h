@@ -29,6 +29,7 @@ struct seal_check {
 	const struct survey *survey;
 	const struct plan *plan;
 	unsigned status;
+	const struct journal *stuck; /* what was passed over, and is by the next as well; NULL: nothing */
 	bool only_update;
 };
 CHECKED enum rc seal_checked(const struct store *st, const struct seal_check *c, struct arena scratch, struct err *e);

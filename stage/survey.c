@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "at.h"
 #include "feed.h"
 #include "match.h"
 #include "oci.h"
@@ -32,6 +33,7 @@ struct survey_run;
 
 struct worker {
 	struct survey_run *run;
+	unsigned slot;               /* of what it is at */
 	struct arena scratch, *keep; /* keep: what outlives the survey, of this worker only */
 	struct pace pace;
 	uint64_t until_ns; /* what it does may take so long, and no longer; 0: as long as all may */
@@ -108,6 +110,7 @@ static bool out_of_time(const struct survey_run *r)
 
 #define TOO_LATE "the time allowed (--budget) was over"
 static const char too_late[] = TOO_LATE;
+static const char ended_here[] = "the last check ended here";
 
 /* Of a struct pace; that worker's thread's, and of one that reads for it. */
 static enum rc ask(void *self, struct err *e)
@@ -205,6 +208,7 @@ static void *work(void *self)
 			arena_trim(&w->scratch);
 	}
 	os_reader_leave();
+	at_nothing(r->o->at, w->slot);
 	r->idle++;
 	(void)pthread_mutex_lock(&r->lock); /* fails only for a mutex that is none */
 	r->running--;
@@ -252,7 +256,7 @@ static enum rc begin_pool(struct survey_run *r, const char *what, void (*job)(st
 		return fail(r->e, RC_NOMEM, "no memory for a thread");
 	for (unsigned i = 0; i < wanted; i++) {
 		struct worker *const w = &r->pool[i];
-		*w = (struct worker){.run = r, .keep = &r->s->kept[i], .pace = {.ask = ask, .self = w}};
+		*w = (struct worker){.run = r, .slot = i + 1, .keep = &r->s->kept[i], .pace = {.ask = ask, .self = w}};
 		if (i >= r->s->kept_count && (rc = arena_open(w->keep, &why)))
 			break;
 		if (i >= r->s->kept_count)
@@ -534,6 +538,23 @@ static struct span snapshot_name(const struct store *st, size_t backend)
 {
 	const struct backend *const b = &st->backends[backend];
 	return b->user_key.left ? b->user_key : b->key;
+}
+
+/* Nothing is concluded from what is not looked at. */
+static void pass_over_snapshot(struct survey_run *r, size_t i, const char *why)
+{
+	const struct backend *const b = &r->st->backends[i];
+
+	r->s->snapshots[i].verdict = SNAPSHOT_IS_UNREADABLE;
+	r->s->snapshots[i].why = why;
+	r->s->snapshots[i].proof = STORE_NONE;
+	r->s->snapshots[i].trusted = false;
+	emit(r, (struct finding){.problem = P_SNAPSHOT_UNCHECKED,
+			.subject = SUBJECT_BACKEND,
+			.index = i,
+			.ns = b->ns_name,
+			.name = snapshot_name(r->st, i),
+			.why = text_of(why)});
 }
 
 struct emit_context {
@@ -1082,6 +1103,7 @@ static enum rc choose_documents(struct survey_run *r)
 			enqueue(&q, rest++);
 		if (next == q.count)
 			break;
+		at_one(r->o->at, 0, AT_BLOB, st->blob_files[q.blobs[next]].text);
 		parse_again(r, q.blobs[next], scratch);
 		const struct oci_doc *const doc = s->blobs[q.blobs[next]].doc;
 		if (doc && doc->config.digest_known)
@@ -1090,6 +1112,7 @@ static enum rc choose_documents(struct survey_run *r)
 			if (doc->children[i].digest_known)
 				enqueue(&q, store_find_blob(st, &doc->children[i].digest));
 	}
+	at_nothing(r->o->at, 0);
 	arena_close(&scratch);
 	return RC_OK;
 }
@@ -1190,6 +1213,24 @@ static bool fill_lane(struct survey_run *r, struct worker *w, struct lane *l)
 	return rc == RC_OK;
 }
 
+/* What this worker is at: the lanes that are read, hashed and parsed. Of the others the kernel reads what they will need. */
+static void tell_lanes(const struct survey_run *r, const struct worker *w, struct lane *const lanes[], unsigned count, size_t told[2])
+{
+	struct at_name names[2];
+	unsigned n = 0;
+	bool same = true;
+
+	for (unsigned i = 0; i < 2; i++) {
+		const size_t blob = i < count ? lanes[i]->blob : STORE_NONE;
+		same &= told[i] == blob;
+		told[i] = blob;
+		if (blob != STORE_NONE && r->o->at)
+			n += at_make(&names[n], AT_BLOB, r->st->blob_files[blob].text);
+	}
+	if (!same)
+		at_put(r->o->at, w->slot, names, n);
+}
+
 static void hash_blobs(struct survey_run *r, struct worker *w, size_t first)
 {
 	const size_t share = r->job_count / r->workers + 2; /* not all that there is to one of us */
@@ -1198,7 +1239,7 @@ static void hash_blobs(struct survey_run *r, struct worker *w, size_t first)
 	uint8_t *const room = arena_get(&w->scratch, most * cap + 4096);
 	struct lane lanes[LANES_SMALL], *order[LANES_SMALL]; /* those with a blob first, the oldest in front */
 	struct os_reader *begun[LANES_SMALL];
-	size_t next = first;
+	size_t next = first, told[2] = {STORE_NONE, STORE_NONE};
 	unsigned count = 0;
 
 	if (!room) {
@@ -1228,6 +1269,7 @@ static void hash_blobs(struct survey_run *r, struct worker *w, size_t first)
 			return;
 		const unsigned now = count < 2 ? count : 2;
 		unsigned k = 0;
+		tell_lanes(r, w, order, now, told);
 		while (k < now && fill_lane(r, w, order[k]))
 			k++;
 		if (k < now) { /* it has ended */
@@ -1262,6 +1304,7 @@ static void job_blob(struct survey_run *r, struct worker *w, size_t index)
 	enum rc rc = RC_OK;
 	bool any = false;
 
+	at_one(r->o->at, w->slot, AT_BLOB, r->st->blob_files[index].text);
 	if (r->st->blob_files[index].unreadable) {
 		blob_unreadable(r, index, r->st->blob_files[index].unreadable, "");
 		return;
@@ -1576,8 +1619,19 @@ static void spare_unreadable(struct spare_state *state, const struct err *e)
 	state->why = e->sys_errno ? strerror(e->sys_errno) : e->rc == RC_NOMEM ? "no memory to read it" : "it is too large to be read";
 }
 
+/* What bytes that are not under their own name are told as. false: nothing. */
+static bool name_of_spare(const struct survey_run *r, size_t index, struct at_name *out)
+{
+	const struct spare *const s = &r->st->spares[index];
+
+	if (s->ingest != STORE_NONE)
+		return at_make(out, AT_INGEST, r->st->ingests[s->ingest].name);
+	return s->blob != STORE_NONE && at_make(out, AT_BLOB, r->st->blob_files[s->blob].text);
+}
+
 static void job_spare(struct survey_run *r, struct worker *w, size_t index)
 {
+	struct at_name name;
 	struct spare_state *const state = &r->s->spares[index];
 	auto_fd fd = -1;
 	struct os_reader reader = {0};
@@ -1588,6 +1642,7 @@ static void job_spare(struct survey_run *r, struct worker *w, size_t index)
 	enum rc rc = room ? RC_OK : fail(&e, RC_NOMEM, "no memory");
 	bool first = true;
 
+	at_put(r->o->at, w->slot, &name, name_of_spare(r, index, &name));
 	if (rc == RC_OK && !(rc = store_open_spare(r->st, index, &fd, &e)))
 		rc = os_reader_open(&reader, fd, room + (4096 - (uintptr_t)room % 4096), OS_READER_BYTES, &e);
 	if (rc == RC_OK && reader.size > LIMIT_LAYER_BYTES)
@@ -1645,6 +1700,14 @@ static enum rc hash_spares(struct survey_run *r, enum digest_kind kind)
 
 	if (!order)
 		return no_room(r);
+	for (size_t i = 0; i < count; i++) {
+		struct at_name name;
+		if (r->o->stuck && r->o->stuck->stuck_count && name_of_spare(r, i, &name) &&
+			at_listed(r->o->stuck->stuck, r->o->stuck->stuck_count, &name)) {
+			r->s->spares[i].verdict = SPARE_IS_UNREADABLE;
+			r->s->spares[i].why = ended_here;
+		}
+	}
 	for (size_t i = 0; i < count; i++)
 		if (!(r->s->spares[i].known & 1u << kind) && r->s->spares[i].verdict != SPARE_IS_UNREADABLE) {
 			order[n++] = i;
@@ -1699,10 +1762,13 @@ static enum rc read_document(struct survey_run *r, size_t spare, const struct di
 	struct err why = {0};
 	enum rc rc;
 
+	struct at_name name;
 	if (arena_open(&scratch, &why))
 		return no_room(r);
+	at_put(r->o->at, 0, &name, name_of_spare(r, spare, &name));
 	if (!(rc = store_open_spare(r->st, spare, &fd, &why)) && !(rc = read_again(fd, d, &scratch, &bytes, &why)))
 		rc = parse_document(r, bytes, r->keep, out);
+	at_nothing(r->o->at, 0);
 	arena_close(&scratch);
 	r->s->wants_unknown |= rc == RC_IO || rc == RC_LIMIT || rc == RC_END;
 	if (rc == RC_IO || rc == RC_END) {
@@ -2071,6 +2137,7 @@ static void job_settled(struct survey_run *r, struct worker *w, size_t index)
 	uint64_t left = known->size;
 	enum rc rc = room ? RC_OK : fail(&e, RC_NOMEM, NO_MEMORY);
 
+	at_one(r->o->at, w->slot, AT_INGEST, in->name);
 	if (!rc && !(rc = os_open_dir(r->st->ingest_dir, (const char *)in->name.at, &dir, &e)) &&
 		!(rc = os_open_file(dir, "data", &fd, &e)))
 		rc = os_reader_open(&reader, fd, room + (4096 - (uintptr_t)room % 4096), OS_READER_BYTES, &e);
@@ -2119,6 +2186,10 @@ static void judge_ingest(struct survey_run *r, size_t index)
 	const struct spare_state *const spare = in->spare == STORE_NONE ? NULL : &r->s->spares[in->spare];
 
 	state->blob = STORE_NONE;
+	if (journal_is_stuck(r->o->stuck, AT_INGEST, in->name)) {
+		ingest_unreadable(r, index, ended_here);
+		return;
+	}
 	if (in->unreadable) {
 		ingest_unreadable(r, index, strerror(in->unreadable));
 		return;
@@ -2495,8 +2566,9 @@ static void job_learn(struct survey_run *r, struct worker *w, size_t index)
 	struct feed_result result = {0};
 	struct feed *feed = NULL;
 	struct err e = {0};
-	enum rc rc = open_feed(r->st, index, &options, &w->scratch, &feed, &e);
 
+	at_one(r->o->at, w->slot, AT_BLOB, r->st->blob_files[index].text);
+	enum rc rc = open_feed(r->st, index, &options, &w->scratch, &feed, &e);
 	if (rc == RC_OK)
 		rc = feed_finish(feed, true, &result, &e);
 	feed_close(feed);
@@ -2688,6 +2760,10 @@ static void judge_without_layer(struct survey_run *r, size_t index)
 	state->proof = STORE_NONE;
 	for (size_t i = r->first[index]; i != STORE_NONE; i = r->candidates[i].next) {
 		const struct candidate *const c = &r->candidates[i];
+		if (journal_is_stuck(r->o->stuck, AT_BLOB, st->blob_files[c->blob].text)) {
+			pass_over_snapshot(r, index, "the last check ended at its layer"); /* perhaps in its files */
+			return;
+		}
 		f.digest = st->blob_files[c->blob].text;
 		why = c->why ? c->why : c->pairing_failed ? "its layer unpacks to something else" : "its layer is damaged";
 		if (r->s->blobs[c->blob].verdict == BLOB_IS_UNREADABLE || c->unknown)
@@ -2722,8 +2798,10 @@ static void judge_without_layer(struct survey_run *r, size_t index)
 	struct arena scratch = *r->keep;
 	f.why = text_of(unknown ? unknown : why);
 	enum rc rc = os_open_dir(st->snapshots_dir, b->dir, &dir, &e);
+	at_number(r->o->at, 0, AT_SNAPSHOT, b->id);
 	if (!rc)
 		rc = layer_census(dir, &r->alone.pace, scratch, &census, &e);
+	at_nothing(r->o->at, 0);
 	if (rc == RC_STOPPED)
 		return; /* not checked */
 	if (rc) {
@@ -2953,6 +3031,35 @@ static void trust_blobs(struct survey_run *r)
 	}
 }
 
+/* What the last checks ended at is not looked at, whoever vouches for it. Of a blob that may be a document it is not known what it
+ * leads to. */
+static void pass_over_blobs(struct survey_run *r)
+{
+	const struct store *const st = r->st;
+
+	for (size_t i = 0; r->o->stuck && r->o->stuck->stuck_count && i < st->blob_count; i++) {
+		struct blob_state *const state = &r->s->blobs[i];
+		if (!journal_is_stuck(r->o->stuck, AT_BLOB, st->blob_files[i].text))
+			continue;
+		const bool layer = state->trusted && !state->document;
+		state->trusted = false;
+		state->passed_over = true;
+		state->document = !layer && st->blob_files[i].size <= LIMIT_JSON_BYTES;
+		r->some_unread |= state->document;
+		blob_unreadable(r, i, 0, ended_here);
+	}
+}
+
+static void pass_over_snapshots(struct survey_run *r)
+{
+	for (size_t i = 0; r->o->stuck && r->o->stuck->stuck_count && i < r->st->backend_count; i++) {
+		const struct backend *const b = &r->st->backends[i];
+		if (b->kind == SNAPSHOT_COMMITTED && b->snapshot != STORE_NONE &&
+			journal_is_stuck_number(r->o->stuck, AT_SNAPSHOT, b->id))
+			pass_over_snapshot(r, i, ended_here);
+	}
+}
+
 static void trust_snapshots(struct survey_run *r)
 {
 	const struct store *const st = r->st;
@@ -2982,9 +3089,10 @@ static enum rc begin_documents(struct survey_run *r)
 	for (size_t i = 0; i < r->st->blob_count; i++) {
 		const struct blob *const b = &r->st->blob_files[i];
 		struct blob_state *const state = &r->s->blobs[i];
-		if (b->regular && b->size <= LIMIT_JSON_BYTES && (!state->trusted || state->document))
+		if (state->verdict == BLOB_NOT_CHECKED && b->regular && b->size <= LIMIT_JSON_BYTES &&
+			(!state->trusted || state->document))
 			order[count++] = i;
-		else if (!state->trusted)
+		else if (!state->trusted && state->verdict == BLOB_NOT_CHECKED)
 			state->document = false;
 	}
 	r->documents = true;
@@ -3016,18 +3124,8 @@ static void abandon(struct survey_run *r)
 
 static void give_up_snapshot(struct survey_run *r, size_t i)
 {
-	const struct backend *const b = &r->st->backends[i];
-
 	r->s->out_of_time = true;
-	r->s->snapshots[i].verdict = SNAPSHOT_IS_UNREADABLE;
-	r->s->snapshots[i].why = too_late;
-	r->s->snapshots[i].proof = STORE_NONE;
-	emit(r, (struct finding){.problem = P_SNAPSHOT_UNCHECKED,
-			.subject = SUBJECT_BACKEND,
-			.index = i,
-			.ns = b->ns_name,
-			.name = snapshot_name(r->st, i),
-			.why = text_of(too_late)});
+	pass_over_snapshot(r, i, too_late);
 }
 
 /* What was not looked at for want of time is unchecked: nothing is concluded from it. */
@@ -3117,11 +3215,12 @@ enum rc survey_begin(struct survey *s, struct store *st, const struct survey_opt
 	if (!s->blobs || !s->ingests || !s->spares || (o->first && !r->vouched))
 		return fail(e, RC_NOMEM, "no memory to look at the store");
 	trust_blobs(r);
+	pass_over_blobs(r);
 	for (size_t i = 0; i < st->blob_count; i++) {
 		const struct journal_stamp stamp = blob_stamp(&st->blob_files[i]);
 		if (r->vouched)
 			r->vouched[i] = journal_find_blob(o->first, &st->blob_files[i].digest, &stamp) != NULL;
-		r->total_bytes += s->blobs[i].trusted ? 0 : st->blob_files[i].size;
+		r->total_bytes += s->blobs[i].trusted || s->blobs[i].verdict != BLOB_NOT_CHECKED ? 0 : st->blob_files[i].size;
 	}
 	r->e = &r->unbegun;
 	r->begun = begin_documents(r);
@@ -3176,6 +3275,7 @@ static enum rc look(struct survey_run *r)
 	for (size_t i = 0; i < st->backend_count; i++)
 		s->snapshots[i].proof = STORE_NONE;
 	trust_snapshots(r);
+	pass_over_snapshots(r);
 	if ((rc = look_at_layers(r, all)) || !all)
 		return rc;
 	/* what was read last may be in the same case, and be a document */

@@ -29,6 +29,7 @@ struct blob_state {
 	bool trusted; /* not read in this run: the journal vouches for it */
 	bool document; /* begins as JSON does, or could not be looked at */
 	bool beyond_limits; /* a document that is too much for us: of interest if something says that it is a manifest or config */
+	bool passed_over;       /* unreadable because the last checks ended at it */
 	bool garbled;           /* it begins like a document, and is none to containerd */
 	struct digest found; /* of bytes that are not those of its name, if found_known */
 	bool found_known;
@@ -108,6 +109,8 @@ struct survey_options {
 	const struct journal *downloads; /* what it says of unfinished ones is compared with them; NULL: nothing is known */
 	const struct journal *first; /* what it vouches for is read last; NULL: no order. Of interest with a deadline */
 	uint64_t deadline_ns;        /* os_clock_ns: no new object is begun after it, and what is left is unchecked; 0: none */
+	const struct journal *stuck; /* what is passed over: the last checks ended at it; NULL: nothing is */
+	struct at *at;               /* is told what is worked on; NULL: nobody is */
 	bool documents_only; /* read indexes, manifests and configs, judge nothing: for show */
 	const volatile sig_atomic_t *stop; /* set: finish the piece in hand and return; may be NULL */
 	void (*progress)(void *self, const struct progress *p); /* called a few times a second from the calling thread; may be NULL */

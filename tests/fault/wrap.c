@@ -9,6 +9,7 @@
  *   FAULT=memory:N  the system has no memory when it is asked for the Nth time, and has some again after that
  *   FAULT=starved:N it has none from then on
  *   FAULT_TICK_NS=N each look at the clock takes so long
+ *   FAULT_AT=TEXT   the process is killed (SIGKILL) as soon as it says that it is at what has TEXT in its name (stage/at.h)
  *   FAULT_LOG=FILE  a line for each call: its number, its name, the inodes of the directory, of the file and of the new
  *                   directory (0: none), and what it was about
  *   FAULT_MEMORY_LOG=FILE  a line for each time that memory is asked for: "given" or "refused"
@@ -17,6 +18,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -260,6 +262,17 @@ int __wrap_mprotect(void *at, size_t n, int protection);
 int __wrap_mprotect(void *at, size_t n, int protection)
 {
 	return no_memory() ? -1 : __real_mprotect(at, n, protection);
+}
+
+void __real_os_note(int fd, uint64_t off, const void *buf, size_t n);
+void __wrap_os_note(int fd, uint64_t off, const void *buf, size_t n);
+void __wrap_os_note(int fd, uint64_t off, const void *buf, size_t n)
+{
+	const char *const text = getenv("FAULT_AT");
+
+	__real_os_note(fd, off, buf, n);
+	if (text && memmem(buf, n, text, strlen(text)))
+		(void)raise(SIGKILL); /* there is no return */
 }
 
 /* A clock that can be told how fast to go, so that a test needs no time. */

@@ -308,6 +308,143 @@ static void boots_are_counted(void)
 	end();
 }
 
+static struct at_name named(enum at_kind kind, const char *name)
+{
+	struct at_name n;
+
+	CHECK(at_make(&n, kind, span_of_string(name)));
+	return n;
+}
+
+/* A line that is whole, whatever it says. */
+static void append_line(struct journal *j, const char *text)
+{
+	char line[256];
+	const int fd = openat(place, JOURNAL_NAME, O_WRONLY | O_APPEND | O_CLOEXEC);
+	const int n = snprintf(line, sizeof(line), "%llu %s", (unsigned long long)j->records + 1, text);
+	const int all = snprintf(line + n, sizeof(line) - (size_t)n, " %016llx\n", (unsigned long long)fnv1a(line, (size_t)n));
+
+	CHECK(fd >= 0 && write(fd, line, (size_t)(n + all)) == n + all);
+	close(fd);
+	*j = read_back();
+}
+
+static void where_checks_ended(void)
+{
+	const struct at_name a = named(AT_BLOB, "sha256:aa"), b = named(AT_SNAPSHOT, "7"), c = named(AT_INGEST, "cc");
+	const struct at_name d = named(AT_BLOB, "d");
+	const struct at_name first[] = {a, b}, second[] = {c, a}, third[] = {d};
+	struct journal_writer w;
+
+	begin();
+	(void)sealed();
+	struct journal j = read_back();
+	CHECK(journal_append_attempt(&j, place, NULL, 0, 0, "1", JOURNAL_CHECKED, arena, &err) == RC_OK);
+	j = read_back();
+	CHECK(j.present && j.unfinished == 1 && !j.stuck_count && !j.ended_count);
+	CHECK(journal_append_attempt(&j, place, first, 2, 0, "2", JOURNAL_CHECKED, arena, &err) == RC_OK);
+	j = read_back();
+	CHECK(j.unfinished == 2 && !j.stuck_count && j.ended_count == 2 && at_listed(j.ended, j.ended_count, &b));
+	CHECK(journal_append_ended(&j, place, second, 1, arena, &err) == RC_OK); /* noted before something else is */
+	j = read_back();
+	CHECK(j.unfinished == 2 && j.ended_count == 3 && at_listed(j.ended, j.ended_count, &c));
+	CHECK(journal_append_attempt(&j, place, second, 2, 1, "3", JOURNAL_FORCED, arena, &err) == RC_OK);
+	j = read_back();
+	CHECK(j.unfinished == 3 && j.stuck_count == 1 && at_equal(&j.stuck[0], &c) && j.mode == JOURNAL_FORCED);
+	CHECK(at_listed(j.ended, j.ended_count, &a) && !at_listed(j.ended, j.ended_count, &b)); /* of two attempts before: no more */
+	CHECK(journal_is_stuck(&j, AT_INGEST, SPAN_LITERAL("cc")) && !journal_is_stuck(&j, AT_BLOB, SPAN_LITERAL("cc")) &&
+		!journal_is_stuck(NULL, AT_INGEST, SPAN_LITERAL("cc")) && !journal_is_stuck(&j, AT_INGEST, SPAN_LITERAL("")));
+	CHECK(journal_append_boot(&j, place, "4", JOURNAL_SKIPPED, 4, arena, &err) == RC_OK); /* one that steps aside is no attempt */
+	j = read_back();
+	CHECK(j.unfinished == 3 && j.stuck_count == 1 && at_listed(j.ended, j.ended_count, &a));
+	CHECK(journal_append_attempt(&j, place, third, 1, 1, "5", JOURNAL_CHECKED, arena, &err) == RC_OK);
+	CHECK(journal_append_done(&j, place, 4, arena, &err) == RC_OK);
+	j = read_back();
+	CHECK(j.unfinished == 0 && j.stuck_count == 2 && j.ended_count == 0); /* what is passed over stays so */
+	CHECK(!journal_is_stuck_number(&j, AT_SNAPSHOT, 7) && journal_is_stuck(&j, AT_BLOB, SPAN_LITERAL("d")));
+	append_line(&j, "stuck snapshot 7");
+	append_line(&j, "stuck snapshot 7");
+	append_line(&j, "stuck planet earth"); /* of a later program: it cannot be passed over, and is no damage */
+	CHECK(j.present && j.stuck_count == 3 && journal_is_stuck_number(&j, AT_SNAPSHOT, 7));
+	for (unsigned i = 0; i < 2 * JOURNAL_STUCK_MAX && j.present; i++) {
+		char line[64];
+		(void)snprintf(line, sizeof(line), "stuck snapshot %u", i + 100);
+		append_line(&j, line);
+	}
+	CHECK(j.present && j.stuck_count == JOURNAL_STUCK_MAX);
+	append_line(&j, "stuck snapshot");
+	CHECK(!j.present);
+	journal_begin(&w, &identity, &arena); /* a new journal */
+	journal_put_stuck(&w, &a);
+	journal_put_boot(&w, "1", JOURNAL_CHECKED, 0);
+	journal_put_done(&w, 4);
+	CHECK(journal_commit(&w, place, &err) == RC_OK);
+	j = read_back();
+	CHECK(j.present && j.stuck_count == 1 && at_equal(&j.stuck[0], &a) && !j.unfinished);
+	end();
+}
+
+/* What boot makes of a journal in which so many boots did not end. */
+static enum boot_verdict decided(struct boot *b, unsigned unfinished, const struct at_name *last, size_t last_count,
+	const struct journal *j, bool full)
+{
+	static struct at_name room[4];
+	const struct boot_options o = {.full = full};
+
+	*b = (struct boot){.journal = *j, .last = room, .last_count = last_count};
+	for (size_t i = 0; i < last_count; i++)
+		room[i] = last[i];
+	b->journal.present = true;
+	b->journal.identity = identity;
+	b->journal.unfinished = unfinished;
+	(void)snprintf(b->journal.boot_id, sizeof(b->journal.boot_id), "before");
+	boot_decide(b, &o, "now", &identity);
+	return b->verdict;
+}
+
+static void what_is_passed_over(void)
+{
+	struct at_name a = named(AT_BLOB, "a"), b = named(AT_SNAPSHOT, "2"), databases = named(AT_STORE, "-");
+	const struct at_name both[] = {b, a}, with[] = {databases, a};
+	const struct journal nothing = {0}, saw_a = {.ended = &a, .ended_count = 1}, passes_a = {.stuck = &a, .stuck_count = 1},
+			     passes_b_saw_a = {.stuck = &b, .stuck_count = 1, .ended = &a, .ended_count = 1},
+			     saw_databases = {.ended = &databases, .ended_count = 1};
+	struct boot t;
+
+	begin();
+	/* one may have been a power cut */
+	CHECK(decided(&t, 0, both, 2, &saw_a, false) == BOOT_CHECK_CHANGED && t.new_stuck == 0 && t.attempts == 0);
+	CHECK(decided(&t, 1, both, 2, &saw_a, false) == BOOT_CHECK_CHANGED && t.new_stuck == 0 && t.attempts == 1);
+	/* two: what both were at */
+	CHECK(decided(&t, 2, both, 2, &saw_a, false) == BOOT_CHECK_CHANGED && t.new_stuck == 1 && at_equal(&t.last[0], &a));
+	CHECK(t.last_count == 2 && at_equal(&t.last[1], &b));
+	CHECK(decided(&t, 2, both, 2, &nothing, false) == BOOT_CHECK_CHANGED && t.new_stuck == 0);
+	CHECK(decided(&t, 2, NULL, 0, &saw_a, false) == BOOT_CHECK_CHANGED && t.new_stuck == 0);
+	/* three: if there is none such, all that the last was at, if that is known and not passed over yet */
+	CHECK(decided(&t, 3, both, 2, &nothing, false) == BOOT_CHECK_CHANGED && t.new_stuck == 2);
+	CHECK(decided(&t, 3, both, 2, &saw_a, false) == BOOT_CHECK_CHANGED && t.new_stuck == 1 && at_equal(&t.last[0], &a));
+	CHECK(decided(&t, 3, NULL, 0, &saw_a, false) == BOOT_STEP_ASIDE && t.status == 4);
+	CHECK(decided(&t, 3, &a, 1, &passes_a, false) == BOOT_STEP_ASIDE);
+	CHECK(decided(&t, 3, both, 2, &passes_a, false) == BOOT_CHECK_CHANGED && t.new_stuck == 1 && at_equal(&t.last[0], &b));
+	CHECK(decided(&t, 3, both, 2, &passes_b_saw_a, false) == BOOT_CHECK_CHANGED && t.new_stuck == 1 && at_equal(&t.last[0], &a));
+	CHECK(decided(&t, BOOT_ATTEMPTS_NAMED_MAX - 1, &a, 1, &nothing, false) == BOOT_CHECK_CHANGED);
+	CHECK(decided(&t, BOOT_ATTEMPTS_NAMED_MAX, &a, 1, &nothing, false) == BOOT_STEP_ASIDE);
+	/* nothing can be done without the databases */
+	CHECK(decided(&t, 3, &databases, 1, &nothing, false) == BOOT_STEP_ASIDE);
+	CHECK(decided(&t, 3, with, 2, &saw_databases, false) == BOOT_STEP_ASIDE);
+	CHECK(decided(&t, 3, with, 2, &saw_a, false) == BOOT_CHECK_CHANGED && t.new_stuck == 1 && at_equal(&t.last[0], &a));
+	/* a person who asks for all of it is told when it is over */
+	CHECK(decided(&t, 9, NULL, 0, &nothing, true) == BOOT_CHECK_ALL);
+	/* of another store nothing is known */
+	struct journal_identity other = identity;
+	other.root_inode++;
+	const struct boot_options o = {0};
+	(void)decided(&t, 9, &a, 1, &saw_a, false);
+	boot_decide(&t, &o, "now", &other);
+	CHECK(t.verdict == BOOT_CHECK_ALL && t.new_stuck == 0 && t.attempts == 0);
+	end();
+}
+
 /* What containerd knows a download by is any text; of one without it, or with too much of it, no bytes are vouched for. */
 static void refs_of_downloads(void)
 {
@@ -371,6 +508,8 @@ int main(void)
 	RUN(a_torn_journal_is_not_clean);
 	RUN(a_damaged_journal_is_none);
 	RUN(boots_are_counted);
+	RUN(where_checks_ended);
+	RUN(what_is_passed_over);
 	RUN(the_kernels_command_line);
 	return test_failed != 0;
 }
