@@ -83,6 +83,8 @@ HOST_CFLAGS := -O1 $(SANITIZE)
 # fuzz: as host, by the compiler that sees other things (an offset from a null pointer), and counted for libFuzzer.
 FUZZ_CC := clang
 FUZZ_CFLAGS := -O1 $(SANITIZE) -fsanitize=fuzzer-no-link
+# and each step of the code is told to who counts (tests/fuzz/steps.h)
+FUZZ_STEPS := -fsanitize-coverage=trace-pc-guard
 
 # of a variant: all of ours but main, and the libraries'
 library_objects = $(foreach l,zlib libzstd bearssl,$(patsubst %,$(BUILD)/$1/$l/%.o,$($l_FILES)))
@@ -110,7 +112,7 @@ endef
 # The modules see into each other when they are linked: 8 KiB less. Beside that they are common objects, for what must not.
 $(eval $(call variant,musl,$(MUSL_CC),$(MUSL_CFLAGS),-Os,-flto -ffat-lto-objects))
 $(eval $(call variant,host,$(HOST_CC),$(HOST_CFLAGS)))
-$(eval $(call variant,fuzz,$(FUZZ_CC),$(FUZZ_CFLAGS)))
+$(eval $(call variant,fuzz,$(FUZZ_CC),$(FUZZ_CFLAGS) $(FUZZ_STEPS)))
 
 # musl's headers come without the kernel's
 $(BUILD)/musl/stage/os_linux.o: | $(BUILD)/kernel
@@ -327,10 +329,13 @@ $(BUILD)/tool/%: tests/%.c $(HOST_LIB)
 # tests/fuzz/x.c, from what tests/corpus/x holds, if anything, and what earlier runs found in $(BUILD)/fuzz-found
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzzer/%,$(sort $(wildcard tests/fuzz/*.c)))
 FUZZ_SECONDS ?= 60
-$(BUILD)/fuzzer/%: tests/fuzz/%.c $(call our_objects,fuzz) $(call library_objects,fuzz)
+# who answers for the machine
+WRAPPED_fuzz_host := $(addprefix -Xlinker --wrap=os_,read_proc read_small exists open_root open_dir list read_link stat_fd stat)
+COUNTED := -Wl,--wrap=__sanitizer_cov_trace_pc_guard,--wrap=__sanitizer_cov_trace_pc_guard_init
+$(BUILD)/fuzzer/%: tests/fuzz/%.c $(wildcard tests/fuzz/*.h tests/unit/*_file.h) $(FUZZ_LIB)
 	@mkdir -p $(@D)
 	$(call said,fuzz $<)
-	$(Q)$(FUZZ_CC) $(OUR_FLAGS) $(WARNINGS) $(FUZZ_CFLAGS) -fsanitize=fuzzer -o $@ $^ -lpthread
+	$(Q)$(FUZZ_CC) $(OUR_FLAGS) $(WARNINGS) -Wno-string-conversion $(FUZZ_CFLAGS) -fsanitize=fuzzer $(COUNTED) $(WRAPPED_fuzz_$*) -o $@ $< $(FUZZ_LIB) -lpthread
 fuzz: $(FUZZERS)
 	@status=0; for fuzzer in $(FUZZERS); do name=$${fuzzer##*/}; found=$(BUILD)/fuzz-found/$$name; mkdir -p $$found/new; \
 	if $$fuzzer -max_total_time=$(FUZZ_SECONDS) -timeout=300 -rss_limit_mb=3000 -print_final_stats=0 -verbosity=0 \
