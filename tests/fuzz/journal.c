@@ -151,7 +151,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (own < 0) {
 		place_begin();
-		own = place_open(place);
+		own = place_open(place_path);
 		place_mkdir(own, "other", 0700);
 		other = openat(own, "other", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	}

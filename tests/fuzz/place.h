@@ -15,7 +15,7 @@
 
 #include "base.h"
 
-static char place[64]; /* of this process; it goes when that ends well */
+static char place_path[64]; /* of this process; it goes when that ends well */
 
 static inline int place_take_away(const char *path, const struct stat *st, int type, struct FTW *at)
 {
@@ -36,15 +36,15 @@ static inline void place_remove(const char *path)
 
 static inline void place_end(void)
 {
-	place_remove(place);
+	place_remove(place_path);
 }
 
 static inline void place_begin(void)
 {
 	const char *const top = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
 
-	(void)snprintf(place, sizeof(place), "%s/fuzz-XXXXXX", top);
-	if (!mkdtemp(place) || atexit(place_end))
+	(void)snprintf(place_path, sizeof(place_path), "%s/fuzz-XXXXXX", top);
+	if (!mkdtemp(place_path) || atexit(place_end))
 		abort();
 	(void)umask(0);
 }
@@ -79,6 +79,15 @@ static inline int place_open(const char *path)
 	return fd;
 }
 
+static inline uint64_t place_sum_of(const void *at, size_t n)
+{
+	struct wide_sum sum;
+
+	wide_sum_begin(&sum);
+	wide_sum_add(&sum, at, n);
+	return wide_sum_end(&sum);
+}
+
 /* Of names, kinds, modes, owners, sizes, times of change of the content, targets of links, attributes and bytes: what is below a
  * directory, links not followed. `but` is left out: a path below the first one, or NULL. */
 static inline uint64_t place_sum(const char *path, const char *but)
@@ -109,7 +118,7 @@ static inline uint64_t place_sum(const char *path, const char *but)
 		const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 		ssize_t n = 0;
 		while (fd >= 0 && (n = read(fd, buffer, sizeof(buffer))) > 0)
-			sum = sum * 31 ^ fnv1a(buffer, (size_t)n);
+			sum = sum * 31 ^ place_sum_of(buffer, (size_t)n);
 		if (fd >= 0)
 			(void)close(fd);
 		return sum;

@@ -143,12 +143,12 @@ static void fresh(struct span *s, uint8_t choice)
 	os_close(&snapshots);
 	os_close(&staging);
 	os_close(&aside);
-	(void)snprintf(path, sizeof(path), "%s/store/snapshots", place);
+	(void)snprintf(path, sizeof(path), "%s/store/snapshots", place_path);
 	place_remove(path);
 	place_mkdir(store, "snapshots", 0700);
 	snapshots = openat(store, "snapshots", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	for (unsigned i = 0; i < 2; i++) {
-		(void)snprintf(path, sizeof(path), "%s/store/%s", place, i ? "aside" : "staging");
+		(void)snprintf(path, sizeof(path), "%s/store/%s", place_path, i ? "aside" : "staging");
 		place_remove(path);
 		place_mkdir(store, i ? "aside" : "staging", 0700);
 		*(i ? &aside : &staging) = openat(store, i ? "aside" : "staging", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -236,7 +236,7 @@ static enum rc rebuild(const struct archive *a, enum layer_mode mode, const stru
 static void prepare(void)
 {
 	place_begin();
-	const int top = place_open(place);
+	const int top = place_open(place_path);
 	place_write(top, "canary", "canary\n", 7);
 	place_mkdir(top, "dir", 0755);
 	place_write(top, "dir/a", "inside\n", 7);
@@ -244,8 +244,8 @@ static void prepare(void)
 	place_write(top, "dir/b/a", "below\n", 6);
 	place_mkdir(top, "store", 0700);
 	store = openat(top, "store", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	(void)snprintf(outside[0], sizeof(outside[0]), "%s/canary", place);
-	(void)snprintf(outside[1], sizeof(outside[1]), "%s/dir", place);
+	(void)snprintf(outside[0], sizeof(outside[0]), "%s/canary", place_path);
+	(void)snprintf(outside[1], sizeof(outside[1]), "%s/dir", place_path);
 	(void)snprintf(outside[2], sizeof(outside[2]), "../../../../dir");
 	(void)snprintf(outside[3], sizeof(outside[3]), "../../../../canary");
 	(void)snprintf(outside[4], sizeof(outside[4]), "../../dir"); /* of snapshots/7 */
@@ -274,8 +274,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	const struct archive a = layer_from(&s);
 	(void)span_u8(&s); /* 255 */
 	fresh(&s, choice);
-	(void)snprintf(but, sizeof(but), "%s/store", place);
-	const uint64_t before = place_sum(place, but);
+	(void)snprintf(but, sizeof(but), "%s/store", place_path);
+	const uint64_t before = place_sum(place_path, but);
 
 	steps_begin();
 	enum rc rc = look(&a, mode, &arena, &v);
@@ -297,7 +297,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (rc == RC_STOPPED)
 		abort();
 	steps_end(a.n + 64 * size, 200, 2000000);
-	if (place_sum(place, but) != before) {
+	if (place_sum(place_path, but) != before) {
 		(void)fprintf(stderr, "something outside has changed\n");
 		abort();
 	}
