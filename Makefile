@@ -3,7 +3,8 @@
 #
 #   make                     build/containerd-fsck, one static binary
 #   make test                every test, with what it needs installed (Debian, root); check: the ones that need nothing
-#   make unit lint fuzz      parts of it
+#   make unit lint           parts of it
+#   make fuzz FUZZ_SECONDS=n each target of tests/fuzz for so long: from tests/corpus, and from what earlier runs found
 #   make demo                the report this tool was born from, with real containerd
 #   make qemu CASE=name      power cuts of a virtual machine; without CASE all that qemu/run can
 #   make crash POINTS=n      power cuts (crash-record: with and without the recorder); healthy: false positives; bench: what it costs

@@ -49,6 +49,16 @@ static inline void place_begin(void)
 	(void)umask(0);
 }
 
+/* The lowest descriptor that is free: the same before and after what closes all that it opens. */
+static inline int place_free_fd(void)
+{
+	const int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || close(fd))
+		abort();
+	return fd;
+}
+
 /* dir: AT_FDCWD, or a directory; its parents are there. */
 static inline void place_write(int dir, const char *name, const void *at, size_t n)
 {

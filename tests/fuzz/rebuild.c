@@ -277,6 +277,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	(void)snprintf(but, sizeof(but), "%s/store", place_path);
 	const uint64_t before = place_sum(place_path, but);
 
+	const int free_fd = place_free_fd();
 	steps_begin();
 	enum rc rc = look(&a, mode, &arena, &v);
 	const bool judged = rc == RC_OK;
@@ -297,6 +298,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (rc == RC_STOPPED)
 		abort();
 	steps_end(a.n + 64 * size, 200, 2000000);
+	if (place_free_fd() != free_fd) {
+		(void)fprintf(stderr, "a descriptor stays open\n");
+		abort();
+	}
 	if (place_sum(place_path, but) != before) {
 		(void)fprintf(stderr, "something outside has changed\n");
 		abort();

@@ -466,10 +466,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	for (unsigned i = 0; i < 4; i++) {
 		const uint64_t before = i % 2 ? 0 : place_sum(top, NULL), others = i == 3 && !status[2] ? place_sum(top, own) : 0;
+		const int free_fd = place_free_fd();
 		steps_begin();
 		status[i] = run(i % 2 ? "repair" : "check", choice);
 		steps_end(100000 + 64 * size, 20, 0);
 		want(status[i] == 0 || status[i] == 1 || status[i] == 4 || status[i] == 8, "a status that is none", status);
+		want(place_free_fd() == free_fd, "a descriptor stays open", status);
 		want(sum_outside() == outside, "something beside the store has changed", status);
 		want(i % 2 || (place_sum(top, NULL) == before && status[i] != 1), "a check has changed something", status);
 		want(i != 3 || status[2] || place_sum(top, own) == others, "a repair has changed what was in order", status);
