@@ -247,7 +247,8 @@ static void change(struct span *s)
 	const uint8_t what = span_u8(s), where = span_u8(s);
 	const size_t which = what & 0x40 ? database_of(where) : where % file_count;
 	const char *const path = files[which].path;
-	static const char *const targets[] = {"../canary", "../../dir", "../../../dir", "../../../../../../canary", "x", ".", "/", "../dir"};
+	static const char *const targets[] = {
+		"../canary", "../../dir", "../../../dir", "../../../../../../canary", "x", ".", "/", "../dir"};
 	char other[240];
 	uint64_t n;
 	int fd;
@@ -358,7 +359,8 @@ static bool is_outside_safe(void)
 static int run(const char *verb, uint8_t choice)
 {
 	char config[96], json[96];
-	const char *arguments[16] = {"containerd-fsck", verb, "--quiet", "--threads", choice & 1 ? "2" : "1", "--config", config, "--json", json};
+	const char *arguments[16] = {
+		"containerd-fsck", verb, "--quiet", "--threads", choice & 1 ? "2" : "1", "--config", config, "--json", json};
 	int n = 9;
 
 	(void)snprintf(config, sizeof(config), "%.60s/config.toml", place_path);

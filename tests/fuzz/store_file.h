@@ -348,7 +348,8 @@ static inline void small_store(int root, struct arena a)
 	}
 	for (unsigned i = 0; i < 2; i++) {
 		const struct made_blob *const top = &layer[1 + i];
-		config[i] = blob_of_text("{\"architecture\":\"amd64\",\"os\":\"linux\",\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[\"%s\",\"%s\"]}}",
+		config[i] = blob_of_text("{\"architecture\":\"amd64\",\"os\":\"linux\",\"rootfs\":{\"type\":\"layers\",\"diff_ids\":["
+			"\"%s\",\"%s\"]}}",
 			layer[0].diff_id, top->diff_id);
 		manifest[i] = blob_of_text("{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.image.manifest.v1+json\",\"config\":{"
 			"\"mediaType\":\"application/vnd.oci.image.config.v1+json\",\"digest\":\"%s\",\"size\":%zu},\"layers\":["
@@ -364,7 +365,8 @@ static inline void small_store(int root, struct arena a)
 	for (unsigned i = 0; i < 2; i++) {
 		const char *const ns = i ? STORE_KUBERNETES : "default";
 		const struct made_blob *const top = &layer[1 + i];
-		put_image(&meta, ns, i ? "example.org/two:1" : "example.org/one:1", &manifest[i], "application/vnd.oci.image.manifest.v1+json");
+		put_image(&meta, ns, i ? "example.org/two:1" : "example.org/one:1", &manifest[i],
+			"application/vnd.oci.image.manifest.v1+json");
 		put_content(&meta, ns, &manifest[i], "containerd.io/gc.ref.content.config", config[i].name);
 		database_text(&meta, layer[0].name, "v1|%s|content|blob|%s|labels|containerd.io/gc.ref.content.l.0", ns, manifest[i].name);
 		database_text(&meta, top->name, "v1|%s|content|blob|%s|labels|containerd.io/gc.ref.content.l.1", ns, manifest[i].name);

@@ -229,7 +229,8 @@ static void what_was_written_is_read(void)
 }
 
 /* Cut anywhere, a journal has no marker; what it still vouches for is what it said before. */
-/* A broken inode may have any time, the least there is, too; and no text has a byte in it that would cut it short when it is written again. */
+/* A broken inode may have any time, the least there is, too; and no text has a byte in it that would cut it short when it is written
+ * again. */
 static void times_and_texts_at_their_ends(void)
 {
 	static const char bodies[3][20] = {"1 journal 2", "2 store 7 fsxid", "3 boot axb check"};
