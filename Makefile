@@ -3,7 +3,8 @@
 #
 #   make                     build/containerd-fsck, one static binary
 #   make test                every test, with what it needs installed (Debian, root); check: the ones that need nothing
-#   make unit lint fuzz      parts of it
+#   make unit lint           parts of it
+#   make fuzz FUZZ_SECONDS=n each target of tests/fuzz for so long: from tests/corpus, and from what earlier runs found
 #   make demo                the report this tool was born from, with real containerd
 #   make qemu CASE=name      power cuts of a virtual machine; without CASE all that qemu/run can
 #   make crash POINTS=n      power cuts (crash-record: with and without the recorder); healthy: false positives; bench: what it costs
@@ -83,6 +84,8 @@ HOST_CFLAGS := -O1 $(SANITIZE)
 # fuzz: as host, by the compiler that sees other things (an offset from a null pointer), and counted for libFuzzer.
 FUZZ_CC := clang
 FUZZ_CFLAGS := -O1 $(SANITIZE) -fsanitize=fuzzer-no-link
+# and each step of the code is told to who counts (tests/fuzz/steps.h)
+FUZZ_STEPS := -fsanitize-coverage=trace-pc-guard
 
 # of a variant: all of ours but main, and the libraries'
 library_objects = $(foreach l,zlib libzstd bearssl,$(patsubst %,$(BUILD)/$1/$l/%.o,$($l_FILES)))
@@ -110,7 +113,7 @@ endef
 # The modules see into each other when they are linked: 8 KiB less. Beside that they are common objects, for what must not.
 $(eval $(call variant,musl,$(MUSL_CC),$(MUSL_CFLAGS),-Os,-flto -ffat-lto-objects))
 $(eval $(call variant,host,$(HOST_CC),$(HOST_CFLAGS)))
-$(eval $(call variant,fuzz,$(FUZZ_CC),$(FUZZ_CFLAGS)))
+$(eval $(call variant,fuzz,$(FUZZ_CC),$(FUZZ_CFLAGS) $(FUZZ_STEPS)))
 
 # musl's headers come without the kernel's
 $(BUILD)/musl/stage/os_linux.o: | $(BUILD)/kernel
@@ -326,17 +329,22 @@ $(BUILD)/tool/%: tests/%.c $(HOST_LIB)
 	$(call said,tool $<)
 	$(Q)$(HOST_CC) $(OUR_FLAGS) $(WARNINGS) $(HOST_CFLAGS) -o $@ $< $(HOST_LIB) -lpthread
 
-# tests/fuzz/x.c, from what tests/corpus/x holds, if anything, and what earlier runs found in $(BUILD)/fuzz-found
+# tests/fuzz/x.c, from what tests/corpus/x holds, or make_seeds makes, and what earlier runs found in $(BUILD)/fuzz-found
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzzer/%,$(sort $(wildcard tests/fuzz/*.c)))
 FUZZ_SECONDS ?= 60
-$(BUILD)/fuzzer/%: tests/fuzz/%.c $(call our_objects,fuzz) $(call library_objects,fuzz)
+# who answers for the machine
+WRAPPED_fuzz_host := $(addprefix -Xlinker --wrap=os_,read_proc read_small exists open_root open_dir list read_link stat_fd stat)
+WRAPPED_fuzz_store := $(addprefix -Xlinker --wrap=host_,look has_shims started_ns)
+COUNTED := -Wl,--wrap=__sanitizer_cov_trace_pc_guard,--wrap=__sanitizer_cov_trace_pc_guard_init
+$(BUILD)/fuzzer/%: tests/fuzz/%.c $(wildcard tests/fuzz/*.h tests/unit/*_file.h) $(FUZZ_LIB)
 	@mkdir -p $(@D)
 	$(call said,fuzz $<)
-	$(Q)$(FUZZ_CC) $(OUR_FLAGS) $(WARNINGS) $(FUZZ_CFLAGS) -fsanitize=fuzzer -o $@ $^ -lpthread
+	$(Q)$(FUZZ_CC) $(OUR_FLAGS) $(WARNINGS) -Wno-string-conversion $(FUZZ_CFLAGS) -fsanitize=fuzzer $(COUNTED) $(WRAPPED_fuzz_$*) -o $@ $< $(FUZZ_LIB) -lpthread
 fuzz: $(FUZZERS)
+	@rm -rf $(BUILD)/fuzz-seeds && tests/corpus/make_seeds $(BUILD)/fuzz-seeds
 	@status=0; for fuzzer in $(FUZZERS); do name=$${fuzzer##*/}; found=$(BUILD)/fuzz-found/$$name; mkdir -p $$found/new; \
 	if $$fuzzer -max_total_time=$(FUZZ_SECONDS) -timeout=300 -rss_limit_mb=3000 -print_final_stats=0 -verbosity=0 \
-		-artifact_prefix=$$found/ $$found/new $$(find tests/corpus/$$name -maxdepth 0 2>/dev/null) >$$found/log 2>&1; \
+		-artifact_prefix=$$found/ $$found/new $$(find tests/corpus/$$name $(BUILD)/fuzz-seeds/$$name -maxdepth 0 2>/dev/null) >$$found/log 2>&1; \
 	then echo "ok - fuzz $$name, $(FUZZ_SECONDS) s"; \
 	else status=1; tail -n 40 $$found/log; echo "not ok - fuzz $$name: see $$found"; fi; done; exit $$status
 
@@ -351,7 +359,7 @@ tidy-%: stage/%.c $(SOURCES_DONE)
 	$(Q)clang-tidy --quiet $< -- $(OUR_FLAGS)
 
 clean:
-	rm -rf $(addprefix $(BUILD)/,musl host fuzz unit unit-clang tool fuzzer fuzz-found kernel containerd-fsck*)
+	rm -rf $(addprefix $(BUILD)/,musl host fuzz unit unit-clang tool fuzzer fuzz-found fuzz-seeds kernel containerd-fsck*)
 
 .SECONDARY:
 .PHONY: all install install-systemd install-dracut install-initramfs-tools install-mkinitcpio deb size test demo crash crash-record healthy bench arm64 qemu tests-need check unit unit-clang fuzz lint syntax-clang tidy clean

@@ -1127,8 +1127,40 @@ static enum rc is_free_of_bytes(struct applier *w, const struct stray *staging)
 	return RC_OK;
 }
 
+/* Whether a directory is where p has its staging. What was a mount of its own in an earlier run had one there, too. */
+static enum rc is_own(struct applier *w, struct place *p, int dir, bool *own)
+{
+	struct stat here = {0}, there = {0};
+	enum rc rc;
+
+	if ((rc = open_own(w, p)) || (rc = os_stat_fd(p->own, &here, w->e)) || (rc = os_stat_fd(dir, &there, w->e)))
+		return rc;
+	*own = here.st_dev == there.st_dev && here.st_ino == there.st_ino;
+	return RC_OK;
+}
+
+/* A directory of ours where no run has its own any more; with something set aside in it, it stays. */
+static enum rc leave_place(struct applier *w, const char *path)
+{
+	const char *const parent = arena_printf(w->keep, "%.*s", (int)(strlen(path) - strlen("/" STORE_OWN_DIR)), path);
+	struct err left = {0};
+	auto_fd dir = -1;
+	enum rc rc;
+
+	if (!parent)
+		return fail(w->e, RC_NOMEM, "no memory");
+	if ((rc = store_open_path(w->st, parent, &dir, w->e)))
+		return rc;
+	rc = os_rmdir(dir, STORE_OWN_DIR, &left);
+	if (rc && os_write_failed()) {
+		*w->e = left;
+		return rc;
+	}
+	return RC_OK;
+}
+
 /* What an earlier run left in its staging goes before anything else, because it may be what fills the disk; for the same reason
- * nothing is made for that: the old staging is this run's, if all goes that is in it. */
+ * nothing is made for that: the old staging is this run's, if all goes that is in it, and it is where this run has its own. */
 static enum rc clean_staging(struct applier *w, size_t index)
 {
 	const struct stray *const s = &w->st->strays[index];
@@ -1140,17 +1172,20 @@ static enum rc clean_staging(struct applier *w, size_t index)
 
 	if ((rc = is_free_of_bytes(w, s)) || (rc = store_open_path(w->st, s->dir, &dir, w->e)) || (rc = place_of(w, dir, &p)))
 		return rc;
-	if (p->staging >= 0 && strcmp(s->name, p->staging_name) == 0)
+	bool own = false;
+	if ((rc = is_own(w, p, dir, &own)))
+		return rc;
+	if (own && p->staging >= 0 && strcmp(s->name, p->staging_name) == 0)
 		return RC_END; /* it was not there any more, and is this run's now */
 	rc = os_open_dir(dir, s->name, &old, w->e);
 	if (rc == RC_CORRUPT)
 		return (rc = os_unlink(dir, s->name, w->e)) ? rc : os_fsync(dir, w->e);
 	if (rc || (rc = os_list(old, w->keep, &names, &count, w->e)))
 		return rc;
-	const bool adopted = p->staging < 0;
+	const bool adopted = own && p->staging < 0;
+	if (!adopted && (rc = open_staging(w, p)))
+		return rc;
 	if (adopted) {
-		if ((rc = open_own(w, p)))
-			return rc;
 		(void)snprintf(p->staging_name, sizeof(p->staging_name), "%s", s->name); /* find_prefixed passes no longer one */
 		p->staging = take_fd(&old);
 		for (size_t i = 0; i < count; i++) {
@@ -1185,7 +1220,9 @@ static enum rc clean_staging(struct applier *w, size_t index)
 	*w->e = why;
 	if (rc || adopted)
 		return rc;
-	return (rc = os_rmdir(dir, s->name, w->e)) ? rc : os_fsync(dir, w->e);
+	if ((rc = os_rmdir(dir, s->name, w->e)) || (rc = os_fsync(dir, w->e)))
+		return rc;
+	return own ? RC_OK : leave_place(w, s->dir);
 }
 
 /* containerd's own words for a container whose task is gone after a reboot (containerd 2.3: internal/cri/store/container/

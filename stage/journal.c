@@ -71,9 +71,9 @@ static bool time_of(struct span s, int64_t *value)
 
 	if (negative)
 		(void)span_take(&s, 1);
-	if (!number_of(s, &n) || n > INT64_MAX)
+	if (!number_of(s, &n) || n > (uint64_t)INT64_MAX + negative)
 		return false;
-	*value = negative ? -(int64_t)n : (int64_t)n;
+	*value = (int64_t)(negative ? 0 - n : n);
 	return true;
 }
 
@@ -131,7 +131,7 @@ static bool take_stamp(const struct span *fields, struct journal_stamp *s)
 
 static bool text_fits(struct span s, char *out, size_t cap)
 {
-	if (s.left == 0 || s.left >= cap)
+	if (s.left == 0 || s.left >= cap || memchr(s.at, 0, s.left))
 		return false;
 	memcpy(out, s.at, s.left);
 	out[s.left] = 0;

@@ -575,11 +575,14 @@ static enum rc look(void *self, const char *path, enum path_kind *kind, char lin
 {
 	struct layer *const l = self;
 	uint32_t node = LAYER_NO_NODE;
-	const enum rc rc = look_up(l, path, &node, e);
+	const uint64_t more = strlen(path) / 32; /* long paths cost more than their look-ups */
+	enum rc rc = look_up(l, path, &node, e);
 
 	if (rc)
 		return rc;
-	l->steps += strlen(path) / 32; /* long paths cost more than their look-ups */
+	l->steps += more;
+	if ((rc = pace_on(l->pace, more * PACE_STEP, e)))
+		return rc;
 	if (node == LAYER_NO_NODE) {
 		*kind = PATH_ABSENT;
 	} else if (at(l, node)->kind == NODE_SYMLINK) {

@@ -4,6 +4,7 @@
 #include "bolt_edit.h"
 
 #include "../unit/bolt_file.h"
+#include "steps.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
@@ -46,9 +47,13 @@ static void examine(const uint8_t *file, size_t n, struct arena scratch, struct 
 	struct err e = {0};
 	struct bolt b;
 
-	if (bolt_open(&b, &src, &scratch, &fault, &e))
+	steps_begin();
+	if (bolt_open(&b, &src, &scratch, &fault, &e)) {
+		steps_end(n, 100, 20000);
 		return;
+	}
 	const enum rc checked = bolt_check(&b, scratch, &stats, &fault, &e);
+	steps_end(n, 100, 20000);
 	const enum rc walked = walk(&b, scratch, keep);
 	if (checked == RC_OK && walked == RC_CORRUPT)
 		abort();

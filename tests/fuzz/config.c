@@ -2,7 +2,7 @@
 /* Any bytes as a configuration, and as a daemon.json; no path that is read of them has a zero byte. */
 #include "config.h"
 
-#include <stdlib.h>
+#include "steps.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -24,7 +24,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	const struct arena mark = arena;
 	for (unsigned json = 0; json < 2; json++) {
 		const struct span text = span_of(data, size);
+		steps_begin();
 		const enum rc rc = json ? config_parse_json(&c, text, &arena) : config_parse(&c, text, &arena);
+		steps_end(size, 200, 5000);
 		if (rc != RC_OK && rc != RC_CORRUPT && rc != RC_LIMIT && rc != RC_NOMEM)
 			abort();
 		for (size_t i = 0; rc == RC_OK && i < c.import_count; i++)

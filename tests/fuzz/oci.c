@@ -3,20 +3,23 @@
  * bounded, and nothing is kept of what is refused. Of a document a member is a document, or can be put into one. */
 #include "oci.h"
 
-#include <stdlib.h>
 #include <string.h>
+
+#include "steps.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static enum rc parse(struct span text, struct arena *arena, struct oci_doc *d)
 {
 	const size_t before = arena->used;
-	uint64_t steps = 0;
-	const enum rc rc = oci_parse(text, arena, d, &steps);
+	uint64_t looked = 0;
+	steps_begin();
+	const enum rc rc = oci_parse(text, arena, d, &looked);
+	steps_end(text.left, 200, 5000);
 
 	if (rc != RC_OK && rc != RC_CORRUPT && rc != RC_LIMIT)
 		abort();
-	if (steps > (uint64_t)OCI_STEPS_PER_BYTE * text.left)
+	if (looked > (uint64_t)OCI_STEPS_PER_BYTE * text.left)
 		abort();
 	if (arena->used - before > (rc == RC_OK ? LIMIT_DESCRIPTORS * sizeof(struct oci_descriptor) + 16 : 0))
 		abort();

@@ -2,7 +2,7 @@
 /* Any bytes as a blob: ends, within its memory, with the same result however the bytes are cut into pieces. */
 #include "stream.h"
 
-#include <stdlib.h>
+#include "steps.h"
 #include <string.h>
 
 #define MOST_BYTES ((uint64_t)32 << 20) /* of content: a bomb is cut off */
@@ -46,6 +46,7 @@ static struct result unpack(struct arena scratch, const uint8_t *data, size_t n,
 	struct err e = {0};
 	uint64_t got = 0;
 
+	steps_begin();
 	r.rc = stream_open(&s, (struct stream_source){next, &f}, DIGEST_SHA256, true, &scratch, &e);
 	while (r.rc == RC_OK && got < MOST_BYTES)
 		if ((r.rc = stream_read(s, &piece, &e)) == RC_OK)
@@ -58,6 +59,7 @@ static struct result unpack(struct arena scratch, const uint8_t *data, size_t n,
 	if (r.blob_bytes != n || (r.rc == RC_END && r.content_bytes != got))
 		abort();
 	stream_close(s);
+	steps_end(n + got, 100, 100000);
 	free(f.given);
 	return r;
 }

@@ -229,6 +229,36 @@ static void what_was_written_is_read(void)
 }
 
 /* Cut anywhere, a journal has no marker; what it still vouches for is what it said before. */
+/* A broken inode may have any time, the least there is, too; and no text has a byte in it that would cut it short when it is written
+ * again. */
+static void times_and_texts_at_their_ends(void)
+{
+	static const char bodies[3][20] = {"1 journal 2", "2 store 7 fsxid", "3 boot axb check"};
+	struct journal_identity broken = identity;
+	struct journal_writer w;
+
+	begin();
+	broken.databases[0].ctime_ns = INT64_MIN;
+	journal_begin(&w, &broken, &arena);
+	CHECK(journal_commit(&w, place, &err) == RC_OK);
+	const struct journal j = read_back();
+	CHECK(j.present && journal_same_databases(&j.identity, &broken));
+	for (unsigned cut = 0; cut < 2; cut++) {
+		char text[400];
+		size_t n = 0;
+		for (unsigned i = 0; i < 3; i++) {
+			const size_t began = n;
+			n += (size_t)snprintf(text + n, sizeof(text) - n, "%s", bodies[i]);
+			if (i == cut + 1)
+				*strrchr(text + began, 'x') = 0;
+			n += (size_t)snprintf(text + n, sizeof(text) - n, " %016llx\n", (unsigned long long)fnv1a(text + began, n - began));
+		}
+		put_file(text, n);
+		CHECK(!read_back().present);
+	}
+	end();
+}
+
 static void a_torn_journal_is_not_clean(void)
 {
 	begin();
@@ -503,6 +533,7 @@ static void the_kernels_command_line(void)
 int main(void)
 {
 	RUN(what_was_written_is_read);
+	RUN(times_and_texts_at_their_ends);
 	RUN(refs_of_downloads);
 	RUN(what_is_settled_counts);
 	RUN(a_torn_journal_is_not_clean);

@@ -251,6 +251,31 @@ static void a_layer_ends_where_it_is_told(void)
 	arena = mark;
 }
 
+/* By turns in one of two deep directories, so that the way to it is gone again for each. */
+static void make_deep(struct archive *a, unsigned i)
+{
+	char records[2100] = "path=";
+	size_t n = strlen(records);
+
+	for (unsigned k = 0; k < 1000; k++)
+		n += (size_t)snprintf(records + n, sizeof(records) - n, "%c/", i % 2 ? 'd' : 'e');
+	snprintf(records + n, sizeof(records) - n, "f%u", i);
+	archive_member(a, (struct member){.name = "x", .records = records});
+}
+
+/* A step on a long path is more work than one on a short one: here the steps alone would not come to a question. */
+static void a_long_path_is_more_work(void)
+{
+	const struct arena mark = arena;
+	unsigned asked = 0;
+	struct pace pace = {.ask = stop_at_three, .self = &asked};
+
+	paced = &pace;
+	CHECK(replay_made(30, make_deep, LAYER_DIRECT) == RC_STOPPED && asked == 3);
+	paced = NULL;
+	arena = mark;
+}
+
 static void make_dear(struct archive *a, unsigned i)
 {
 	char name[100], link[100];
@@ -951,6 +976,7 @@ int main(void)
 	RUN(paths_resolve);
 	RUN(numbers_are_the_same_again);
 	RUN(a_layer_ends_where_it_is_told);
+	RUN(a_long_path_is_more_work);
 	RUN(hostile_names);
 	RUN(symlink_loops);
 	RUN(directories_along_no_link);
