@@ -33,10 +33,19 @@ comma := ,
 
 # ---- what we are made of -------------------------------------------------------------------------------------------
 
-MODULES := base os_linux at bolt bolt_edit json oci cri tar path sha2 stream layer layer_dirs layer_check rebuild feed \
-	problem policy journal identity evidence config host store places match survey plan own apply seal boot record report opts main
+MODULES := main opts \
+	$(addprefix ground/,base host os_change os_file os_host os_reader) \
+	$(addprefix format/,bolt bolt_edit config cri digest json oci path sha2 stream tar) \
+	$(addprefix policy/,evidence policy problem) \
+	$(addprefix store/,agree files lookup meta_db places snapshotter store this_boot) \
+	$(addprefix layer/,compare damage dirs feed layer rebuild verdict walk) \
+	$(addprefix memory/,at identity journal own) \
+	$(addprefix check/,blobs candidates ingests layers match pool references survey wanted) \
+	$(addprefix repair/,apply apply_content apply_snapshots commit plan plan_blobs plan_images plan_snapshots records staging) \
+	$(addprefix session/,boot record seal) \
+	$(addprefix tell/,console json progress report show sink)
 # Where time goes; the rest is small rather than fast.
-HOT := base stream tar sha2
+HOT := ground/base format/stream format/digest format/tar format/sha2
 # The same of the libraries: what is not in their inner loops.
 SMALL := lib/decompress/zstd_decompress lib/decompress/zstd_ddict lib/common/entropy_common lib/common/error_private \
 	lib/common/fse_decompress lib/common/zstd_common inftrees inflate zutil adler32
@@ -116,7 +125,7 @@ $(eval $(call variant,host,$(HOST_CC),$(HOST_CFLAGS)))
 $(eval $(call variant,fuzz,$(FUZZ_CC),$(FUZZ_CFLAGS) $(FUZZ_STEPS)))
 
 # musl's headers come without the kernel's
-$(BUILD)/musl/stage/os_linux.o: | $(BUILD)/kernel
+$(patsubst %,$(BUILD)/musl/stage/%.o,$(filter ground/os_%,$(MODULES))): | $(BUILD)/kernel
 $(BUILD)/kernel:
 	@mkdir -p $@
 	@ln -sfn $(SYSROOT)/usr/include/linux $@/linux
@@ -155,11 +164,11 @@ $(BUILD)/containerd-fsck-clang: $(patsubst %,$(BUILD)/fuzz/stage/%.o,$(MODULES))
 CHANGES := mkdirat openat pwrite ftruncate fsync syncfs mount renameat unlinkat linkat symlinkat mknodat fchownat fchmodat utimensat \
 	lsetxattr lremovexattr syscall
 LOOKS := $(shell sed -n 's/^LOOK.\([a-z_]*\),.*/os_\1/p' tests/fault/look.c) os_small_take os_src
-WRAPPED := $(addprefix -Wl$(comma)--wrap=,os_clock_ns os_note mmap mprotect $(CHANGES) $(LOOKS)) $(shell sed -n 's/^CHECKED enum rc \(os_[a-z_]*\).*/-Wl,--wrap=\1/p' stage/os_write.h)
-$(BUILD)/musl/look.o: tests/fault/look.c stage/os.h stage/base.h Makefile
+WRAPPED := $(addprefix -Wl$(comma)--wrap=,os_clock_ns os_note mmap mprotect $(CHANGES) $(LOOKS)) $(shell sed -n 's/^CHECKED enum rc \(os_[a-z_]*\).*/-Wl,--wrap=\1/p' stage/ground/os_write.h)
+$(BUILD)/musl/look.o: tests/fault/look.c stage/ground/os.h stage/ground/base.h Makefile
 	@mkdir -p $(@D)
 	$(Q)$(MUSL_CC) $(OUR_FLAGS) $(WARNINGS) $(MUSL_CFLAGS) -c -o $@ $<
-$(BUILD)/musl/wrap.o: tests/fault/wrap.c stage/os_write.h stage/base.h Makefile
+$(BUILD)/musl/wrap.o: tests/fault/wrap.c stage/ground/os_write.h stage/ground/base.h Makefile
 	@mkdir -p $(@D)
 	$(Q)$(MUSL_CC) $(OUR_FLAGS) $(WARNINGS) $(MUSL_CFLAGS) -c -o $@ $<
 $(BUILD)/musl/descriptors.o: tests/fault/descriptors.c Makefile
@@ -169,7 +178,7 @@ $(BUILD)/containerd-fsck-fault: $(MUSL_OBJECTS) $(BUILD)/musl/wrap.o $(BUILD)/mu
 	$(Q)$(MUSL_CC) $(MUSL_LDFLAGS) -fno-lto $(WRAPPED) -o $@ $(MUSL_BEGIN) $^ -lgcc -lc $(MUSL_END)
 
 # What tests/vectors/verify.c is, of the objects that the binary is made of: a call takes a tenth of what it takes with the sanitizers.
-$(BUILD)/musl/verify.o: tests/vectors/verify.c $(wildcard stage/*.h) Makefile
+$(BUILD)/musl/verify.o: tests/vectors/verify.c $(wildcard stage/*/*.h) Makefile
 	@mkdir -p $(@D)
 	$(Q)$(MUSL_CC) $(OUR_FLAGS) $(WARNINGS) $(MUSL_CFLAGS) -Istage -c -o $@ $<
 $(BUILD)/verify-musl: $(filter-out %/main.o,$(MUSL_OBJECTS)) $(BUILD)/musl/verify.o
@@ -209,9 +218,9 @@ FNR != NR && /@PROBLEMS@/ { printf ".Bl -tag -width Ds\n%s.El\n", list; next }
 FNR != NR
 endef
 export MANUAL
-$(BUILD)/containerd-fsck.8: stage/containerd-fsck.8 stage/problem.def Makefile
+$(BUILD)/containerd-fsck.8: stage/containerd-fsck.8 stage/policy/problem.def Makefile
 	@mkdir -p $(@D)
-	$(Q)awk "$$MANUAL" stage/problem.def stage/containerd-fsck.8 >$@
+	$(Q)awk "$$MANUAL" stage/policy/problem.def stage/containerd-fsck.8 >$@
 
 install: all
 	install -D -m 755 $(BUILD)/containerd-fsck '$(DESTDIR)$(PREFIX)/sbin/containerd-fsck'

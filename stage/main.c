@@ -7,21 +7,21 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "apply.h"
-#include "at.h"
-#include "boot.h"
-#include "host.h"
+#include "repair/apply.h"
+#include "memory/at.h"
+#include "session/boot.h"
+#include "ground/host.h"
 #include "opts.h"
-#include "os.h"
-#include "os_write.h"
-#include "places.h"
-#include "plan.h"
-#include "policy.h"
-#include "record.h"
-#include "report.h"
-#include "seal.h"
-#include "store.h"
-#include "survey.h"
+#include "ground/os.h"
+#include "ground/os_write.h"
+#include "store/places.h"
+#include "repair/plan.h"
+#include "policy/policy.h"
+#include "session/record.h"
+#include "tell/report.h"
+#include "session/seal.h"
+#include "store/store.h"
+#include "check/survey.h"
 
 /* The one thing a signal handler may touch. */
 static volatile sig_atomic_t stop;

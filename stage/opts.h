@@ -3,7 +3,7 @@
 #ifndef OPTS_H
 #define OPTS_H
 
-#include "base.h"
+#include "ground/base.h"
 
 enum verb { VERB_CHECK, VERB_REPAIR, VERB_SHOW, VERB_BOOT, VERB_SEAL, VERB_RECORD, VERB_HELP, VERB_VERSION };
 

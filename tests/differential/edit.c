@@ -9,7 +9,7 @@
  * A script has an operation a line: put PATH VALUE, rem PATH, bkt PATH, seq PATH NUMBER. A path is hex
  * names with slashes between; a value is hex, - for none, or *N:X for N bytes X, X+7, X+14 ... An
  * operation refused is told by its line. */
-#include "bolt_edit.h"
+#include "format/bolt_edit.h"
 
 #include <fcntl.h>
 #include <inttypes.h>

@@ -2,12 +2,12 @@
 /* Reads archives from standard input, each behind its length (4 bytes, little-endian), and prints what
  * tests/differential/tar.go prints; "limit" where we say that we cannot tell. The pieces in which an archive arrives have
  * sizes drawn from its number. */
-#include "tar.h"
+#include "format/tar.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "layer.h"
+#include "layer/layer.h"
 
 struct pieces {
 	struct span left;

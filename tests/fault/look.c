@@ -13,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "os.h"
+#include "ground/os.h"
 
 #define WHAT_BYTES 4600
 

@@ -4,7 +4,7 @@
  *   FAULT=die:N     ends the process in place of call N
  *   FAULT=after:N   ends it when call N was made
  *   FAULT=torn:N    call N writes the first half of its bytes, then the process ends
- *   FAULT=fail:N:E  call N fails with E, which is the name of an errno: the system call that it makes answers so, and what os_linux.c
+ *   FAULT=fail:N:E  call N fails with E, which is the name of an errno: the system call that it makes answers so, and what os_change.c
  *                   does about that is under test as well
  *   FAULT=memory:N  the system has no memory when it is asked for the Nth time, and has some again after that
  *   FAULT=starved:N it has none from then on
@@ -27,7 +27,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "os_write.h"
+#include "ground/os_write.h"
 
 #define DEAD 99
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Any bytes as a database: opened, checked, walked, and, where the check finds nothing, edited. An input is a byte that
  * says how, then either the file itself or changes of a sound one, each of three bytes: where (2), and what. */
-#include "bolt_edit.h"
+#include "format/bolt_edit.h"
 
 #include "../unit/bolt_file.h"
 #include "steps.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Any bytes as a configuration, and as a daemon.json; no path that is read of them has a zero byte. */
-#include "config.h"
+#include "format/config.h"
 
 #include "steps.h"
 

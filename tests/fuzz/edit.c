@@ -4,7 +4,7 @@
  * torn it is the old content. Where the check finds something nothing of that is promised, but that it ends.
  *
  * An input: a byte of choices, a count of changes of three bytes each, where (2) and what, and then edits. */
-#include "bolt_edit.h"
+#include "format/bolt_edit.h"
 
 #include "../unit/bolt_file.h"
 #include "steps.h"

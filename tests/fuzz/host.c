@@ -2,12 +2,12 @@
 /* What the machine says, as any bytes: the kernel's words, a fstab, lists of mounts, links of descriptors, names of programs. Parts of an
  * input end with the byte 1; the first part's first byte says who reads them. Nothing of this machine is read: each look of boot.c and
  * host.c at it is answered here. */
-#include "host.h"
+#include "ground/host.h"
 
 #include <string.h>
 
-#include "boot.h"
-#include "os.h"
+#include "session/boot.h"
+#include "ground/os.h"
 #include "steps.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Any bytes as a journal. What can be read, written anew, reads the same; what is written behind it is read as well. The first byte says
  * whether lines get the numbers and the checksums that they need (1), and the marker the sum of the whole (2). */
-#include "journal.h"
+#include "memory/journal.h"
 
 #include "place.h"
 #include "steps.h"

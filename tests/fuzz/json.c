@@ -3,7 +3,7 @@
  * does not matter whether a value is passed over whole or walked through piece by piece, nor whether it stands where it stood or in a
  * document of its own; nothing that was cut off is accepted. The first byte says how deep the rest is put into arrays, so that the bound
  * is met. */
-#include "json.h"
+#include "format/json.h"
 
 #include <string.h>
 

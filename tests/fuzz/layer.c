@@ -2,7 +2,7 @@
 /* A layer from a compact description, so that what is mutated are paths and kinds and not checksums: the first byte is the
  * mode, then for each entry a kind, a count of path pieces and the pieces, and for links a target of the same form. The
  * replay must end, keep its tree consistent, and give the same tree again. */
-#include "layer.h"
+#include "layer/layer.h"
 
 #include "../unit/tar_file.h"
 #include "steps.h"

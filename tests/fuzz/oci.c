@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Any bytes as an index, manifest or config: they are looked at a few times each at most, whatever they are, what is kept of them is
  * bounded, and nothing is kept of what is refused. Of a document a member is a document, or can be put into one. */
-#include "oci.h"
+#include "format/oci.h"
 
 #include <string.h>
 

@@ -13,7 +13,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#include "base.h"
+#include "ground/base.h"
 
 static char place_path[64]; /* of this process; it goes when that ends well */
 

@@ -4,12 +4,12 @@
  * says that the rebuild was done, nothing is left to do.
  *
  * An input: a byte of choices, entries of the layer, and after a byte 255 what lies on the disk, in order. */
-#include "rebuild.h"
+#include "layer/rebuild.h"
 
 #include <sys/sysmacros.h>
 
 #include "../unit/tar_file.h"
-#include "os.h"
+#include "ground/os.h"
 #include "place.h"
 #include "steps.h"
 

@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base.h"
+#include "ground/base.h"
 
 /* of all threads, roughly: two that count at once may count one */
 static atomic_uint_least64_t steps_counted;

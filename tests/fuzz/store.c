@@ -6,7 +6,7 @@
  * SAY_RUNS=1: what each run says.
  *
  * An input: a byte of choices, then changes: what (1), where (1), and what it takes. Files are those of the sound store, in order. */
-#include "os_write.h"
+#include "ground/os_write.h"
 /* what a check changes is found by comparing: and a process that may never write again would be of no use here */
 #define os_write_forbid() ((void)0)
 #define main fsck_main

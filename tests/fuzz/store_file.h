@@ -9,9 +9,9 @@
 
 #include "../unit/bolt_file.h"
 #include "../unit/tar_file.h"
-#include "bolt_edit.h"
+#include "format/bolt_edit.h"
 #include "place.h"
-#include "store.h"
+#include "store/store.h"
 
 #define SMALL_PAGE 512
 #define SMALL_MTIME 1600000000

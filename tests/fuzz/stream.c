@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Any bytes as a blob: ends, within its memory, with the same result however the bytes are cut into pieces. */
-#include "stream.h"
+#include "format/stream.h"
 
 #include "steps.h"
 #include <string.h>

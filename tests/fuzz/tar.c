@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Any bytes as an archive, in pieces whose size the first byte chooses, and with the checksums as they are, or put right in every
  * block that may be a header: an archive is the attacker's, who can add. Reads every entry and all content. */
-#include "tar.h"
+#include "format/tar.h"
 
 #include "../unit/tar_file.h"
 #include "steps.h"

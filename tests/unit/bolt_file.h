@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bolt.h"
+#include "format/bolt.h"
 
 #define FILE_PAGES_MAX 160
 

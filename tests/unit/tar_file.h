@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tar.h"
+#include "format/tar.h"
 
 struct archive {
 	uint8_t *at;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What a check is at, as it is noted and read, in any state that a cut or a bad sector may leave. */
-#include "at.h"
+#include "memory/at.h"
 
 #include <fcntl.h>
 #include <stdlib.h>

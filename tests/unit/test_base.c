@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "base.h"
+#include "ground/base.h"
 
 #include <errno.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Known answers, every kind of damage, and bytes of all kinds that must neither crash nor hang the reader.
  * Databases that bbolt itself wrote are in tests/differential. */
-#include "bolt.h"
+#include "format/bolt.h"
 
 #include <errno.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Edits of a small database that was written page by page, and what a power cut leaves of them. Edits of
  * bbolt's own databases, and what bbolt says of the results, are in tests/differential. */
-#include "bolt_edit.h"
+#include "format/bolt_edit.h"
 
 #include <errno.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Places that are mounted later: by the fstab and the units of a system of our own. */
-#include "boot.h"
+#include "session/boot.h"
 
 #include <stdlib.h>
 #include <string.h>

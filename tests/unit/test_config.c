@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Configurations as people and programs write them, and every truncation of one. */
-#include "config.h"
+#include "format/config.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Metadata of containerd's CRI plugin, whole, cut and hostile; and which records it cannot start with, or never gets rid of. Records
  * that a real CRI client made are what tests/cri reads. */
-#include "cri.h"
+#include "format/cri.h"
 
 #include <stdio.h>
 #include <stdlib.h>

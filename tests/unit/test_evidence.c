@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The two tables of evidence.c, row by row, and what no fact may do. */
-#include "evidence.h"
+#include "policy/evidence.h"
 
 #include "test.h"
 

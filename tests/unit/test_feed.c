@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* A layer read by one thread, and decompressed by another: the same to the byte, whatever ends it. */
-#include "feed.h"
+#include "layer/feed.h"
 
-#include "store.h"
+#include "store/store.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <sys/stat.h>
 
-#include "os.h"
+#include "ground/os.h"
 #include "tar_file.h"
 #include "test.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What is seen of processes and mounts, on this machine, and what becomes of a look that fails. */
-#include "host.h"
+#include "ground/host.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -10,7 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "os.h"
+#include "ground/os.h"
 #include "test.h"
 
 static struct arena arena, scratch;

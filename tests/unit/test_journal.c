@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-#include "journal.h"
+#include "memory/journal.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "boot.h"
-#include "os.h"
-#include "os_write.h"
+#include "session/boot.h"
+#include "ground/os.h"
+#include "ground/os_write.h"
 #include "test.h"
 
 static struct arena arena;

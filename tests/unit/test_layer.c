@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* The replay on hostile and on huge layers; the comparison and the rebuilding on small directories, damage by damage.
  * tests/vectors compares all of it with what containerd does. */
-#include "layer.h"
+#include "layer/layer.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#include "layer_dirs.h"
-#include "os.h"
-#include "rebuild.h"
+#include "layer/dirs.h"
+#include "ground/os.h"
+#include "layer/rebuild.h"
 #include "tar_file.h"
 #include "test.h"
 

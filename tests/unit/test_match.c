@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Chain IDs: which layer is that of which snapshot, and what is left open. */
-#include "match.h"
+#include "check/match.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "oci.h"
+#include "format/oci.h"
 #include "test.h"
 
 #define LAYERS 4

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* Indexes, manifests and configs: what is read of them, what Go's encoding/json refuses, and what is too much. What the work is held
  * against is the count of bytes that were looked at, not a clock. */
-#include "oci.h"
+#include "format/oci.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "json.h"
+#include "format/json.h"
 #include "test.h"
 
 static struct arena arena;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* os_reader and os_small on real files: what comes is what is there, whatever the kernel makes of the requests sent ahead. */
-#include "os.h"
+#include "ground/os.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The tables of policy.c, row by row, and over all combinations of facts what none of them may do: let go what is a user's, or let
  * go more because less is known. */
-#include "policy.h"
+#include "policy/policy.h"
 
 #include "test.h"
 

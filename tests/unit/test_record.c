@@ -5,7 +5,7 @@
  * The model keeps what a file system promises: what was there when a sync began is durable once it ends well; what a failed sync
  * had to write may be lost for good. After a cut the journal may be as at its last fsync, or have any torn piece of what came
  * later; in each of these forms nothing may be vouched for that was not durable. */
-#include "record.h"
+#include "session/record.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -16,11 +16,11 @@
 #include <sys/wait.h>
 
 #include "bolt_file.h"
-#include "identity.h"
-#include "journal.h"
-#include "os.h"
-#include "os_write.h"
-#include "own.h"
+#include "memory/identity.h"
+#include "memory/journal.h"
+#include "ground/os.h"
+#include "ground/os_write.h"
+#include "memory/own.h"
 #include "test.h"
 
 #define OBJECTS 12    /* downloads that become blobs; and as many snapshots */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What is printed of a store whose every name is hostile: no byte of it does anything to a terminal, forges a line, or breaks
  * JSON; and the file of --json, whole or not there. */
-#include "report.h"
+#include "tell/report.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "os_write.h"
+#include "ground/os_write.h"
 #include "test.h"
 
 /* clears the screen, ends the line, forges the next one, is a control of Latin-1, turns the line round, is no UTF-8 at all */

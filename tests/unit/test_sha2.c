@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Every SHA-2 this processor can run against FIPS 180-4's examples and against BearSSL's: every length, any split. */
-#include "sha2.h"
+#include "format/sha2.h"
 
 #include <stdlib.h>
 #include <string.h>

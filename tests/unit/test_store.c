@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What comes between opening a store and reading it, and which of two troubles is told. Stores of containerd are what
  * tests/golden and tests/healthy read. */
-#include "store.h"
+#include "store/store.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "os.h"
+#include "ground/os.h"
 #include "test.h"
 
 static struct arena arena, scratch;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Digests against sha*sum, gzip and zstd against what the tools of those names write, and the frames they never write. */
-#include "stream.h"
+#include "format/stream.h"
 
 #include <errno.h>
 #include <pthread.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The reader on single entries, on the corpus in pieces of all sizes, on every truncation of it, and on failing sources.
  * tests/differential/tar compares it with Go's. */
-#include "tar.h"
+#include "format/tar.h"
 
 #include <dirent.h>
 #include <unistd.h>

@@ -14,10 +14,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "layer.h"
-#include "os.h"
-#include "os_write.h"
-#include "rebuild.h"
+#include "layer/layer.h"
+#include "ground/os.h"
+#include "ground/os_write.h"
+#include "layer/rebuild.h"
 
 static const char *const kinds[DIFF_KINDS] = {"missing", "empty", "short", "zeroed", "content", "type", "symlink", "device",
 	"metadata", "whiteout", "opaque", "link", "lost-entries", "fs-missing", "note-extra", "note-metadata",

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MIT */
+/* A few threads beside each other over a list of jobs, which end when the run has to. */
+#include <pthread.h>
+#include <time.h>
+
+#include "check/run.h"
+#include "ground/os.h"
+#include "memory/at.h"
+
+/* ---- the pool ---- */
+
+static void *work(void *self)
+{
+	struct worker *const w = self;
+	struct survey_run *const r = w->run;
+
+	for (;;) {
+		const size_t i = r->next++;
+		if (i >= r->job_count || stopped(r) || out_of_time(r))
+			break;
+		const struct arena mark = w->scratch;
+		r->job(r, w, r->order ? r->order[i] : i);
+		w->scratch = mark;
+		if (mark.region)
+			arena_trim(&w->scratch);
+	}
+	os_reader_leave();
+	at_nothing(r->o->at, w->slot);
+	r->idle++;
+	(void)pthread_mutex_lock(&r->lock); /* fails only for a mutex that is none */
+	r->running--;
+	(void)pthread_cond_signal(&r->finished);
+	(void)pthread_mutex_unlock(&r->lock);
+	return NULL;
+}
+
+void tell_progress(struct survey_run *r)
+{
+	const struct progress p = {r->what, r->bytes, r->total_bytes};
+
+	if (r->o->progress && !r->abandoned)
+		r->o->progress(r->o->self, &p);
+}
+
+enum rc begin_pool(struct survey_run *r, const char *what, void (*job)(struct survey_run *, struct worker *, size_t),
+	const size_t *order, size_t count)
+{
+	static const size_t stack_bytes = (size_t)512 << 10; /* musl gives 128 KiB; os_list and zlib's tables want more */
+	const unsigned limit = r->o->threads < 1 ? 1 : r->o->threads > LIMIT_THREADS ? LIMIT_THREADS : r->o->threads;
+	unsigned wanted = limit;
+	pthread_attr_t attributes;
+	struct err why = {0}; /* of one more worker: those that there are do it all */
+	enum rc rc = RC_OK;
+
+	r->started = 0;
+	if (count == 0 || stopped(r))
+		return RC_OK;
+	if (wanted > count)
+		wanted = (unsigned)count;
+	/* each may hold directories of all its targets open */
+	const unsigned affordable = os_descriptor_limit() / (LAYER_TARGETS_MAX * 32);
+	if (wanted > affordable)
+		wanted = affordable ? affordable : 1;
+	r->what = what;
+	r->job = job;
+	r->order = order;
+	r->job_count = count;
+	r->next = 0;
+	r->workers = wanted;
+	r->idle = (int)(limit - wanted);
+	if (pthread_attr_init(&attributes) || pthread_attr_setstacksize(&attributes, stack_bytes))
+		return fail(r->e, RC_NOMEM, "no memory for a thread");
+	for (unsigned i = 0; i < wanted; i++) {
+		struct worker *const w = &r->pool[i];
+		*w = (struct worker){.run = r, .slot = i + 1, .keep = &r->s->kept[i], .pace = {.ask = may_go_on, .self = w}};
+		if (i >= r->s->kept_count && (rc = arena_open(w->keep, &why)))
+			break;
+		if (i >= r->s->kept_count)
+			r->s->kept_count = i + 1;
+		if ((rc = arena_open(&w->scratch, &why)))
+			break;
+		if (wanted <= FEW_WORKERS) /* of many each would hold much that it does not use */
+			arena_prefer_large(&w->scratch);
+		(void)pthread_mutex_lock(&r->lock);
+		r->running++;
+		(void)pthread_mutex_unlock(&r->lock);
+		if (pthread_create(&w->thread, &attributes, work, w)) {
+			(void)pthread_mutex_lock(&r->lock);
+			r->running--;
+			(void)pthread_mutex_unlock(&r->lock);
+			arena_close(&w->scratch);
+			rc = fail(&why, RC_NOMEM, "no memory for a thread");
+			break;
+		}
+		r->started++;
+	}
+	(void)pthread_attr_destroy(&attributes); /* holds nothing on musl or glibc */
+	if (!rc || r->started)
+		return RC_OK;
+	*r->e = why;
+	return rc;
+}
+
+enum rc end_pool(struct survey_run *r)
+{
+	(void)pthread_mutex_lock(&r->lock);
+	while (r->running) {
+		struct timespec until = {0};
+		(void)clock_gettime(CLOCK_REALTIME, &until); /* always exists */
+		until.tv_nsec += 200000000;
+		until.tv_sec += until.tv_nsec / 1000000000;
+		until.tv_nsec %= 1000000000;
+		(void)pthread_cond_timedwait(&r->finished, &r->lock, &until); /* a timeout is the point */
+		(void)pthread_mutex_unlock(&r->lock);
+		tell_progress(r);
+		(void)pthread_mutex_lock(&r->lock);
+	}
+	(void)pthread_mutex_unlock(&r->lock);
+	for (unsigned i = 0; i < r->started; i++) {
+		(void)pthread_join(r->pool[i].thread, NULL); /* it has ended */
+		r->s->peak_bytes += arena_peak(&r->pool[i].scratch);
+		arena_close(&r->pool[i].scratch);
+	}
+	r->started = 0;
+	return r->failed;
+}
+
+enum rc run_pool(struct survey_run *r, const char *what, void (*job)(struct survey_run *, struct worker *, size_t),
+	const size_t *order, size_t count)
+{
+	const enum rc rc = begin_pool(r, what, job, order, count);
+
+	return rc ? rc : end_pool(r);
+}

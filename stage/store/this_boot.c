@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: MIT */
+/* Whether containerd has run on this root since the machine started: what is seen of the machine. policy/evidence.c concludes. */
+#include <dirent.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ground/host.h"
+#include "ground/os.h"
+#include "store/loading.h"
+
+/* ---- this boot, or an earlier one ---- */
+
+#define KNOWN_STATES 2
+
+struct known_root {
+	const char *root, *states[KNOWN_STATES];
+};
+
+/* containerd-store.md 1.4. Docker's directory is also used by the system's containerd, with that one's state (Home Assistant OS). */
+static const struct known_root known_roots[] = {
+	{"/var/lib/containerd", {"/run/containerd"}},
+	{"/var/lib/rancher/k3s/agent/containerd", {"/run/k3s/containerd"}},
+	{"/var/lib/rancher/rke2/agent/containerd", {"/run/k3s/containerd"}},
+	{"/var/lib/k0s/containerd", {"/run/k0s/containerd"}},
+	{"/var/snap/microk8s/common/var/lib/containerd", {"/var/snap/microk8s/common/run/containerd"}},
+	{"/var/lib/docker/containerd/daemon", {"/var/run/docker/containerd/daemon", "/run/containerd"}},
+	{"/system/var/lib/containerd", {"/system/run/containerd"}},
+	{"/var/lib/host-containerd", {"/run/host-containerd"}},
+};
+
+#define KNOWN_ROOTS (sizeof(known_roots) / sizeof(known_roots[0]))
+
+enum rc store_well_known(const char *sysroot, struct arena *a, const char ***roots, struct err *e)
+{
+	const size_t n = KNOWN_ROOTS;
+	const char **const found = arena_array(a, n + 1, sizeof(*found));
+	size_t count = 0;
+
+	if (!found)
+		return no_memory(e);
+	for (size_t i = 0; i < n; i++) {
+		auto_fd fd = -1;
+		char inside[LIMIT_PATH_BYTES];
+		const char *const path = arena_printf(a, "%s%s", sysroot, known_roots[i].root);
+		struct err ignored = {0};
+		if (!path)
+			return no_memory(e);
+		/* what cannot be opened exists and is reported when it is its turn */
+		const enum rc rc = *sysroot ? os_resolve_in(sysroot, known_roots[i].root, inside, &ignored)
+					    : os_open_root(path, &fd, &ignored);
+		if (rc != RC_END)
+			found[count++] = path;
+	}
+	*roots = found;
+	return RC_OK;
+}
+
+bool leads_here(const struct store *st, const char *path)
+{
+	const char *const sysroot = st->hints->sysroot;
+	char inside[LIMIT_PATH_BYTES];
+	struct stat here = {0}, there = {0};
+	auto_fd fd = -1;
+	struct err ignored = {0}; /* what cannot be looked at is not known to be this */
+
+	return (!*sysroot || os_resolve_in(sysroot, path, inside, &ignored) == RC_OK) &&
+	       os_open_root(*sysroot ? inside : path, &fd, &ignored) == RC_OK && os_stat_fd(fd, &there, &ignored) == RC_OK &&
+	       os_stat_fd(st->dir, &here, &ignored) == RC_OK && here.st_dev == there.st_dev && here.st_ino == there.st_ino;
+}
+
+/* The state directories that may belong to this root. *known: it is one of the list. */
+struct states {
+	const char **at, **names; /* names: of the root, NULL at the end */
+	size_t count, name_count;
+	const char *there;        /* the first of them that is there, or of which it cannot be told */
+	bool known;
+};
+
+static void add_state(const struct store *st, struct states *s, const char *state)
+{
+	s->at[s->count++] = state;
+	if (!s->there && host_may_have(st->hints->sysroot, state))
+		s->there = state;
+}
+
+static enum rc find_states(const struct store *st, const char *real, struct states *s, struct arena *a, struct err *e)
+{
+	const struct store_hints *const h = st->hints;
+	bool doubtful = false;
+
+	s->at = arena_array(a, KNOWN_ROOTS * KNOWN_STATES + h->known_count + 1, sizeof(*s->at));
+	s->names = arena_array(a, KNOWN_ROOTS + h->known_count + 3, sizeof(*s->names));
+	if (!s->at || !s->names)
+		return no_memory(e);
+	s->names[s->name_count++] = real;
+	s->names[s->name_count++] = st->path;
+	for (size_t i = 0; i < KNOWN_ROOTS; i++) {
+		if (!leads_here(st, known_roots[i].root))
+			continue;
+		s->names[s->name_count++] = known_roots[i].root;
+		for (size_t k = 0; k < KNOWN_STATES && known_roots[i].states[k]; k++)
+			add_state(st, s, known_roots[i].states[k]);
+	}
+	for (size_t i = 0; i < h->known_count; i++) {
+		const struct store_known *const k = &h->known[i];
+		if (!leads_here(st, k->root))
+			continue;
+		doubtful |= k->unknown; /* it may say that the state is elsewhere */
+		s->names[s->name_count++] = k->root;
+		add_state(st, s, k->state);
+	}
+	s->known = s->count && !doubtful;
+	for (size_t i = 0; !s->count && i < KNOWN_ROOTS; i++)
+		for (size_t k = 0; !s->there && k < KNOWN_STATES && known_roots[i].states[k]; k++)
+			if (host_may_have(h->sysroot, known_roots[i].states[k]))
+				s->there = known_roots[i].states[k];
+	return RC_OK;
+}
+
+/* By the clock; in the future, it says nothing. */
+static bool was_written(const struct database *d, int64_t started_ns, int64_t now_ns)
+{
+	struct stat seen = {0};
+	struct err ignored = {0};
+
+	if (!d->present || !started_ns)
+		return false;
+	if (os_stat_fd(d->fd, &seen, &ignored))
+		return true;
+	return os_ctime_ns(&seen) >= started_ns && os_ctime_ns(&seen) <= now_ns;
+}
+
+static const char *sentence(const struct store *st, const struct boot_facts *f, const struct states *s, const struct host_view *v)
+{
+	struct arena *const a = st->keep;
+	const char *const unknown = "it is not known whether containerd has run since the machine started";
+
+	switch (st->proof) {
+	case PROOF_IN_USE:
+		return v->mounted ? arena_printf(a, "containers run on this store, %s is mounted", v->mounted)
+				  : "it could not be seen whether containers run on this store";
+	case PROOF_TOLD:
+		return "containerd has not run since the machine started, as told";
+	case PROOF_JOURNAL:
+		return "the databases are as the journal left them in an earlier boot";
+	case PROOF_FIRST_BOOT:
+		return "this is the first boot that the journal has of this machine's start: containerd has not run since";
+	case PROOF_NO_STATE:
+		return arena_printf(a, "%s does not exist: containerd has not run since the machine started", s->at[0]);
+	case PROOF_NONE:
+	default:
+		break;
+	}
+	return v->held		? arena_printf(a, "%s uses this store", v->held)
+	       : f->state_there ? arena_printf(a, "%s exists: containerd may have run since the machine started", s->there)
+	       : f->shims	? "/run/containerd/s has sockets: containers may have run since the machine started"
+	       : f->written	? arena_printf(a, "%s: the databases were changed since then", unknown)
+	       : !s->known	? arena_printf(a, "%s: which state directory belongs to this root is not known", unknown)
+				: arena_printf(a, "%s: not all processes could be looked at", unknown);
+}
+
+enum rc judge_boot(struct store *st, struct arena scratch, struct err *e)
+{
+	const struct store_hints *const h = st->hints;
+	const int64_t started_ns = host_started_ns(scratch), now_ns = (int64_t)os_calendar_ns();
+	char real[LIMIT_PATH_BYTES]; /* PATH_MAX, what realpath fills at most */
+	struct host_view view = {0};
+	struct states states = {0};
+	enum rc rc = os_boot_id(st->boot_id, e);
+
+	if (rc == RC_IO)
+		return rc;
+	if (!realpath(st->path, real))
+		return fail(e, RC_IO, "resolve %s", st->path);
+	if ((rc = find_states(st, real, &states, &scratch, e)))
+		return rc;
+	const struct host_question question = {.root = st->dir, .snapshots = st->snapshots_dir, .names = states.names};
+	if ((rc = host_look(&view, &question, st->keep, scratch, e)))
+		return rc;
+	const struct boot_facts facts = {.mounted = view.mounted || !view.mounts_seen,
+		.told = h->after_boot,
+		.journal_says = h->journal_says,
+		.first_boot = h->first_boot,
+		.state_known = states.known,
+		.state_there = states.there,
+		.shims = host_has_shims(h->sysroot, scratch),
+		.held = view.held,
+		.all_seen = view.all_seen,
+		.written = was_written(&st->meta, started_ns, now_ns) || was_written(&st->overlay, started_ns, now_ns)};
+	const size_t moby = store_find_namespace(st, SPAN_LITERAL("moby"));
+	st->beside_docker = (moby != STORE_NONE || strstr(real, "/docker/containerd/daemon")) &&
+			    host_may_have(h->sysroot, "/var/lib/docker/image/overlay2/imagedb");
+	st->proof = evidence_of_boot(&facts);
+	st->mounted = facts.mounted;
+	st->boot_proved_new = st->proof >= PROOF_TOLD;
+	st->nothing_runs = st->boot_proved_new || (!facts.mounted && !facts.held && !facts.shims && !facts.state_there);
+	st->boot_evidence = sentence(st, &facts, &states, &view);
+	return st->boot_evidence ? RC_OK : no_memory(e);
+}

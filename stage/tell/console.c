@@ -1,0 +1,405 @@
+/* SPDX-License-Identifier: MIT */
+/* The report for a person. */
+#include <errno.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include "ground/os.h"
+#include "tell/sink.h"
+
+#define LISTED_BY_DEFAULT 5 /* findings of one code on the console without --verbose */
+
+/* ---- console ---- */
+
+static void put_findings(struct sink *s, const struct outcome *o, const struct report_options *options)
+{
+	const struct plan *const p = o->plan;
+
+	for (size_t i = 0; i < p->finding_count;) {
+		const enum problem_id id = p->findings[i].problem;
+		const bool note = problems[id].harm == HARM_NOTE;
+		size_t shown = 0;
+		for (; i < p->finding_count && p->findings[i].problem == id; i++) {
+			const struct finding *const f = &p->findings[i];
+			if ((note && !options->verbose) || (!options->verbose && shown >= LISTED_BY_DEFAULT))
+				continue;
+			putf(s, "  %04x  ", problems[id].code);
+			put_message(s, f, options->verbose);
+			putf(s, " [%s]\n",
+				id == P_IMAGE_INCOMPLETE && f->fate == FATE_DROP && (!o->applied || plan_outcome(p, f) == OUTCOME_DONE)
+					? image_word(&p->images[f->index], o->applied)
+					: fate_word(o, f));
+			if (why_left(o, f)) {
+				puts_to(s, "        because ");
+				put_sentence(s, why_left(o, f));
+				puts_to(s, "\n");
+			}
+			shown++;
+		}
+		if (shown && p->total[id] > shown)
+			putf(s, "  %04x  ... and %llu more of this kind%s\n", problems[id].code,
+				(unsigned long long)(p->total[id] - shown), options->verbose ? "" : " (--verbose lists them)");
+	}
+}
+
+static void put_images(struct sink *s, const struct outcome *o, const struct report_options *options)
+{
+	static const char *const now[] = {"whole", "damaged", "must be pulled", "not verified"};
+	static const char *const after[] = {"whole", "healed", "must be pulled", "not verified"};
+	const struct store *const st = o->store;
+	size_t counts[4] = {0};
+
+	for (size_t i = 0; i < st->image_count; i++)
+		counts[o->plan->images[i].verdict]++;
+	if (st->image_count == 0)
+		return;
+	putf(s, "images: %zu, %zu whole, %zu %s, %zu must be pulled, %zu not verified\n", st->image_count, counts[0], counts[1],
+		o->applied ? "healed" : "damaged and repairable", counts[2], counts[3]);
+	for (size_t i = 0; i < st->image_count; i++) {
+		const struct image_state *const state = &o->plan->images[i];
+		const struct image *const image = &st->images[i];
+		/* layers that are not kept are no news of each */
+		if (state->verdict == IMAGE_IS_WHOLE && !options->verbose && !(state->why && state->damaged))
+			continue;
+		puts_to(s, "  ");
+		put_escaped(s, st->namespaces[image->ns].name);
+		puts_to(s, "  ");
+		put_escaped(s, image->name);
+		putf(s, "  %s", o->applied ? after[state->verdict] : now[state->verdict]);
+		if (state->why) {
+			puts_to(s, ": ");
+			put_sentence(s, state->why);
+		}
+		puts_to(s, "\n");
+	}
+}
+
+/* "<before>: ctr -n <namespace> <verb> <image>"; for an import the name is what a registry may have. */
+static void put_next(struct sink *s, const struct store *st, const struct image *image, const char *before, const char *verb)
+{
+	const bool import = strcmp(verb, "images import") == 0;
+
+	puts_to(s, before);
+	if (import) {
+		puts_to(s, ", unless a registry has ");
+		put_word(s, image->name);
+	}
+	puts_to(s, ": ctr -n ");
+	put_word(s, st->namespaces[image->ns].name);
+	puts_to(s, " ");
+	puts_to(s, verb);
+	puts_to(s, " ");
+	if (import)
+		puts_to(s, "ARCHIVE");
+	else
+		put_word(s, image->name);
+	puts_to(s, "\n");
+}
+
+/* One name of each image is enough to fetch it by. */
+static bool has_name_before(const struct store *st, size_t i)
+{
+	for (size_t k = st->namespaces[st->images[i].ns].images.first; k < i; k++)
+		if (st->images[k].target_known && st->images[i].target_known && !image_is_named_by_config(&st->images[k]) &&
+			digest_equal(&st->images[k].target, &st->images[i].target))
+			return true;
+	return false;
+}
+
+/* What brings back what is lost, with every release: a layer whose snapshot is here is fetched by "content fetch", or comes with an
+ * import, but a pull may take it for fetched. */
+static void put_pulls(struct sink *s, const struct outcome *o, const struct report_options *options)
+{
+	static const char next[] = "next, once containerd runs";
+	const struct store *const st = o->store;
+	bool kubelet = false, unproved = false, absent = false;
+
+	for (size_t i = 0; i < st->image_count; i++) {
+		const struct image *const image = &st->images[i];
+		const struct image_state *const state = &o->plan->images[i];
+		if (state->pinned || image_is_named_by_config(image))
+			continue;
+		if (state->verdict != IMAGE_NEEDS_PULL) {
+			/* a layer that nothing lost may be one that containerd was told not to keep */
+			absent |= state->left_out && !state->damaged && !state->imported;
+			if (o->applied && state->left_out && state->damaged && !has_name_before(st, i))
+				put_next(s, st, image, next, state->imported ? "images import" : "content fetch");
+			continue;
+		}
+		if (!o->applied)
+			continue;
+		unproved |= state->unproved;
+		if (state->imported) {
+			put_next(s, st, image, next, "images import");
+			continue;
+		}
+		kubelet |= state->name_dropped;
+		if (!state->name_dropped)
+			put_next(s, st, image, next, "images pull");
+		if (state->left_out)
+			put_next(s, st, image,
+				state->name_dropped ? "once kubelet has pulled it, for layers that its pull leaves out"
+						    : "then, for layers that a pull leaves out",
+				"content fetch");
+	}
+	if (kubelet)
+		puts_to(s, "kubelet pulls what was dropped in k8s.io when a pod needs it, unless told never to pull\n");
+	if (unproved)
+		puts_to(s, "overlayfs' files that were not compared with their layers are compared by the first boot or check that finds "
+			   "these here\n");
+	if (absent && !options->quiet && (o->applied || o->status == EXIT_CLEAN))
+		puts_to(s, "what brings layers that are not local, once containerd runs: ctr -n NAMESPACE content fetch IMAGE\n");
+}
+
+uint64_t count_harm(const struct plan *p, enum harm h)
+{
+	uint64_t n = 0;
+
+	for (unsigned i = 0; i < P_COUNT; i++)
+		n += problems[i].harm == h ? p->total[i] : 0;
+	return n;
+}
+
+static void put_trusted(struct sink *s, const struct survey *survey)
+{
+	if (survey->blobs_trusted || survey->snapshots_trusted)
+		putf(s, "not read again: %llu blobs and %llu snapshots, unchanged since the journal vouched for them\n",
+			(unsigned long long)survey->blobs_trusted, (unsigned long long)survey->snapshots_trusted);
+}
+
+/* A path below the root. */
+static void put_place(struct sink *s, const struct outcome *o, const char *what, const char *dir, const char *name)
+{
+	puts_to(s, what);
+	put_escaped(s, span_of_string(o->root));
+	putf(s, "/%s%s%s\n", *dir && strcmp(dir, ".") != 0 ? dir : "", *dir && strcmp(dir, ".") != 0 ? "/" : "", name);
+}
+
+size_t count_left(const struct apply_result *applied)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < applied->deeds.count; i++)
+		n += applied->deeds.at[i].outcome != OUTCOME_DONE && applied->deeds.at[i].outcome != OUTCOME_NOTHING;
+	return n;
+}
+
+struct proved count_proved(const struct outcome *o)
+{
+	const struct store *const st = o->store;
+	struct proved n = {.all_images = st->image_count, .all_snapshots = st->other_snapshots};
+
+	for (size_t i = 0; i < st->blob_count; i++) {
+		n.all_blobs += survey_has_file(o->survey, st, i);
+		n.blobs += st->blob_files[i].spare == STORE_NONE && o->survey->blobs[i].verdict == BLOB_IS_GOOD;
+	}
+	for (size_t i = 0; i < st->backend_count; i++) {
+		if (st->backends[i].kind != SNAPSHOT_COMMITTED) {
+			n.containers++;
+			continue;
+		}
+		n.all_snapshots++;
+		n.snapshots += o->survey->snapshots[i].verdict == SNAPSHOT_IS_WHOLE;
+	}
+	for (size_t i = 0; i < st->snapshot_count; i++) {
+		struct digest d;
+		n.all_snapshots += st->snapshots[i].backend == STORE_NONE && digest_parse(st->snapshots[i].key, &d) == RC_OK;
+	}
+	for (size_t i = 0; i < st->image_count; i++)
+		n.images += o->plan->images[i].verdict == IMAGE_IS_WHOLE;
+	return n;
+}
+
+/* A store is called clean only if all of it was proved. */
+static void put_proved(struct sink *s, const struct outcome *o)
+{
+	const struct proved n = count_proved(o);
+
+	if (n.blobs == n.all_blobs && n.snapshots == n.all_snapshots && n.images == n.all_images)
+		putf(s, "clean: %llu blobs and %llu snapshots hold what they must", (unsigned long long)o->survey->blobs_checked,
+			(unsigned long long)o->survey->snapshots_checked);
+	else
+		putf(s, "no damage found; proved are %llu of %llu blobs, %llu of %llu snapshots, %llu of %llu images",
+			(unsigned long long)n.blobs, (unsigned long long)n.all_blobs, (unsigned long long)n.snapshots,
+			(unsigned long long)n.all_snapshots, (unsigned long long)n.images, (unsigned long long)n.all_images);
+	putf(s, " (%s read, %llu entries compared)\n", size_text(o->survey->bytes_read).text,
+		(unsigned long long)o->survey->entries_compared);
+}
+
+/* Of a directory that is not in its place no database is to blame, and no copy of one helps. */
+static void put_halt(struct sink *s, const struct plan *p)
+{
+	bool database = false;
+
+	for (unsigned i = 0; i < P_COUNT; i++)
+		database |= problems[i].harm == HARM_HALT && i != P_DIR_UNUSABLE && p->total[i];
+	puts_to(s, database ? "the databases cannot be worked with, nothing was written anywhere\n"
+			      "next: keep a copy of the root; an earlier repair may have left a copy of the database named above in "
+			      STORE_OWN_DIR "/backup\n"
+			    : "the store is not all in its place, nothing was written anywhere\n"
+			      "next: mend what is said above, and check again\n");
+}
+
+static void put_summary(struct sink *s, const struct outcome *o, const struct report_options *options)
+{
+	const struct plan *const p = o->plan;
+	const uint64_t torn = count_harm(p, HARM_TORN), lost = count_harm(p, HARM_LOST), stale = count_harm(p, HARM_STALE),
+		       unchecked = count_harm(p, HARM_UNCHECKED);
+
+	if (o->survey->halted) {
+		put_halt(s, p);
+		return;
+	}
+	if (o->survey->interrupted) {
+		puts_to(s, "stopped before everything was looked at, nothing was changed; run again\n");
+		return;
+	}
+	if (p->nothing_wrong && !p->something_left) {
+		if (!options->quiet)
+			put_proved(s, o);
+		if (!options->quiet)
+			put_trusted(s, o->survey);
+		return;
+	}
+	putf(s, "found: %llu damaged %s, %llu lost %s, %llu %s", (unsigned long long)torn, plural(torn, "thing", "things"),
+		(unsigned long long)lost, plural(lost, "thing", "things"), (unsigned long long)stale,
+		plural(stale, "leftover", "leftovers"));
+	if (unchecked)
+		putf(s, ", %llu that could not be checked", (unsigned long long)unchecked);
+	puts_to(s, "\n");
+	put_trusted(s, o->survey);
+	if (o->survey->out_of_time)
+		puts_to(s, "the time allowed was over before everything was looked at; the next run begins with the rest\n");
+	if (o->survey->out_of_memory)
+		puts_to(s, "there was no memory to read some downloads or stray files: nothing of them is removed\n");
+	if (!options->repair) {
+		if (o->status == EXIT_CLEAN)
+			puts_to(s, "nothing is damaged; leftovers are of no use, and in nobody's way\n");
+		puts_to(s, "next: ");
+		put_sentence(s, options->command);
+		puts_to(s, "\n");
+		return;
+	}
+	if (!o->applied)
+		return;
+	const size_t left = count_left(o->applied);
+	putf(s, "done: %zu %s, %zu %s rebuilt", o->applied->done, plural(o->applied->done, "action", "actions"), o->applied->rebuilt,
+		plural(o->applied->rebuilt, "snapshot", "snapshots"));
+	putf(s, left ? "; %zu could not be done\n" : "\n", left);
+	if (o->applied->starved)
+		puts_to(s, "there was no memory for some of it: run again\n");
+	if (o->applied->backup)
+		put_place(s, o, "the databases as they were: ", "", o->applied->backup);
+	for (size_t i = 0; i < o->applied->aside_count; i++)
+		put_place(s, o, "what was set aside: ", o->applied->aside[i], o->applied->aside_paths[i]);
+	if (o->applied->interrupted || o->failure)
+		puts_to(s, "stopped between two actions; run again for the rest\n");
+	else if (p->something_left)
+		puts_to(s, "some of it is left, see above\n");
+}
+
+static void put_failure(struct sink *s, const struct err *e)
+{
+	puts_to(s, "could not go on: ");
+	put_sentence(s, e->text);
+	if (e->sys_errno)
+		putf(s, ": %s", strerror(e->sys_errno));
+	puts_to(s, e->sys_errno == EACCES || e->sys_errno == EPERM ? " (run as root)\n" : "\n");
+}
+
+void report_message(const struct report_options *options, const char *root, const char *text)
+{
+	struct sink s = {.file = options->out ? options->out : stderr, .log = options->log, .priority = options->priority};
+
+	put_escaped(&s, span_of_string(root));
+	puts_to(&s, ": ");
+	put_sentence(&s, text);
+	puts_to(&s, "\n");
+	sink_flush(&s);
+	(void)fflush(s.file); /* a console that is gone cannot be told so */
+}
+
+/* Whether something was kept only because it may be of this boot. */
+static bool keeps_for_boot(const struct outcome *o)
+{
+	const struct store *const st = o->store;
+	bool keeps = o->plan->total[P_INGEST_KEPT] > 0;
+
+	if (st->boot_proved_new)
+		return false;
+	for (size_t i = 0; !keeps && i < st->lease_count; i++)
+		keeps = st->leases[i].expires && !store_lease_facts(st, &st->leases[i]).ours;
+	for (size_t i = 0; !keeps && i < st->backend_count; i++)
+		keeps = st->backends[i].kind == SNAPSHOT_ACTIVE &&
+			store_is_extract(st, store_find_namespace(st, st->backends[i].ns_name), st->backends[i].user_key);
+	for (size_t i = 0; !keeps && i < st->state_file_count; i++)
+		keeps = st->state_files[i].kind == STATE_CRI_STATUS;
+	for (size_t i = 0; !keeps && i < o->plan->finding_count; i++)
+		keeps = o->plan->findings[i].subject == SUBJECT_CRI && o->plan->findings[i].fate == FATE_LEFT;
+	for (size_t i = 0; !keeps && i < st->image_count; i++)
+		keeps = o->plan->images[i].left && !o->plan->images[i].damaged;
+	return keeps;
+}
+
+static void put_evidence(struct sink *s, const char *before, const struct store *st)
+{
+	puts_to(s, before);
+	put_sentence(s, st->boot_evidence);
+	puts_to(s, "\n");
+}
+
+static void put_boot(struct sink *s, const struct outcome *o, const struct report_options *options)
+{
+	if (o->survey->halted || o->survey->interrupted)
+		return;
+	if (o->store->overlay_path && (!options->quiet || o->status != EXIT_CLEAN)) {
+		puts_to(s, "snapshots: in ");
+		put_escaped(s, span_of_string(o->store->overlay_path));
+		puts_to(s, ", as root_path says\n");
+	}
+	if (o->store->beside_docker && (!options->quiet || o->status != EXIT_CLEAN))
+		puts_to(s, "not looked at: docker's own images (overlay2) in /var/lib/docker\n");
+	if (options->verbose && (o->store->lease_count || o->store->ingest_count))
+		put_evidence(s, "leases and downloads: ", o->store);
+	if (!keeps_for_boot(o) || (options->quiet && o->status == EXIT_CLEAN))
+		return;
+	put_evidence(s, "kept: what may be of this boot, for ", o->store);
+	if (o->store->proof != PROOF_NONE)
+		return;
+	puts_to(s, "if containerd has not run since the machine started: ");
+	put_sentence(s, options->command);
+	puts_to(s, " --after-boot\n");
+}
+
+void report_console(const struct outcome *o, const struct report_options *options)
+{
+	struct err ignored = {0};
+	struct sink s = {.file = options->out,
+		.e = &ignored,
+		.log = options->log,
+		.priority = o->status == EXIT_CLEAN ? 6 : o->status == EXIT_REPAIRED ? 4 : 3};
+
+	if (!options->out)
+		return;
+	if (!options->quiet || o->status != EXIT_CLEAN) {
+		put_escaped(&s, span_of_string(o->root));
+		if (o->store && o->survey && !o->survey->halted)
+			putf(&s, ": %zu %s, %zu %s, %zu blobs, %zu snapshots", o->store->namespace_count,
+				plural(o->store->namespace_count, "namespace", "namespaces"), o->store->image_count,
+				plural(o->store->image_count, "image", "images"), o->store->blob_count, o->store->backend_count);
+		puts_to(&s, "\n");
+	}
+	if (o->plan) {
+		put_findings(&s, o, options);
+		if (!o->survey->halted && !o->survey->interrupted && (!options->quiet || o->status != EXIT_CLEAN))
+			put_images(&s, o, options);
+		put_boot(&s, o, options);
+		put_summary(&s, o, options);
+		if (!o->failure && !o->survey->halted)
+			put_pulls(&s, o, options);
+	}
+	if (o->failure)
+		put_failure(&s, o->failure);
+	sink_flush(&s);
+	(void)fflush(options->out); /* a console that is gone cannot be told so */
+}

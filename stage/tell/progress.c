@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/* How far a run is: a line on a terminal, and a word to systemd. */
+#include <stdarg.h>
+
+#include "ground/os.h"
+#include "tell/sink.h"
+
+/* ---- progress ---- */
+
+/* ns; systemd is told a few times in each window, which is long enough for a machine that stalls */
+#define NOTIFY_PAUSE_NS 1000000000u
+#define NOTIFY_WINDOW "120000000" /* us */
+
+static void notify(struct progress_state *s, const struct progress *p, uint64_t now)
+{
+	char text[200];
+
+	if (now - s->notified_ns < NOTIFY_PAUSE_NS)
+		return;
+	/* more time is asked for only while there is progress */
+	const bool moved = s->notified_what != p->what || s->notified_bytes != p->done_bytes || !s->notified_ns;
+	s->notified_ns = now;
+	s->notified_what = p->what;
+	s->notified_bytes = p->done_bytes;
+	(void)snprintf(text, sizeof(text), "STATUS=%s: %s of %s\n%s", p->what, size_text(p->done_bytes).text,
+		size_text(p->total_bytes > p->done_bytes ? p->total_bytes : p->done_bytes).text,
+		moved ? "EXTEND_TIMEOUT_USEC=" NOTIFY_WINDOW "\n" : ""); /* fits */
+	os_notify(text);
+}
+
+void report_progress(void *self, const struct progress *p)
+{
+	struct progress_state *const s = self;
+	const uint64_t now = os_clock_ns();
+	const uint64_t pause = s->terminal ? 200000000u : 5000000000u;
+
+	notify(s, p, now);
+
+	if (s->options->quiet || (!s->terminal && !s->options->progress))
+		return;
+	if (s->what != p->what) {
+		s->what = p->what;
+		s->began_ns = now;
+		s->last_ns = now;
+		return; /* a pass that ends at once shows nothing */
+	}
+	if (now - s->last_ns < pause)
+		return;
+	s->last_ns = now;
+	const uint64_t total = p->total_bytes > p->done_bytes ? p->total_bytes : p->done_bytes;
+	const uint64_t elapsed = now - s->began_ns;
+	const uint64_t rate = elapsed ? (uint64_t)((double)p->done_bytes * 1e9 / (double)elapsed) : 0;
+	const unsigned percent = total ? (unsigned)((double)p->done_bytes * 100 / (double)total) : 0;
+	(void)fprintf(stderr, "%s%s: %u%%, %s of %s", s->terminal ? "\r\033[K" : "", p->what, percent,
+		size_text(p->done_bytes).text, size_text(total).text);
+	if (rate)
+		(void)fprintf(stderr, ", %s/s, %llu s left", size_text(rate).text,
+			(unsigned long long)((total - p->done_bytes) / rate));
+	(void)fprintf(stderr, s->terminal ? "" : "\n");
+	s->shown = true;
+}
+
+void report_progress_end(struct progress_state *s)
+{
+	if (s->shown && s->terminal)
+		(void)fprintf(stderr, "\r\033[K");
+	s->shown = false;
+}

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/* Everything a person or a program reads: lines on the console, progress, the summary, JSON, the tree of show. Escapes what
+ * came from disk. The only module that prints. */
+#ifndef REPORT_H
+#define REPORT_H
+
+#include <stdio.h>
+
+#include "repair/apply.h"
+#include "repair/plan.h"
+
+enum exit_status {
+	EXIT_CLEAN = 0,
+	EXIT_REPAIRED = 1,
+	EXIT_LEFT = 4,
+	EXIT_FAILED = 8,
+	EXIT_USAGE = 16,
+	EXIT_INTERRUPTED = 32
+};
+
+/* Besides the console, for who runs by itself. */
+enum report_log {
+	REPORT_NO_LOG,
+	REPORT_JOURNAL,   /* standard output is systemd's journal: lines begin with their priority */
+	REPORT_KERNEL_LOG /* there is no journal: lines go to /dev/kmsg too, at most REPORT_LOG_LINES of a message */
+};
+#define REPORT_LOG_LINES 24
+
+struct report_options {
+	bool quiet, verbose, progress, repair;
+	enum report_log log;
+	int priority;        /* of report_message, as in syslog; a console report has one by its outcome */
+	const char *command; /* what to type to repair this root */
+	FILE *out;           /* NULL: the console is not used (--json -) */
+};
+
+/* What one run over one root came to. */
+struct outcome {
+	const char *root;
+	const struct store *store;   /* NULL if it could not be opened */
+	const struct survey *survey; /* NULL if it was not made */
+	const struct plan *plan;     /* NULL if it was not made */
+	const struct apply_result *applied; /* NULL for check */
+	const struct err *failure;   /* NULL, or why the run ended early */
+	bool repair;                 /* asked for, whether or not it came to it */
+	enum store_refusal refusal;
+	uint64_t started_ns, elapsed_ns; /* calendar, for labels; duration */
+	size_t peak_bytes;
+	enum exit_status status;
+};
+
+enum exit_status report_status(const struct outcome *o, bool repair);
+
+struct progress_state {
+	const struct report_options *options;
+	uint64_t began_ns, last_ns, notified_ns, notified_bytes;
+	const char *what, *notified_what;
+	bool shown, terminal;
+};
+/* For survey_options.progress and apply_options.progress; self is a struct progress_state. */
+void report_progress(void *self, const struct progress *p);
+void report_progress_end(struct progress_state *s);
+
+/* Findings, images, what was done, what to type next. */
+void report_console(const struct outcome *o, const struct report_options *options);
+void report_show(const struct outcome *o, const struct report_options *options);
+/* containerd-fsck(8), JSON REPORT. One object and a newline. */
+CHECKED enum rc report_json(const struct outcome *o, FILE *out, struct err *e);
+
+/* The file that a person named for it. After a power cut at any point it holds all of the old bytes or all of the new: it is made
+ * beside, with mode 0644, and renamed by report_file_close. What is there and is no regular file (a terminal, a pipe, a link) is
+ * written as it is. Nothing of it is the store's: a check may. */
+struct report_file {
+	FILE *file;
+	const char *path; /* borrowed */
+	bool beside, written;
+	char temporary[4096 + 32];
+};
+/* Before anything is looked at: whether it can be written there. On failure *f is closed. */
+CHECKED enum rc report_file_open(struct report_file *f, const char *path, struct err *e);
+/* One object, behind those that are in it. */
+CHECKED enum rc report_file_add(struct report_file *f, const struct outcome *o, struct err *e);
+/* Without an object in it the old file stays, or none. Of one that is closed, or zeroed: nothing. */
+CHECKED enum rc report_file_close(struct report_file *f, struct err *e);
+/* The same into <root>/containerd-fsck/report.json: all of the old file or all of the new. */
+CHECKED enum rc report_keep(const struct outcome *o, struct err *e);
+/* The same into /run/containerd-fsck/, named after the root; where that cannot be written it is not. */
+void report_keep_run(const struct outcome *o, struct arena scratch);
+
+/* An array of the reports of several roots. */
+void report_message(const struct report_options *options, const char *root, const char *text);
+
+#endif

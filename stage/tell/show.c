@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: MIT */
+/* What a store holds, for show. */
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include "ground/os.h"
+#include "memory/journal.h"
+#include "memory/own.h"
+#include "policy/policy.h"
+#include "tell/sink.h"
+
+/* ---- show ---- */
+
+struct view {
+	const struct store *store;
+	const struct survey *survey;
+	struct digest *awaited; /* what downloads that are here are to become, in order */
+	size_t awaited_count;
+	size_t *shown; /* by blob: 1 + the last image of which this manifest was shown; NULL: no memory */
+};
+
+static int compare_awaited(const void *a, const void *b)
+{
+	return digest_compare(a, b);
+}
+
+/* Without memory they are not told apart from what is nowhere. */
+static void list_awaited(struct view *v, struct arena *a)
+{
+	v->awaited = arena_array(a, v->store->ingest_count + 1, sizeof(*v->awaited));
+	for (size_t i = 0; v->awaited && i < v->store->ingest_count; i++)
+		if (v->store->ingests[i].expected && v->store->ingests[i].has_data)
+			v->awaited[v->awaited_count++] = *v->store->ingests[i].expected;
+	if (v->awaited_count)
+		qsort(v->awaited, v->awaited_count, sizeof(*v->awaited), compare_awaited);
+}
+
+static const char *whereabouts(const struct view *v, const struct digest *d, size_t blob, size_t record)
+{
+	if (blob != STORE_NONE)
+		return record == STORE_NONE ? "file, and no record" : "local";
+	if (v->awaited_count && bsearch(d, v->awaited, v->awaited_count, sizeof(*d), compare_awaited))
+		return "download not finished";
+	return record == STORE_NONE ? "not local" : "record, and no file";
+}
+
+static void show_snapshot(struct sink *s, const struct store *st, size_t ns, const struct digest *chain)
+{
+	char text[DIGEST_TEXT_BYTES];
+
+	digest_format(chain, text);
+	const size_t i = store_find_snapshot(st, ns, span_of_string(text));
+	if (i == STORE_NONE) {
+		puts_to(s, "not unpacked");
+		return;
+	}
+	const size_t b = st->snapshots[i].backend;
+	if (b == STORE_NONE)
+		puts_to(s, "snapshot in meta.db only");
+	else
+		putf(s, "snapshot %s%s", st->backends[b].dir, st->backends[b].dir_found ? "" : ", its directory is not there");
+}
+
+static void show_blob(struct sink *s, const struct view *v, size_t ns, const struct oci_descriptor *d)
+{
+	const struct store *const st = v->store;
+	char text[DIGEST_TEXT_BYTES];
+
+	if (!d->digest_known) {
+		puts_to(s, "unknown digest");
+		return;
+	}
+	digest_format(&d->digest, text);
+	const size_t blob = store_find_blob(st, &d->digest);
+	const size_t record = store_find_content(st, ns, &d->digest);
+	putf(s, "%.19s  %s  %s", text, blob == STORE_NONE ? size_text(d->size).text : size_text(st->blob_files[blob].size).text,
+		whereabouts(v, &d->digest, blob, record));
+}
+
+static const struct oci_doc *doc_of(const struct view *v, const struct oci_descriptor *d)
+{
+	const size_t blob = d->digest_known ? store_find_blob(v->store, &d->digest) : STORE_NONE;
+	return blob == STORE_NONE ? NULL : v->survey->blobs[blob].doc;
+}
+
+static void show_manifest(struct sink *s, const struct view *v, size_t ns, const struct oci_doc *m, const char *indent)
+{
+	const struct oci_doc *const config = doc_of(v, &m->config);
+	struct digest chain, previous;
+	size_t layer = 0;
+
+	putf(s, "%sconfig    ", indent);
+	show_blob(s, v, ns, &m->config);
+	puts_to(s, "\n");
+	for (size_t i = 0; i < m->child_count; i++) {
+		putf(s, "%slayer     ", indent);
+		show_blob(s, v, ns, &m->children[i]);
+		if (oci_is_layer(&m->children[i]) && config && config->kind == OCI_CONFIG &&
+			layer < config->diff_id_count) {
+			oci_chain_id(layer ? &previous : NULL, &config->diff_ids[layer], &chain);
+			previous = chain;
+			layer++;
+			puts_to(s, "  ->  ");
+			show_snapshot(s, v->store, ns, &chain);
+		}
+		puts_to(s, "\n");
+	}
+}
+
+static void show_image(struct sink *s, const struct view *v, size_t index)
+{
+	const struct image *const image = &v->store->images[index];
+	const struct oci_descriptor target = {.digest = image->target, .digest_known = image->target_known};
+	const struct oci_doc *const doc = doc_of(v, &target);
+
+	puts_to(s, "  image       ");
+	put_escaped(s, image->name);
+	puts_to(s, "\n    ");
+	puts_to(s, doc && doc->kind == OCI_INDEX ? "index     " : "manifest  ");
+	show_blob(s, v, image->ns, &target);
+	puts_to(s, "\n");
+	if (doc && doc->kind == OCI_MANIFEST)
+		show_manifest(s, v, image->ns, doc, "      ");
+	for (size_t i = 0; doc && doc->kind == OCI_INDEX && i < doc->child_count; i++) {
+		const struct oci_doc *const child = doc_of(v, &doc->children[i]);
+		puts_to(s, "      manifest  ");
+		show_blob(s, v, image->ns, &doc->children[i]);
+		puts_to(s, doc->children[i].attestation ? "  (attestation)\n" : "\n");
+		if (!child || child->kind != OCI_MANIFEST || doc->children[i].attestation)
+			continue;
+		/* once: an index may name it as often as it likes */
+		size_t *const shown = v->shown ? &v->shown[store_find_blob(v->store, &doc->children[i].digest)] : NULL;
+		if (shown && *shown == index + 1)
+			continue;
+		if (shown)
+			*shown = index + 1;
+		show_manifest(s, v, image->ns, child, "        ");
+	}
+}
+
+static void show_namespace(struct sink *s, const struct view *v, size_t index)
+{
+	static const char *const kinds[] = {"", "view", "active", "committed"};
+	const struct store *const st = v->store;
+	const struct namespace *const ns = &st->namespaces[index];
+
+	puts_to(s, "namespace ");
+	put_escaped(s, ns->name);
+	puts_to(s, "\n");
+	for (size_t i = ns->images.first; i < ns->images.first + ns->images.count; i++)
+		show_image(s, v, i);
+	for (size_t i = ns->snapshots.first; i < ns->snapshots.first + ns->snapshots.count; i++) {
+		const struct snapshot *const snapshot = &st->snapshots[i];
+		const struct backend *const b = snapshot->backend == STORE_NONE ? NULL : &st->backends[snapshot->backend];
+		if (b && b->kind == SNAPSHOT_COMMITTED && span_starts(snapshot->key, "sha256:"))
+			continue; /* with its image */
+		puts_to(s, "  snapshot    ");
+		put_escaped(s, snapshot->key);
+		putf(s, "  %s, directory %s%s\n", b ? kinds[b->kind] : "in meta.db only", b ? b->dir : "-",
+			b && b->dir_found ? "" : " (not there)");
+	}
+	for (size_t i = ns->containers.first; i < ns->containers.first + ns->containers.count; i++) {
+		puts_to(s, "  container   ");
+		put_escaped(s, st->containers[i].id);
+		puts_to(s, "  of image ");
+		put_escaped(s, st->containers[i].image);
+		puts_to(s, "\n");
+	}
+	for (size_t i = ns->leases.first; i < ns->leases.first + ns->leases.count; i++) {
+		const struct span *const expire = labels_get(&st->leases[i].labels, "containerd.io/gc.expire");
+		puts_to(s, "  lease       ");
+		put_escaped(s, st->leases[i].id);
+		puts_to(s, expire ? "  expires " : "  without expiry");
+		if (expire)
+			put_escaped(s, *expire);
+		const struct lease_facts facts = store_lease_facts(st, &st->leases[i]);
+		puts_to(s, policy_lease(&facts).problem != P_COUNT ? "  (of an earlier boot)\n" : "\n");
+	}
+	for (size_t i = ns->ingests.first; i < ns->ingests.first + ns->ingests.count; i++) {
+		const struct ingest_record *const r = &st->ingest_records[i];
+		puts_to(s, "  download    ");
+		put_escaped(s, r->client_ref);
+		if (r->dir == STORE_NONE)
+			puts_to(s, "  no data\n");
+		else if (st->ingests[r->dir].total)
+			putf(s, "  %s of %s\n", size_text(st->ingests[r->dir].data_size).text, size_text(st->ingests[r->dir].total).text);
+		else
+			putf(s, "  %s\n", size_text(st->ingests[r->dir].data_size).text);
+	}
+}
+
+static void show_last_report(struct sink *s, const struct outcome *o)
+{
+	auto_fd own = -1;
+	struct arena scratch = *o->store->keep;
+	struct span text = {0}, status = {0}, started = {0};
+	struct err ignored = {0};
+
+	if (os_open_dir(o->store->dir, STORE_OWN_DIR, &own, &ignored) ||
+		os_read_small(own, "report.json", LIMIT_JSON_BYTES, &scratch, &text, &ignored) ||
+		oci_member(text, "exit_status", &scratch, &status) || oci_member(text, "started", &scratch, &started))
+		return;
+	puts_to(s, "last repair: exit status ");
+	put_escaped(s, status);
+	puts_to(s, ", at ");
+	put_escaped(s, started);
+	puts_to(s, " seconds since 1970 (" STORE_OWN_DIR "/report.json)\n");
+}
+
+static void show_journal(struct sink *s, const struct outcome *o)
+{
+	auto_fd own = -1;
+	struct arena scratch = *o->store->keep;
+	struct journal j = {0};
+	struct err ignored = {0};
+
+	if (os_open_dir(o->store->dir, STORE_OWN_DIR, &own, &ignored) || journal_read(&j, own, &scratch, &ignored))
+		return;
+	if (!j.present) {
+		puts_to(s, "journal: ");
+		put_sentence(s, j.absent);
+		puts_to(s, "\n");
+		return;
+	}
+	putf(s, "journal: vouches for %zu blobs and %zu snapshots, doubts %zu; %s\n", j.blob_count, j.snapshot_count,
+		j.blob_doubt_count + j.snapshot_doubt_count,
+		j.clean			   ? "the last stop was clean"
+		: !*j.boot_id		   ? "sealed, and not clean"
+		: !j.done		   ? "a check began and did not end"
+		: j.mode == JOURNAL_CLEAN  ? "in use since a clean stop"
+		: j.mode == JOURNAL_SKIPPED ? "in use, the check was left out"
+					   : "in use since a check");
+	if (j.unfinished)
+		putf(s, "journal: %u %s in a row did not end\n", j.unfinished, plural(j.unfinished, "check", "checks"));
+}
+
+static void show_aside(struct sink *s, const struct outcome *o)
+{
+	for (size_t k = 0; k < OWN_ASIDES; k++) {
+		struct arena scratch = *o->store->keep;
+		struct os_name *names = NULL;
+		struct err ignored = {0};
+		auto_fd aside = -1;
+		size_t count = 0;
+		if (store_open_path(o->store, own_aside_paths[k], &aside, &ignored) ||
+			os_list(aside, &scratch, &names, &count, &ignored))
+			continue;
+		for (size_t i = 0; i < count; i++) {
+			puts_to(s, "set aside     ");
+			put_escaped(s, span_of_string(names[i].name));
+			puts_to(s, "\n");
+		}
+	}
+}
+
+void report_show(const struct outcome *o, const struct report_options *options)
+{
+	struct err ignored = {0};
+	struct sink s = {.file = options->out ? options->out : stdout, .e = &ignored};
+	const struct store *const st = o->store;
+	struct view v = {.store = st, .survey = o->survey};
+	struct arena scratch = *st->keep;
+
+	list_awaited(&v, &scratch);
+	v.shown = arena_array(&scratch, st->blob_count + 1, sizeof(*v.shown));
+	put_escaped(&s, span_of_string(o->root));
+	putf(&s, "  schema %llu, meta.db txid %llu, metadata.db txid %llu, last snapshot id %llu\n",
+		(unsigned long long)st->schema,
+		(unsigned long long)(st->meta.sound ? st->meta.bolt.meta[st->meta.bolt.current].txid : 0),
+		(unsigned long long)(st->overlay.sound ? st->overlay.bolt.meta[st->overlay.bolt.current].txid : 0),
+		(unsigned long long)st->overlay_sequence);
+	for (size_t i = 0; i < st->namespace_count; i++)
+		show_namespace(&s, &v, i);
+	for (size_t i = 0; i < st->ingest_count; i++)
+		if (st->ingests[i].record == STORE_NONE) {
+			puts_to(&s, "download without record  ");
+			put_escaped(&s, st->ingests[i].name);
+			putf(&s, "  %s\n", size_text(st->ingests[i].data_size).text);
+		}
+	for (size_t i = 0; i < st->backend_count; i++)
+		if (st->backends[i].snapshot == STORE_NONE) {
+			puts_to(&s, "snapshot in metadata.db only  ");
+			put_escaped(&s, st->backends[i].key);
+			putf(&s, "  directory %s\n", st->backends[i].dir);
+		}
+	show_aside(&s, o);
+	show_journal(&s, o);
+	show_last_report(&s, o);
+	sink_flush(&s);
+	(void)fflush(s.file); /* a console that is gone cannot be told so */
+}

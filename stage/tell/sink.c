@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT */
+/* Where text goes: a stream, the kernel's log or systemd's, escaped. */
+#include <stdarg.h>
+#include <string.h>
+
+#include "ground/os.h"
+#include "ground/os_write.h"
+#include "tell/sink.h"
+
+/* ---- where text goes ---- */
+
+void sink_flush(struct sink *s)
+{
+	if (s->rc == RC_OK && s->used && !s->file) {
+		s->rc = os_write(s->fd, s->off, s->buf, s->used, s->e);
+		s->off += s->used;
+	} else if (s->rc == RC_OK && s->used && fwrite(s->buf, 1, s->used, s->file) != s->used) {
+		s->rc = fail(s->e, RC_IO, "write the report");
+	}
+	s->used = 0;
+}
+
+static void put_raw(struct sink *s, const char *text, size_t n)
+{
+	while (n) {
+		const size_t room = sizeof(s->buf) - s->used;
+		const size_t step = n < room ? n : room;
+		memcpy(s->buf + s->used, text, step);
+		s->used += step;
+		text += step;
+		n -= step;
+		if (s->used == sizeof(s->buf))
+			sink_flush(s);
+	}
+}
+
+static void end_log_line(struct sink *s)
+{
+	s->line[s->line_used] = 0;
+	if (s->lines < REPORT_LOG_LINES)
+		os_kernel_log(s->priority, s->line);
+	else if (s->lines == REPORT_LOG_LINES)
+		os_kernel_log(s->priority, "and more: see " STORE_OWN_DIR "/report.json");
+	s->lines++;
+	s->line_used = 0;
+}
+
+/* One line of n bytes, its newline included if it has one. */
+static void log_line(struct sink *s, const char *text, size_t n)
+{
+	const bool ends = text[n - 1] == '\n';
+
+	if (s->log == REPORT_JOURNAL && !s->in_line) {
+		const char prefix[] = {'<', (char)('0' + s->priority), '>'};
+		put_raw(s, prefix, sizeof(prefix));
+	}
+	s->in_line = !ends;
+	if (s->log != REPORT_KERNEL_LOG)
+		return;
+	const size_t room = sizeof(s->line) - 1 - s->line_used, step = n - ends < room ? n - ends : room;
+	memcpy(s->line + s->line_used, text, step);
+	s->line_used += step;
+	if (ends)
+		end_log_line(s);
+}
+
+void put(struct sink *s, const char *text, size_t n)
+{
+	while (n && s->log != REPORT_NO_LOG) {
+		const char *const end = memchr(text, '\n', n);
+		const size_t one = end ? (size_t)(end - text) + 1 : n;
+		log_line(s, text, one);
+		put_raw(s, text, one);
+		text += one;
+		n -= one;
+	}
+	put_raw(s, text, n);
+}
+
+void puts_to(struct sink *s, const char *text)
+{
+	put(s, text, strlen(text));
+}
+
+void putf(struct sink *s, const char *format, ...)
+{
+	char line[1024];
+	va_list arguments;
+
+	va_start(arguments, format);
+	const int n = vsnprintf(line, sizeof(line), format, arguments);
+	va_end(arguments);
+	if (n > 0)
+		put(s, line, (size_t)n < sizeof(line) ? (size_t)n : sizeof(line) - 1);
+}
+
+/* The text made safe for a console by escape or its like; one that is cut to most - 1 bytes is still one. */
+static void put_safe(struct sink *s, size_t (*make_safe)(char *, size_t, struct span), struct span raw, size_t most,
+	void (*put_text)(struct sink *, const char *))
+{
+	char text[4096];
+
+	(void)make_safe(text, most < sizeof(text) ? most : sizeof(text), raw); /* cut, see above */
+	put_text(s, text);
+}
+
+void put_escaped(struct sink *s, struct span raw)
+{
+	put_safe(s, escape, raw, 1024, puts_to);
+}
+
+void put_sentence(struct sink *s, const char *sentence)
+{
+	put_safe(s, escape_sentence, span_of_string(sentence), SIZE_MAX, puts_to);
+}
+
+void put_word(struct sink *s, struct span raw)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:@+,=";
+	char text[1024];
+
+	(void)escape(text, sizeof(text), raw); /* a cut name is still a name */
+	if (*text && *text != '-' && text[strspn(text, plain)] == 0) {
+		puts_to(s, text);
+		return;
+	}
+	put(s, "'", 1);
+	for (const char *c = text; *c; c++)
+		put(s, *c == '\'' ? "'\\''" : c, *c == '\'' ? 4 : 1);
+	put(s, "'", 1);
+}
+
+void put_json_text(struct sink *s, const char *text)
+{
+	put(s, "\"", 1);
+	for (const char *c = text; *c; c++) {
+		if (*c == '\\' || *c == '"')
+			put(s, "\\", 1);
+		put(s, c, 1);
+	}
+	put(s, "\"", 1);
+}
+
+void put_json_string(struct sink *s, struct span raw)
+{
+	put_safe(s, escape, raw, SIZE_MAX, put_json_text);
+}
+
+void put_json_sentence(struct sink *s, const char *sentence)
+{
+	put_safe(s, escape_sentence, span_of_string(sentence), SIZE_MAX, put_json_text);
+}

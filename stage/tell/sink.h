@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/* What the files of tell/ share: where text goes, and words. Nobody else includes it. */
+#ifndef SINK_H
+#define SINK_H
+
+#include "tell/report.h"
+
+struct sink {
+	FILE *file;   /* or: */
+	int fd;
+	uint64_t off;
+	size_t used;
+	char buf[4096];
+	struct err *e;
+	enum rc rc;
+	enum report_log log;
+	int priority;
+	unsigned lines;   /* of the log so far */
+	bool in_line;
+	char line[400];   /* of the kernel's log, so far */
+	size_t line_used;
+};
+
+struct size_text {
+	char text[24];
+};
+
+struct proved {
+	uint64_t blobs, all_blobs, snapshots, all_snapshots, images, all_images; /* proved, and how many there are */
+	uint64_t containers; /* snapshots that containers write to, and views: nothing is promised of them */
+};
+
+/* report.c */
+struct size_text size_text(uint64_t bytes);
+const char *plural(uint64_t n, const char *one, const char *many);
+/* What happens to it, or, of a repair that was carried out, what did. */
+const char *fate_word(const struct outcome *o, const struct finding *f);
+/* Why it stays; NULL: it does not, or nobody knows. */
+const char *why_left(const struct outcome *o, const struct finding *f);
+const char *outcome_name(enum action_outcome o);
+/* The name of an image is dropped only where somebody pulls by itself. A pull takes as it is whatever is unpacked already, and need not
+ * fetch its layers (containerd 2: core/unpack/unpacker.go; CRI's pull in each release): it heals an image if all that is was proved. */
+const char *image_word(const struct image_state *state, bool repair);
+const char *fate_name(enum fate f);
+/* Nothing is healed before it was. */
+const char *verdict_name(const struct outcome *o, enum image_verdict v);
+/* Whole digests fill a line twice: on the console twelve digits are enough to tell them apart. */
+void put_message(struct sink *s, const struct finding *f, bool whole);
+
+/* sink.c */
+void sink_flush(struct sink *s);
+void put(struct sink *s, const char *text, size_t n);
+void puts_to(struct sink *s, const char *text);
+void putf(struct sink *s, const char *format, ...) PRINTF_LIKE(2, 3);
+/* What came from disk, safe for a console. */
+void put_escaped(struct sink *s, struct span raw);
+/* A sentence of ours, in which there may be such names. */
+void put_sentence(struct sink *s, const char *sentence);
+/* A name as a word to be typed. */
+void put_word(struct sink *s, struct span raw);
+void put_json_text(struct sink *s, const char *text);
+/* JSON wants other escapes than a console: \u00XX, and a byte that is no UTF-8 has no JSON form but U+FFFD; the console's
+ * \xNN inside the string keeps it readable and unambiguous, because a backslash is escaped as well. */
+void put_json_string(struct sink *s, struct span raw);
+void put_json_sentence(struct sink *s, const char *sentence);
+
+/* console.c */
+uint64_t count_harm(const struct plan *p, enum harm h);
+size_t count_left(const struct apply_result *applied);
+/* What this run read and compared, or the journal vouches for since somebody did. */
+struct proved count_proved(const struct outcome *o);
+
+#endif
