@@ -419,79 +419,105 @@ void hash_blobs(struct survey_run *r, struct worker *w, size_t first)
 	}
 }
 
+/* What a try of one group came to, noted with its candidates. rc, e: of the try itself. */
+static void note_try(struct survey_run *r, struct worker *w, const struct group *g, const struct group_result *result, enum rc rc,
+	const struct err *e)
+{
+	const struct feed_result *const feed = &result->feed;
+	const bool judged = rc == RC_OK && feed->blob_good;
+	/* it may fail as containerd would: then this is not what was unpacked. Or we failed: then that is not known */
+	const bool beyond_us = (result->replay != RC_OK && result->replay != RC_CORRUPT) || feed->too_much;
+	const char *const late = rc == RC_STOPPED ? arena_string(w->keep, span_of_string(e->text)) : NULL;
+
+	for (unsigned i = 0; i < g->count; i++) {
+		struct candidate *const c = &r->candidates[g->candidates[i]];
+		c->tried = true;
+		c->unknown |= rc == RC_STOPPED || (judged && beyond_us);
+		if (rc == RC_STOPPED)
+			c->why = late;
+		if (judged && (result->replay != RC_OK || feed->too_much) && !c->why) {
+			const struct err *const last = result->replay != RC_OK ? &result->why : &feed->why;
+			const struct span text = arena_copy(w->keep, span_of_string(last->text));
+			c->why = text.bad ? "no memory" : (const char *)text.at;
+		} else if (judged && !c->why && !result->paired) {
+			c->pairing_failed = true;
+		}
+	}
+}
+
+/* Candidates of this blob cannot be tried: nothing is learnt of them. */
+static void give_up_candidates(struct survey_run *r, size_t index)
+{
+	static const char no_memory[] = "no memory to compare a layer";
+	struct err e = {0};
+
+	for (size_t i = r->first[index]; i != STORE_NONE; i = r->candidates[i].next) {
+		struct candidate *const c = &r->candidates[i];
+		c->tried = c->unknown = true;
+		c->why = no_memory;
+	}
+	if (r->s->blobs[index].verdict == BLOB_NOT_CHECKED)
+		end_blob(r, index, fail(&e, RC_NOMEM, no_memory), NULL, &e);
+}
+
+/* Compares a blob with the snapshots of one group. RC_OK: *feed is what it turned out to be. */
+static enum rc try_group(struct survey_run *r, struct worker *w, size_t index, const struct group *g, struct feed_result *feed,
+	struct err *e)
+{
+	struct blob_state *const state = &r->s->blobs[index];
+	struct group_result result = {0};
+	const struct arena mark = w->scratch;
+
+	for (unsigned i = 0; i < g->count; i++)
+		if (r->candidates[g->candidates[i]].contested)
+			w->until_ns = r->contested_until_ns;
+	const enum rc rc = judge_group(r, w, index, g, &result, e);
+	w->until_ns = 0;
+	w->scratch = mark;
+	if (rc == RC_OK && result.feed.blob_good && result.feed.content_known && result.hashed) {
+		state->content = result.feed.content;
+		state->content_known = true;
+	}
+	note_try(r, w, g, &result, rc, e);
+	if (rc == RC_OK)
+		*feed = result.feed;
+	return rc;
+}
+
 void job_blob(struct survey_run *r, struct worker *w, size_t index)
 {
 	struct blob_state *const state = &r->s->blobs[index];
+	const struct blob *const b = &r->st->blob_files[index];
 	struct feed_result feed = {0};
 	struct err e = {0};
 	size_t from = 0;
 	enum rc rc = RC_OK;
 	bool any = false;
 
-	at_one(r->o->at, w->slot, AT_BLOB, r->st->blob_files[index].text);
-	if (r->st->blob_files[index].unreadable) {
-		blob_unreadable(r, index, r->st->blob_files[index].unreadable, "");
+	at_one(r->o->at, w->slot, AT_BLOB, b->text);
+	if (b->unreadable) {
+		blob_unreadable(r, index, b->unreadable, "");
 		return;
 	}
-	if (!r->st->blob_files[index].regular && r->st->blob_files[index].spare == STORE_NONE) {
+	if (!b->regular && b->spare == STORE_NONE) {
 		state->verdict = BLOB_IS_BAD;
 		return;
 	}
 	size_t *const mine = arena_array(&w->scratch, count_chosen(r, index), sizeof(*mine));
 	if (!mine) {
-		static const char no_memory[] = "no memory to compare a layer";
-		for (size_t i = r->first[index]; i != STORE_NONE; i = r->candidates[i].next) {
-			struct candidate *const c = &r->candidates[i];
-			c->tried = c->unknown = true;
-			c->why = no_memory;
-		}
-		if (state->verdict == BLOB_NOT_CHECKED)
-			end_blob(r, index, fail(&e, RC_NOMEM, no_memory), NULL, &e);
+		give_up_candidates(r, index);
 		return;
 	}
 	const size_t count = gather(r, index, mine);
-	while (rc == RC_OK && from < count) {
+	while (rc == RC_OK && from < count && !(any && !feed.blob_good)) {
 		const struct group g = next_group(r, mine, count, &from);
-		const struct arena mark = w->scratch;
-		struct group_result result = {0};
 		if (state->content_known && !digest_equal(&state->content, &r->candidates[g.candidates[0]].diff_id)) {
 			for (unsigned i = 0; i < g.count; i++) /* it was unpacked before: once is enough */
 				r->candidates[g.candidates[i]].tried = r->candidates[g.candidates[i]].pairing_failed = true;
 			continue;
 		}
-		for (unsigned i = 0; i < g.count; i++)
-			if (r->candidates[g.candidates[i]].contested)
-				w->until_ns = r->contested_until_ns;
-		rc = judge_group(r, w, index, &g, &result, &e);
-		w->until_ns = 0;
-		w->scratch = mark;
-		if (rc == RC_OK && result.feed.blob_good && result.feed.content_known && result.hashed) {
-			state->content = result.feed.content;
-			state->content_known = true;
-		}
-		if (rc == RC_OK) {
-			feed = result.feed;
-			any = true;
-		}
-		const char *const late = rc == RC_STOPPED ? arena_string(w->keep, span_of_string(e.text)) : NULL;
-		for (unsigned i = 0; i < g.count; i++) {
-			struct candidate *const c = &r->candidates[g.candidates[i]];
-			c->tried = true;
-			/* it may fail as containerd would: then this is not what was unpacked. Or we failed: then that is not known */
-			const bool beyond_us = (result.replay != RC_OK && result.replay != RC_CORRUPT) || feed.too_much;
-			c->unknown |= rc == RC_STOPPED || (rc == RC_OK && feed.blob_good && beyond_us);
-			if (rc == RC_STOPPED)
-				c->why = late;
-			if (rc == RC_OK && feed.blob_good && (result.replay != RC_OK || feed.too_much) && !c->why) {
-				const struct err *const last = result.replay != RC_OK ? &result.why : &feed.why;
-				const struct span text = arena_copy(w->keep, span_of_string(last->text));
-				c->why = text.bad ? "no memory" : (const char *)text.at;
-			} else if (rc == RC_OK && feed.blob_good && !c->why && !result.paired) {
-				c->pairing_failed = true;
-			}
-		}
-		if (rc == RC_OK && !feed.blob_good)
-			break;
+		rc = try_group(r, w, index, &g, &feed, &e);
+		any |= rc == RC_OK;
 	}
 	if (rc == RC_STOPPED && !stopped(r) && !out_of_time(r))
 		rc = RC_OK; /* its share of the time was over, which says nothing of the blob */

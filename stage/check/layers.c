@@ -443,84 +443,111 @@ enum rc pass_layers(struct survey_run *r)
 	return rc;
 }
 
-void judge_without_layer(struct survey_run *r, size_t index)
+/* Why nothing here proves what is in a snapshot's directory. */
+struct unproved {
+	struct span layer;   /* the blob that comes nearest; empty: none */
+	const char *why;
+	const char *unknown; /* not NULL: it may be provable, and why that could not be found out */
+	bool passed_over;
+};
+
+static struct unproved find_why_unproved(struct survey_run *r, size_t index)
 {
-	const struct store *const st = r->st;
-	const struct backend *const b = &st->backends[index];
-	struct snapshot_state *const state = &r->s->snapshots[index];
-	struct finding f = {.subject = SUBJECT_BACKEND, .index = index, .ns = b->ns_name, .name = snapshot_name(st, index)};
-	const char *why = "no local manifest leads to it", *unknown = NULL;
+	struct unproved u = {.why = "no local manifest leads to it"};
 	struct digest d;
 
-	state->proof = STORE_NONE;
 	for (size_t i = r->first[index]; i != STORE_NONE; i = r->candidates[i].next) {
 		const struct candidate *const c = &r->candidates[i];
-		if (journal_is_stuck(r->o->stuck, AT_BLOB, st->blob_files[c->blob].text)) {
-			pass_over_snapshot(r, index, "the last check ended at its layer"); /* perhaps in its files */
-			return;
-		}
-		f.digest = st->blob_files[c->blob].text;
-		why = c->why ? c->why : c->pairing_failed ? "its layer unpacks to something else" : "its layer is damaged";
+		u.layer = r->st->blob_files[c->blob].text;
+		u.passed_over |= journal_is_stuck(r->o->stuck, AT_BLOB, u.layer);
+		u.why = c->why ? c->why : c->pairing_failed ? "its layer unpacks to something else" : "its layer is damaged";
 		if (r->s->blobs[c->blob].verdict == BLOB_IS_UNREADABLE || c->unknown)
-			unknown = c->unknown && c->why ? c->why : "its layer could not be read";
+			u.unknown = c->unknown && c->why ? c->why : "its layer could not be read";
 		else if (!c->tried && r->s->blobs[c->blob].verdict != BLOB_IS_BAD)
-			unknown = "not all that may be its layer was tried";
+			u.unknown = "not all that may be its layer was tried";
 	}
-	if (!f.digest.left && digest_parse(b->user_key, &d) == RC_OK) {
-		why = "its layer is not local";
-		unknown = r->match.cut && !r->match.chains[index].found ? "there are more layers here than can be tried"
-			  : r->some_unlearnt				? "a blob that may be its layer could not be read"
-									: NULL;
+	if (u.layer.left)
+		return u;
+	if (digest_parse(r->st->backends[index].user_key, &d) == RC_OK) {
+		u.why = "its layer is not local";
+		u.unknown = r->match.cut && !r->match.chains[index].found ? "there are more layers here than can be tried"
+			    : r->some_unlearnt				  ? "a blob that may be its layer could not be read"
+									  : NULL;
 	}
-	if (!f.digest.left && r->some_unread)
-		unknown = "a manifest could not be read";
-	else if (!f.digest.left && r->st->unseen_path)
-		unknown = "a file that may be its layer could not be looked at";
-	else if (!f.digest.left && (r->s->unread_count || r->s->unread_size_count))
-		unknown = "a file that may be its layer could not be read";
-	f.why = text_of(unknown);
-	state->why = unknown;
+	if (r->some_unread)
+		u.unknown = "a manifest could not be read";
+	else if (r->st->unseen_path)
+		u.unknown = "a file that may be its layer could not be looked at";
+	else if (r->s->unread_count || r->s->unread_size_count)
+		u.unknown = "a file that may be its layer could not be read";
+	return u;
+}
+
+/* What the names in its directory prove, which were counted; rc, e: how that went. */
+static void judge_by_count(struct survey_run *r, size_t index, const struct unproved *u, const struct layer_census *census, enum rc rc,
+	const struct err *e, struct finding f)
+{
+	const struct backend *const b = &r->st->backends[index];
+	struct snapshot_state *const state = &r->s->snapshots[index];
+
+	f.why = text_of(u->unknown ? u->unknown : u->why);
+	if (rc || (census->unreadable && !census->fs_missing)) {
+		state->verdict = SNAPSHOT_IS_UNREADABLE;
+		state->why = !rc	   ? "a directory in it cannot be read"
+			     : e->sys_errno ? strerror(e->sys_errno)
+					    : arena_string(r->keep, span_of_string(e->text));
+		f.problem = P_SNAPSHOT_UNCHECKED;
+		f.why = text_of(state->why);
+	} else if (census->fs_missing) {
+		state->verdict = u->unknown ? SNAPSHOT_IS_UNREADABLE : SNAPSHOT_IS_LOST;
+		f.problem = P_SNAPSHOT_FS;
+		f.got = b->id;
+	} else if (b->inodes > census->names && !u->unknown) { /* else its layer may be here and whole */
+		state->verdict = SNAPSHOT_IS_LOST;
+		f.problem = P_SNAPSHOT_LOSSY;
+		f.got = census->names;
+		f.want = b->inodes;
+	} else {
+		state->verdict = u->unknown ? SNAPSHOT_IS_UNREADABLE : SNAPSHOT_IS_UNVERIFIED;
+		f.problem = u->unknown ? P_SNAPSHOT_UNCHECKED : P_SNAPSHOT_UNVERIFIED;
+	}
+	emit(r, f);
+}
+
+void judge_without_layer(struct survey_run *r, size_t index)
+{
+	const struct backend *const b = &r->st->backends[index];
+	struct snapshot_state *const state = &r->s->snapshots[index];
+	const struct unproved u = find_why_unproved(r, index);
+	struct finding f = {.subject = SUBJECT_BACKEND,
+		.index = index,
+		.ns = b->ns_name,
+		.name = snapshot_name(r->st, index),
+		.digest = u.layer};
+
+	state->proof = STORE_NONE;
+	if (u.passed_over) {
+		pass_over_snapshot(r, index, "the last check ended at its layer"); /* perhaps in its files */
+		return;
+	}
+	state->why = u.unknown;
 	if (!b->dir_found || !b->dir_is_directory) {
-		state->verdict = unknown ? SNAPSHOT_IS_UNREADABLE : SNAPSHOT_IS_LOST;
+		state->verdict = u.unknown ? SNAPSHOT_IS_UNREADABLE : SNAPSHOT_IS_LOST;
 		f.problem = P_SNAPSHOT_DIR;
 		f.got = b->id;
+		f.why = text_of(u.unknown);
 		emit(r, f);
 		return;
 	}
 	auto_fd dir = -1;
 	struct layer_census census = {0};
 	struct err e = {0};
-	struct arena scratch = *r->keep;
-	f.why = text_of(unknown ? unknown : why);
-	enum rc rc = os_open_dir(st->snapshots_dir, b->dir, &dir, &e);
+	const struct arena scratch = *r->keep;
 	at_number(r->o->at, 0, AT_SNAPSHOT, b->id);
+	enum rc rc = os_open_dir(r->st->snapshots_dir, b->dir, &dir, &e);
 	if (!rc)
 		rc = layer_census(dir, &r->alone.pace, scratch, &census, &e);
 	at_nothing(r->o->at, 0);
-	if (rc == RC_STOPPED)
-		return; /* not checked */
-	if (rc) {
-		state->verdict = SNAPSHOT_IS_UNREADABLE;
-		state->why = e.sys_errno ? strerror(e.sys_errno) : arena_string(r->keep, span_of_string(e.text));
-		f.problem = P_SNAPSHOT_UNCHECKED;
-		f.why = text_of(state->why);
-	} else if (census.fs_missing) {
-		state->verdict = unknown ? SNAPSHOT_IS_UNREADABLE : SNAPSHOT_IS_LOST;
-		f.problem = P_SNAPSHOT_FS;
-		f.got = b->id;
-	} else if (census.unreadable) {
-		state->verdict = SNAPSHOT_IS_UNREADABLE;
-		state->why = "a directory in it cannot be read";
-		f.problem = P_SNAPSHOT_UNCHECKED;
-		f.why = text_of(state->why);
-	} else if (b->inodes > census.names && !unknown) { /* else its layer may be here and whole */
-		state->verdict = SNAPSHOT_IS_LOST;
-		f.problem = P_SNAPSHOT_LOSSY;
-		f.got = census.names;
-		f.want = b->inodes;
-	} else {
-		state->verdict = unknown ? SNAPSHOT_IS_UNREADABLE : SNAPSHOT_IS_UNVERIFIED;
-		f.problem = unknown ? P_SNAPSHOT_UNCHECKED : P_SNAPSHOT_UNVERIFIED;
-	}
-	emit(r, f);
+	if (rc != RC_STOPPED) /* then it is not checked */
+		judge_by_count(r, index, &u, &census, rc, &e, f);
 }

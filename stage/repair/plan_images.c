@@ -255,100 +255,129 @@ static int rank(enum image_verdict v)
 	return v == IMAGE_IS_WHOLE ? 0 : v == IMAGE_IS_HEALED ? 1 : v == IMAGE_IS_UNVERIFIED ? 2 : 3;
 }
 
-/* Indexes are walked with a stack of their own: their depth is the image author's. */
-static struct image_eval eval_image(struct planner *w, size_t ns, const struct digest *target)
-{
+static const char no_image[] = "it is no image this program knows";
+
+/* A walk over the manifests an index leads to. Indexes have a stack of their own: their depth is the image author's. */
+struct index_walk {
+	size_t ns;
 	struct {
 		const struct oci_doc *doc;
 		size_t next;
 	} stack[LIMIT_INDEX_DEPTH];
-	struct image_eval best = {.verdict = IMAGE_NEEDS_PULL, .left_out = w->uncompared[ns], .why = "no platform of it is local"};
-	bool any = false, any_unpacked = false, damaged = false, too_deep = false;
-	const char *why = NULL;
-	size_t depth = 0;
+	size_t depth;
+	struct image_eval best;
+	bool any, any_unpacked, damaged, too_deep;
+	const char *why; /* one could not be looked at */
+};
 
-	w->evaluation++;
-	w->image_steps = 0;
-	if (!blob_is_here(w, ns, target, 0, &damaged, &why)) {
-		best.damaged = damaged;
-		best.unproved = w->unproved[ns];
-		best.verdict = why ? IMAGE_IS_UNVERIFIED : IMAGE_NEEDS_PULL;
-		best.why = why ? unknown(w, "its manifest", why) : "its manifest is not local";
-		return best;
+/* Not here. Where it was, this is the platform that was pulled. */
+static void walk_missing(const struct planner *w, struct index_walk *walk, bool damaged)
+{
+	if (!damaged)
+		return;
+	walk->any = walk->any_unpacked = walk->damaged = true;
+	walk->best = (struct image_eval){.verdict = IMAGE_NEEDS_PULL,
+		.unproved = w->unproved[walk->ns],
+		.left_out = w->uncompared[walk->ns],
+		.why = "its manifest is not local"};
+}
+
+/* Of what was unpacked the worst counts, of what never was the best. */
+static void walk_manifest(struct planner *w, struct index_walk *walk, const struct oci_doc *doc)
+{
+	const struct image_eval r = eval_manifest(w, walk->ns, doc);
+
+	walk->damaged |= r.damaged;
+	if (!walk->any || (r.unpacked && !walk->any_unpacked) ||
+		(r.unpacked && walk->any_unpacked && rank(r.verdict) > rank(walk->best.verdict)) ||
+		(!r.unpacked && !walk->any_unpacked && rank(r.verdict) < rank(walk->best.verdict)))
+		walk->best = r;
+	walk->any = true;
+	walk->any_unpacked |= r.unpacked;
+}
+
+static void walk_child(struct planner *w, struct index_walk *walk, const struct oci_descriptor *d)
+{
+	bool damaged = false;
+
+	if (!d->digest_known || d->attestation)
+		return;
+	if (!blob_is_here(w, walk->ns, &d->digest, d->size, &damaged, &walk->why)) {
+		walk_missing(w, walk, damaged);
+		return;
 	}
-	const struct oci_doc *const root = doc_of(w, target);
-	if (why || !root)
-		return (struct image_eval){.verdict = IMAGE_IS_UNVERIFIED,
-			.why = why ? unknown(w, "its manifest", why) : "it is no image this program knows"};
-	if (root->kind == OCI_MANIFEST)
-		return eval_manifest(w, ns, root);
-	if (root->kind != OCI_INDEX)
-		return (struct image_eval){.verdict = IMAGE_IS_UNVERIFIED, .why = "it is no image this program knows"};
-	stack[depth].doc = root;
-	stack[depth++].next = 0;
-	while (depth) {
-		const struct oci_doc *const index = stack[depth - 1].doc;
-		if (stack[depth - 1].next == index->child_count) {
-			depth--;
+	const struct oci_doc *const doc = doc_of(w, &d->digest);
+	/* once each: indexes that name the next one twice would be walked as often as there are ways */
+	size_t *const evaluated = doc ? &w->evaluated[store_find_blob(w->st, &d->digest)] : NULL;
+	if (evaluated && *evaluated == w->evaluation)
+		return;
+	if (evaluated)
+		*evaluated = w->evaluation;
+	if (!walk->any && (!doc || doc->kind == OCI_CONFIG)) { /* a checkpoint: an index of other things */
+		walk->best = (struct image_eval){.verdict = IMAGE_IS_UNVERIFIED, .why = no_image};
+		walk->any = true;
+	}
+	if (doc && doc->kind == OCI_INDEX && walk->depth < LIMIT_INDEX_DEPTH) {
+		walk->stack[walk->depth].doc = doc;
+		walk->stack[walk->depth++].next = 0;
+	} else if (doc && doc->kind == OCI_INDEX) {
+		walk->too_deep = true;
+	} else if (doc && doc->kind == OCI_MANIFEST) {
+		walk_manifest(w, walk, doc);
+	}
+}
+
+static struct image_eval eval_index(struct planner *w, size_t ns, const struct oci_doc *root)
+{
+	struct index_walk walk = {.ns = ns,
+		.depth = 1,
+		.best = {.verdict = IMAGE_NEEDS_PULL, .left_out = w->uncompared[ns], .why = "no platform of it is local"}};
+
+	walk.stack[0].doc = root;
+	while (walk.depth) {
+		const struct oci_doc *const index = walk.stack[walk.depth - 1].doc;
+		if (walk.stack[walk.depth - 1].next == index->child_count) {
+			walk.depth--;
 			continue;
 		}
-		const struct oci_descriptor *const d = &index->children[stack[depth - 1].next++];
-		bool child_damaged = false;
+		const struct oci_descriptor *const d = &index->children[walk.stack[walk.depth - 1].next++];
 		count_steps(w, 1);
 		if (w->image_steps > LIMIT_DESCRIPTORS && w->steps > LIMIT_IMAGE_STEPS)
 			return (struct image_eval){
 				.verdict = IMAGE_IS_UNVERIFIED, .why = "unchecked: what it and others lead to is too much"};
-		if (!d->digest_known || d->attestation)
-			continue;
-		if (!blob_is_here(w, ns, &d->digest, d->size, &child_damaged, &why)) {
-			if (child_damaged) { /* it was here: this is the platform that was pulled */
-				any_unpacked = damaged = true;
-				best = (struct image_eval){
-					.verdict = IMAGE_NEEDS_PULL,
-					.unproved = w->unproved[ns],
-					.left_out = w->uncompared[ns],
-					.why = "its manifest is not local"};
-				any = true;
-			}
-			continue;
-		}
-		const struct oci_doc *const doc = doc_of(w, &d->digest);
-		/* once each: indexes that name the next one twice would be walked as often as there are ways */
-		size_t *const evaluated = doc ? &w->evaluated[store_find_blob(w->st, &d->digest)] : NULL;
-		if (evaluated && *evaluated == w->evaluation)
-			continue;
-		if (evaluated)
-			*evaluated = w->evaluation;
-		too_deep |= doc && doc->kind == OCI_INDEX && depth == LIMIT_INDEX_DEPTH;
-		if (!any && (!doc || doc->kind == OCI_CONFIG)) { /* a checkpoint: an index of other things */
-			best = (struct image_eval){.verdict = IMAGE_IS_UNVERIFIED, .why = "it is no image this program knows"};
-			any = true;
-		}
-		if (doc && doc->kind == OCI_INDEX && depth < LIMIT_INDEX_DEPTH) {
-			stack[depth].doc = doc;
-			stack[depth++].next = 0;
-		} else if (doc && doc->kind == OCI_MANIFEST) {
-			const struct image_eval r = eval_manifest(w, ns, doc);
-			damaged |= r.damaged;
-			/* of what was unpacked the worst counts, of what never was the best */
-			if (!any || (r.unpacked && !any_unpacked) ||
-				(r.unpacked && any_unpacked && rank(r.verdict) > rank(best.verdict)) ||
-				(!r.unpacked && !any_unpacked && rank(r.verdict) < rank(best.verdict)))
-				best = r;
-			any = true;
-			any_unpacked |= r.unpacked;
-		}
+		walk_child(w, &walk, d);
 	}
-	best.damaged |= damaged;
-	if (too_deep && best.verdict != IMAGE_IS_HEALED) {
+	struct image_eval best = walk.best;
+	best.damaged |= walk.damaged;
+	if (walk.too_deep && best.verdict != IMAGE_IS_HEALED) {
 		best.verdict = IMAGE_IS_UNVERIFIED;
 		best.why = "unchecked: its indexes are nested too deep";
 	}
-	if (why && best.verdict == IMAGE_NEEDS_PULL) { /* the one that could not be read may be the one that matters */
+	if (walk.why && best.verdict == IMAGE_NEEDS_PULL) { /* the one that could not be read may be the one that matters */
 		best.verdict = IMAGE_IS_UNVERIFIED;
-		best.why = unknown(w, "a manifest of it", why);
+		best.why = unknown(w, "a manifest of it", walk.why);
 	}
 	return best;
+}
+
+static struct image_eval eval_image(struct planner *w, size_t ns, const struct digest *target)
+{
+	bool damaged = false;
+	const char *why = NULL;
+
+	w->evaluation++;
+	w->image_steps = 0;
+	const bool here = blob_is_here(w, ns, target, 0, &damaged, &why);
+	const struct oci_doc *const root = here ? doc_of(w, target) : NULL;
+	if (!here)
+		return (struct image_eval){.verdict = why ? IMAGE_IS_UNVERIFIED : IMAGE_NEEDS_PULL,
+			.damaged = damaged,
+			.left_out = w->uncompared[ns],
+			.unproved = w->unproved[ns],
+			.why = why ? unknown(w, "its manifest", why) : "its manifest is not local"};
+	if (why || !root || (root->kind != OCI_MANIFEST && root->kind != OCI_INDEX))
+		return (struct image_eval){.verdict = IMAGE_IS_UNVERIFIED, .why = why ? unknown(w, "its manifest", why) : no_image};
+	return root->kind == OCI_MANIFEST ? eval_manifest(w, ns, root) : eval_index(w, ns, root);
 }
 
 /* Of names for the same target the first is evaluated. */
