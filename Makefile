@@ -1,22 +1,23 @@
 # SPDX-License-Identifier: MIT
 # containerd-fsck. GNU make; everything made lands in $(BUILD).
 #
-#   make                     build/containerd-fsck, one static binary
-#   make test                every test, with what it needs installed (Debian, root); check: the ones that need nothing
-#   make unit lint           parts of it
-#   make fuzz FUZZ_SECONDS=n each target of tests/fuzz for so long: from tests/corpus, and from what earlier runs found
-#   make demo                the report this tool was born from, with real containerd
-#   make qemu CASE=name      power cuts of a virtual machine; without CASE all that qemu/run can
-#   make crash POINTS=n      power cuts (crash-record: with and without the recorder); healthy: false positives; bench: what it costs
-#   make arm64               builds for arm64, and runs unit and golden tests under qemu-user
-#   make size                the binary's size and its parts
-#   make install DESTDIR= PREFIX=/usr/local
-#   make install-systemd     install-dracut, install-initramfs-tools, install-mkinitcpio: what starts it at boot
-#   make deb                 a Debian package of all that
+# `make help` lists what there is: each target by the comment behind it, and the lines that begin with "#:".
 #
-#   DEPS=DIR                 takes the libraries' tarballs from DIR instead of through apt: no network
-#   BUILD=DIR                builds there; two builds at once need two
-#   V=1                      prints whole commands
+#: DEPS=DIR                  takes the libraries' tarballs from DIR instead of through apt: no network
+#: BUILD=build               builds there; two builds at once need two
+#: V=1                       prints whole commands
+#: LAB_CACHE=build/cache     where tests keep what they fetched and built: containerd, images, guests
+#: SEED=text                 what is drawn by lot, of every test that draws; each prints its own
+#: FSCK=file                 the binary that tests run, instead of the one in build/
+#:
+#: long runs that are no target:
+#: tests/run GROUP...        groups of the tests, with everything built for them first; REQUIRED=name,name
+#: tests/fault/run CASE...   a repair that dies or fails at its changes; POINTS=8, or FAULT_ALL=1, or a share: FAULT_ALL=k/n
+#: tests/fault/looks CASE... the same of looks at the disk; POINTS=3, FAULT_ALL as above
+#: tests/pairs PAIRS=0       every pair of kinds of damage; VERSIONS= FS= JOBS=
+#: tests/hostile/run KIND... stores made to do harm; POINTS=0: all, --table: for tests/RESULTS.md; JOBS=
+#: tests/hooks               units and initramfs; SUITES=bookworm,trixie,sid
+#: tests/limits OBJECTS=n    the units' bounds of memory, with n more blobs and snapshots
 
 VERSION := 0.1
 BUILD ?= build
@@ -102,7 +103,7 @@ our_objects = $(patsubst %,$(BUILD)/$1/stage/%.o,$(filter-out main,$(MODULES)))
 
 MUSL_OBJECTS := $(patsubst %,$(BUILD)/musl/stage/%.o,$(MODULES)) $(call library_objects,musl)
 
-all: $(BUILD)/containerd-fsck $(BUILD)/containerd-fsck.8
+all: $(BUILD)/containerd-fsck $(BUILD)/containerd-fsck.8 ## build/containerd-fsck, one static binary, and its manual page
 
 # The pins are part of the name, so that changing one fetches again.
 PINS := $(foreach l,$(LIBRARIES),$(patsubst %,$l:%,$(PIN_$l)))
@@ -222,7 +223,11 @@ $(BUILD)/containerd-fsck.8: stage/containerd-fsck.8 stage/policy/problem.def Mak
 	@mkdir -p $(@D)
 	$(Q)awk "$$MANUAL" stage/policy/problem.def stage/containerd-fsck.8 >$@
 
-install: all
+help: ## this list
+	@awk -F' ## ' '/^[a-z0-9-]+:.* ## / { sub(/:.*/, "", $$1); printf "  %-25s %s\n", $$1, $$2 } \
+		/^#:/ { sub(/^#: ?/, "  "); more = more $$0 "\n" } END { printf "\n%s", more }' $(firstword $(MAKEFILE_LIST))
+
+install: all ## binary and manual pages; DESTDIR= PREFIX=/usr/local
 	install -D -m 755 $(BUILD)/containerd-fsck '$(DESTDIR)$(PREFIX)/sbin/containerd-fsck'
 	ln -sfn containerd-fsck '$(DESTDIR)$(PREFIX)/sbin/fsck.containerd'
 	install -D -m 644 $(BUILD)/containerd-fsck.8 '$(DESTDIR)$(PREFIX)/share/man/man8/containerd-fsck.8'
@@ -244,7 +249,7 @@ sed 's|/usr/sbin/containerd-fsck|$(PREFIX)/sbin/containerd-fsck|g' $1 >'$(DESTDI
 chmod $3 '$(DESTDIR)$2'
 
 endef
-install-systemd:
+install-systemd: ## what starts it at boot, with the root mounted; SYSTEMD_UNITS=
 	$(call hook,hooks/systemd/containerd-fsck.service,$(SYSTEMD_UNITS)/containerd-fsck.service,644)
 	$(call hook,hooks/systemd/containerd-fsck@.service,$(SYSTEMD_UNITS)/containerd-fsck@.service,644)
 	$(call hook,hooks/systemd/containerd-fsck-record.service,$(SYSTEMD_UNITS)/containerd-fsck-record.service,644)
@@ -253,56 +258,56 @@ install-systemd:
 	$(foreach c,$(CONSUMERS),$(call hook,hooks/systemd/consumer.conf,$(SYSTEMD_UNITS)/$c.service.d/10-containerd-fsck.conf,644))
 	$(call hook,hooks/systemd/halt.conf,$(EXAMPLES)/halt/containerd-fsck.service.d/20-halt.conf,644)
 	$(foreach c,$(CONSUMERS),$(call hook,hooks/systemd/halt-consumer.conf,$(EXAMPLES)/halt/$c.service.d/20-containerd-fsck-halt.conf,644))
-install-dracut:
+install-dracut: ## the same in an initramfs, off until asked for; DRACUT_MODULES=
 	$(foreach f,module-setup.sh containerd-fsck.sh,$(call hook,dracut/55containerd-fsck/$f,$(DRACUT_MODULES)/55containerd-fsck/$f,755))
 	$(call hook,dracut/55containerd-fsck/containerd-fsck-initrd.service,$(DRACUT_MODULES)/55containerd-fsck/containerd-fsck-initrd.service,644)
 	$(call hook,dracut/90-containerd-fsck.conf,$(EXAMPLES)/dracut/90-containerd-fsck.conf,644)
-install-initramfs-tools:
+install-initramfs-tools: ## the same; INITRAMFS_TOOLS=
 	$(call hook,hooks/initramfs-tools/hook,$(INITRAMFS_TOOLS)/hooks/containerd-fsck,755)
 	$(call hook,hooks/initramfs-tools/init-bottom,$(INITRAMFS_TOOLS)/scripts/init-bottom/containerd-fsck,755)
-install-mkinitcpio:
+install-mkinitcpio: ## the same; MKINITCPIO=
 	$(call hook,hooks/mkinitcpio/install,$(MKINITCPIO)/install/containerd-fsck,755)
 	$(call hook,hooks/mkinitcpio/hook,$(MKINITCPIO)/hooks/containerd-fsck,644)
 	$(call hook,hooks/mkinitcpio/sd-install,$(MKINITCPIO)/install/sd-containerd-fsck,755)
 	$(call hook,dracut/55containerd-fsck/containerd-fsck-initrd.service,$(SYSTEMD_UNITS)/containerd-fsck-initrd.service,644)
-deb: all
+deb: all ## a Debian package of all that
 	@hooks/debian/build $(BUILD)
 
-size: $(BUILD)/containerd-fsck $(BUILD)/containerd-fsck.full.map
+size: $(BUILD)/containerd-fsck $(BUILD)/containerd-fsck.full.map ## the binary's size and its parts
 	@tests/size $<
 
 # ---- tests ---------------------------------------------------------------------------------------------------------
 
 # Only test and demo install what is missing; with it, root and Debian all of this runs.
-test:
+test: ## every test, with what it needs installed (Debian, root); the last line is the count
 	@tests/run
 
-demo: tests-need
+demo: tests-need ## the report this tool was born from, with real containerd; VERSION= FS= WAIT=
 	@tests/demo
-crash: tests-need
+crash: tests-need ## power cuts, repaired and compared; POINTS=2 (40: half an hour) VERSIONS= FS= RESULTS=file
 	@tests/crash POINTS=$(POINTS)
-crash-record: tests-need
+crash-record: tests-need ## power cuts with and without the recorder; POINTS=2
 	@tests/record ONLY=cuts RECORDER=off,on VERSIONS=1.6,1.7,2 SCALE=1 POINTS=$(POINTS)
 	@tests/record ONLY=cuts RECORDER=off,on VERSIONS=2 FS=ext4,xfs LARGE=1024 POINTS=$(POINTS)
-healthy: tests-need
+healthy: tests-need ## false positives: stores that were cleanly stopped; VERSIONS= FS=
 	@tests/healthy
-bench: tests-need
+bench: tests-need ## what a boot, a check, the recorder and their memory cost
 	@tests/install-build-deps test
 	@tests/bench
 	@tests/limits OBJECTS=10000
 	@tests/bench-record
 	@tests/bench-verify
-arm64:
+arm64: ## builds for arm64, and runs unit and golden tests under qemu-user: ten minutes
 	@tests/arm64
-qemu: tests-need
+qemu: tests-need ## power cuts of a virtual machine; CASE=name, or all (an hour and a half); PATIENCE=
 	@qemu/run $(CASE)
-tests-need:
+tests-need: ## what tests need of Debian and of the network, and the binary
 	@tests/install-build-deps build
 	@tests/lab/deps
 	@$(MAKE) --no-print-directory all
 
 HAVE_CLANG = $(shell command -v $(FUZZ_CC))
-check: all $(BUILD)/containerd-fsck-asan $(BUILD)/containerd-fsck-fault lint unit $(if $(HAVE_CLANG),$(BUILD)/containerd-fsck-clang unit-clang)
+check: all $(BUILD)/containerd-fsck-asan $(BUILD)/containerd-fsck-fault lint unit $(if $(HAVE_CLANG),$(BUILD)/containerd-fsck-clang unit-clang) ## the tests that need nothing: lint, unit, golden, faults; POINTS=8 FAULT_ALL=
 	FSCK=$(abspath $(BUILD)/containerd-fsck-asan) tests/golden/run --quick
 	$(if $(HAVE_CLANG),FSCK=$(abspath $(BUILD)/containerd-fsck-clang) tests/golden/run --quick,@echo 'skip - unit and golden tests with $(FUZZ_CC): it is not here')
 	FSCK_FAULT=$(abspath $(BUILD)/containerd-fsck-fault) tests/fault/run
@@ -327,9 +332,9 @@ WRAPPED_test_layer := -Xlinker --wrap=os_open_dir
 WRAPPED_test_store := -Xlinker --wrap=os_list
 WRAPPED_test_host := $(addprefix -Xlinker --wrap=os_,read_link list open_dir read_proc)
 run_units = @status=0; for test in $1; do $(UNDER) $$test || { status=1; echo "not ok - $$test ended with $$?"; }; done; exit $$status
-unit: $(UNITS)
+unit: $(UNITS) ## unit tests, with the sanitizers of gcc
 	$(call run_units,$(UNITS))
-unit-clang: $(UNITS:$(BUILD)/unit/%=$(BUILD)/unit-clang/%)
+unit-clang: $(UNITS:$(BUILD)/unit/%=$(BUILD)/unit-clang/%) ## the same of clang
 	$(call run_units,$^)
 
 # Tools of the tests, written in C: tests/x/y.c becomes $(BUILD)/tool/x/y
@@ -349,7 +354,7 @@ $(BUILD)/fuzzer/%: tests/fuzz/%.c $(wildcard tests/fuzz/*.h tests/unit/*_file.h)
 	@mkdir -p $(@D)
 	$(call said,fuzz $<)
 	$(Q)$(FUZZ_CC) $(OUR_FLAGS) $(WARNINGS) -Wno-string-conversion $(FUZZ_CFLAGS) -fsanitize=fuzzer $(COUNTED) $(WRAPPED_fuzz_$*) -o $@ $< $(FUZZ_LIB) -lpthread
-fuzz: $(FUZZERS)
+fuzz: $(FUZZERS) ## each target of tests/fuzz for FUZZ_SECONDS=60; finds stay in build/fuzz-found
 	@rm -rf $(BUILD)/fuzz-seeds && tests/corpus/make_seeds $(BUILD)/fuzz-seeds
 	@status=0; for fuzzer in $(FUZZERS); do name=$${fuzzer##*/}; found=$(BUILD)/fuzz-found/$$name; mkdir -p $$found/new; \
 	if $$fuzzer -max_total_time=$(FUZZ_SECONDS) -timeout=300 -rss_limit_mb=3000 -print_final_stats=0 -verbosity=0 \
@@ -357,21 +362,21 @@ fuzz: $(FUZZERS)
 	then echo "ok - fuzz $$name, $(FUZZ_SECONDS) s"; \
 	else status=1; tail -n 40 $$found/log; echo "not ok - fuzz $$name: see $$found"; fi; done; exit $$status
 
-lint: $(BUILD)/containerd-fsck.8
+lint: $(BUILD)/containerd-fsck.8 ## all that can be said about the sources without running them
 	@BUILD=$(BUILD) tests/lint/run
 OUR_SOURCES := $(patsubst %,stage/%.c,$(MODULES)) $(wildcard tests/unit/*.c tests/fault/*.c tests/vectors/*.c tests/fuzz/*.c)
-syntax-clang: $(SOURCES_DONE)
+syntax-clang: $(SOURCES_DONE) ## warnings of clang
 	@status=0; for f in $(OUR_SOURCES); do \
 	clang -fsyntax-only $(OUR_FLAGS) $(WARNINGS) -Wno-string-conversion $$f || status=1; done; exit $$status
-tidy: $(patsubst stage/%.c,tidy-%,$(filter stage/%,$(OUR_SOURCES)))
+tidy: $(patsubst stage/%.c,tidy-%,$(filter stage/%,$(OUR_SOURCES))) ## clang-tidy
 tidy-%: stage/%.c $(SOURCES_DONE)
 	$(Q)clang-tidy --quiet $< -- $(OUR_FLAGS)
 
-clean:
+clean: ## removes what was built, but for sources and caches
 	rm -rf $(addprefix $(BUILD)/,musl host fuzz unit unit-clang tool fuzzer fuzz-found fuzz-seeds kernel containerd-fsck*)
 
 .SECONDARY:
-.PHONY: all install install-systemd install-dracut install-initramfs-tools install-mkinitcpio deb size test demo crash crash-record healthy bench arm64 qemu tests-need check unit unit-clang fuzz lint syntax-clang tidy clean
+.PHONY: all help install install-systemd install-dracut install-initramfs-tools install-mkinitcpio deb size test demo crash crash-record healthy bench arm64 qemu tests-need check unit unit-clang fuzz lint syntax-clang tidy clean
 
 # ---- the libraries' sources ----------------------------------------------------------------------------------------
 

@@ -466,7 +466,8 @@ static enum exit_status boot_root(struct run *r, const struct place *root, const
 	return status;
 }
 
-/* seconds; an agent that runs containerd as its child may lag behind its own end (boot-integration.md 2.3) */
+/* An agent that runs containerd as its child may be seen to end before it: k3s has it killed by its own death
+ * (k3s: pkg/agent/containerd/containerd.go), rke2 in ExecStopPost= (rke2 1.36: bundle/lib/systemd/system). */
 #define LOCK_WAIT_MS 5000
 #define LOCK_STEP_MS 100
 

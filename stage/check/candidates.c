@@ -36,8 +36,8 @@ static enum rc add_candidate(struct survey_run *r, struct candidate c)
 	return RC_OK;
 }
 
-/* Whether containerd, which hashed it when it unpacked the blob, noted this diff ID with the blob's record (containerd-store.md 5.1), or
- * another one. */
+/* Whether containerd, which hashed it when it unpacked the blob, noted this diff ID with the blob's record, or another one
+ * (containerd 2.3.4: core/unpack/unpacker.go). */
 static void read_label(const struct store *st, size_t ns, const struct digest *blob, struct candidate *c)
 {
 	const size_t content = store_find_content(st, ns, blob);
@@ -63,7 +63,7 @@ static const struct oci_doc *config_of(const struct survey_run *r, const struct 
 	return layers && config->unpackable && layers == config->diff_id_count ? config : NULL;
 }
 
-/* The chain of one manifest in one namespace: which committed snapshots its layers prove (layer-format.md 1.3, 1.4). */
+/* The chain of one manifest in one namespace: which committed snapshots its layers prove (image-spec: config.md). */
 static enum rc walk_manifest(struct survey_run *r, size_t ns, const struct oci_doc *manifest)
 {
 	const struct store *const st = r->st;

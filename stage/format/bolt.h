@@ -54,7 +54,7 @@ struct bolt_fault {
 CHECKED enum rc bolt_open(
 	struct bolt *b, const struct src *src, struct arena *a, struct bolt_fault *fault, struct err *e);
 
-/* Everything of bolt-format.md 5: every reachable page once, ids, flags, order, bounds, exact separators,
+/* All that bbolt checks (1.4.3: tx_check.go) and relies on: every reachable page once, ids, flags, order, bounds, exact separators,
  * depth, inline buckets, the freelist (if stored: exactly the unreachable pages, or a subset: leaks are
  * counted, not a fault). RC_CORRUPT: *fault holds the first fault. Takes one bit per page of scratch. */
 struct bolt_stats {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* One transaction on a bbolt file as bytes to append (bolt-format.md 6.2, Method A). Touches no live page:
+/* One transaction on a bbolt file as bytes to append. Touches no live page:
  *
  *   new pages start past the high water of every valid meta, so that neither fallback tree is touched;
  *   a changed bucket becomes one leaf run of at most 65534 elements, which cannot break the rules that bbolt

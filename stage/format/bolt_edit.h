@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* One copy-on-write transaction on a bbolt file, as bytes to append and one meta page to write last
- * (bolt-format.md 6.2, Method A: changed buckets are rewritten past the high-water mark, freelist = 2^64-1
- * so that bbolt rebuilds it). Computes only; whoever owns the file writes:
+ * (changed buckets are rewritten past the high-water mark, freelist = 2^64-1 so that bbolt rebuilds it: tried
+ * with bbolt 1.3.6 to 1.5.0). Computes only; whoever owns the file writes:
  *
  *   1. grow the file to file_bytes (ftruncate, fsync), 2. write `append` at append_at, fsync,
  *   3. read it back and compare, 4. write `meta_page` at meta_at, fsync.

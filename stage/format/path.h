@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Paths as containerd sees them: cleaned as text (Go: filepath.Clean) and resolved inside a root in user space, which is not
- * what the kernel would answer (continuity 0.3.0 to 0.5.0: fs/path.go, RootPath; layer-format.md 3.2). No I/O of its own. */
+ * what the kernel would answer (continuity 0.3.0 to 0.5.0: fs/path.go, RootPath). No I/O of its own. */
 #ifndef PATH_H
 #define PATH_H
 

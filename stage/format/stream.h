@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Bytes of a blob: plain, gzip or zstd, hashed before and after decompression in one pass. The only user of the headers
  * of zlib and zstd, and with sha256 of BearSSL's. What containerd decompresses, we decompress; what it refuses, we refuse
- * (layer-format.md 5).
+ * (containerd 2.3.4: pkg/archive/compression/compression.go, and what it calls: unpigz, igzip, Go, klauspost's zstd).
  *
  * Never takes a broken stream for a broken blob: RC_CORRUPT from stream_read says "containerd could not unpack this",
  * and only the digest says whether the blob is what its name promises. */

@@ -13,8 +13,8 @@
 /* components of a path inside a layer: every second byte of LIMIT_PATH_BYTES a slash */
 #define LIMIT_PATH_DEPTH 2048
 
-/* nodes of a layer's tree, removed ones included: twice what layer-format.md 5 asks for. A node takes 28 bytes and its
- * name. */
+/* nodes of a layer's tree, removed ones included: twice a layer of 2,000,000 entries. A node takes 28
+ * bytes and its name. */
 #define LIMIT_LAYER_NODES (1u << 22)
 
 /* steps of looking up names in one layer's tree, some 80 ns each: a layer of 2,000,000 entries, each in a directory of its

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The replay. Follows applyNaive and createTarFile of containerd (1.6.20: archive/tar.go, the same in 2.3: pkg/archive/tar.go)
- * step for step, on a tree in memory instead of a disk; layer-format.md 3 has the steps numbered. */
+ * step for step, on a tree in memory instead of a disk. */
 #include "layer/layer.h"
 
 #include <stddef.h>

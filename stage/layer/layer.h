@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A layer's tar stream replayed as containerd applies it (containerd 1.6 to 2.3: pkg/archive/tar.go; layer-format.md 3),
+/* A layer's tar stream replayed as containerd applies it (containerd 1.6 to 2.3: pkg/archive/tar.go),
  * beside the snapshot directories it was unpacked to: yields the differences. Reads only.
  *
  * The model is the tree the replay gives: one small node per path, numbered in the order of creation, the same numbers for
@@ -105,7 +105,7 @@ struct layer_times {
 };
 struct layer_times layer_times_of(const struct tar_entry *te);
 /* Times that are set after the last entry, in order: of the directories that had entries, or of what their names lead to by
- * then (layer-format.md 3.7). For nodes alive after a replay. */
+ * then: containerd looks their names up again. For nodes alive after a replay. */
 struct layer_late_time {
 	uint32_t node;
 	bool elsewhere; /* not the node that the entry was applied to */
@@ -143,7 +143,7 @@ enum layer_difference_kind {
 	/* notes: never a reason to write */
 	DIFF_NOTE_EXTRA,
 	DIFF_NOTE_METADATA,
-	DIFF_NOTE_WHITEOUTS, /* none of all deletions is there: containerd 2.2.0-2.2.2 wrote none (layer-format.md 2.3) */
+	DIFF_NOTE_WHITEOUTS, /* none of all deletions is there: containerd 2.2.0-2.2.2 wrote none (its issue 13030) */
 	DIFF_NOTE_SYSTEMATIC, /* more than half of all entries differ alike: mapped or restored store */
 	DIFF_NOTE_COUNT,   /* recorded inodes explain neither disk nor model */
 	/* could not look */
@@ -190,7 +190,7 @@ bool layer_check_differs(const struct layer_check *c);
 /* Accepts NULL. */
 void layer_check_close(struct layer_check *c);
 /* After a complete replay, and only after the blob's digest was found right, and the diff ID or a label of it: looks at the rest of the
- * disk (missing, extra), decides as layer-format.md 6.2 to 6.5, calls emit for each difference in the order of paths
+ * disk (missing, extra), decides (verdict.c), calls emit for each difference in the order of paths
  * (damage first, notes after) and fills the verdict of one target. */
 CHECKED enum rc layer_check_finish(struct layer_check *c, unsigned target, struct arena *keep,
 	void (*emit)(void *self, const struct layer_difference *d), void *self, struct layer_verdict *v, struct err *e);

@@ -131,7 +131,7 @@ static enum rc put_opaque(int dir, const char *name, struct err *e)
 	return os_xattr_set(dir, name, "trusted.overlay.opaque", "y", 1, e);
 }
 
-/* In containerd's order: owner, attributes, mode, times (createTarFile; layer-format.md 3.6). */
+/* In containerd's order: owner, attributes, mode, times (containerd 2.3.4: pkg/archive/tar.go, createTarFile). */
 static enum rc put_metadata(int dir, const char *name, enum layer_node_kind kind, const struct tar_entry *te, struct err *e)
 {
 	const struct layer_times times = layer_times_of(te);
@@ -200,7 +200,7 @@ static enum rc copy_xattrs(struct rebuild *r, int from, const char *from_name, i
 	return rc;
 }
 
-/* ---- what lower layers say of a directory made on the way (mkparent; layer-format.md 3.3) ---- */
+/* ---- what lower layers say of a directory made on the way (containerd 2.3.4: pkg/archive/tar_unix.go, mkparent) ---- */
 
 struct lower {
 	int fs;
@@ -531,7 +531,7 @@ static enum rc open_if_there(int dir, const char *name, int *fd, struct err *e)
 	return rc == RC_END || rc == RC_CORRUPT ? RC_OK : rc;
 }
 
-/* fs itself: 0755, the owner of the parent's (layer-format.md 3.10). */
+/* fs itself: 0755, the owner of the parent's (containerd 2.3.4: plugins/snapshots/overlay/overlay.go). */
 static enum rc make_tree(struct rebuild *r, struct err *e)
 {
 	const struct rebuild_target *const t = &r->target;
@@ -714,7 +714,7 @@ static enum rc publish_node(struct rebuild *r, uint32_t node, struct err *e)
 	return RC_OK;
 }
 
-/* Of directories with entries, and of what containerd's last pass hits in their stead (layer-format.md 3.7). With all_times of
+/* Of directories with entries, and of what containerd's last pass hits in their stead. With all_times of
  * all of them: a power cut takes the times of directories that lost nothing else, and so does a cut of an earlier repair. */
 static enum rc publish_times(struct rebuild *r, struct layer_dirs *dirs, int root_dir, struct err *e)
 {

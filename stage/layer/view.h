@@ -86,7 +86,7 @@ struct batch {
 struct linked {
 	uint32_t inode, mode, uid, gid;
 	struct timespec modified;
-	uint8_t capability_bytes; /* 0: the entry has none, and its chown took what there was (layer-format.md 0.4) */
+	uint8_t capability_bytes; /* 0: the entry has none, and its chown took what there was, as the kernel does */
 	uint8_t capability[CAPABILITY_BYTES];
 };
 
@@ -146,7 +146,7 @@ enum {
 	MARK_DAMAGED = 2, /* one of its names or its inode: at the inode's first name */
 	MARK_SHOWN = 4,   /* has something to say, or something beneath it has */
 	MARK_BEHIND = 8,  /* the inode's first name is gone, and was compared at a place that is another's by now */
-	MARK_LATE = 16,   /* its time is set by the entry of another path (layer-format.md 3.7) */
+	MARK_LATE = 16,   /* its time is set by the entry of another path */
 	MARK_UNKNOWN = 32 /* one of its names could not be looked at, so which of them are one file is not known */
 };
 
@@ -225,7 +225,7 @@ void count_missing(struct judge *j);
 /* Times of directories count for nothing: containerd sets them last, and a cut takes all of them. What could not be looked at
  * may differ as the rest does. */
 void count_systematic(struct judge *j);
-/* Which of the possible models containerd committed, and whether names were lost since (layer-format.md 6.3).
+/* Which of the possible models containerd committed, and whether names were lost since.
  *
  * Deletions that are not there were lost, or never written: containerd 2.2.0 to 2.2.2 wrote neither whiteouts nor opaque marks.
  *

@@ -7,7 +7,8 @@
 #include "format/bolt.h"
 #include "ground/os.h"
 
-/* containerd-store.md 1.1: meta.db, and a metadata.db of each snapshotter that keeps one */
+/* <root>/<type>.<id> is a plugin's (containerd 2.3.4: cmd/containerd/server/server.go): meta.db's, and those of the
+ * snapshotters, some of which keep a metadata.db */
 #define META_DIR "io.containerd.metadata.v1.bolt"
 #define CONTENT_DIR "io.containerd.content.v1.content"
 #define SNAPSHOTTER_PREFIX "io.containerd.snapshotter.v1."

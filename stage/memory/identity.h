@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Which store this is, at a glance: what journal.h binds its records to (boot-integration.md 3.4). Opens nothing but the
+/* Which store this is, at a glance: what journal.h binds its records to. Opens nothing but the
  * databases' first two pages, and no more than a glance at the directories that hold blobs, downloads and snapshots. */
 #ifndef IDENTITY_H
 #define IDENTITY_H

@@ -399,8 +399,8 @@ static struct image_eval eval_name(struct planner *w, size_t index)
 	return *eval;
 }
 
-/* The cut came between the last unpacked layer and the label that refers to it (containerd-store.md 5.1, W14): the lease
- * that goes is all that held the chain. On a store without such a lease a missing label means nothing. */
+/* The cut came between the last unpacked layer and the label that refers to it (containerd 2.3.4: core/unpack/unpacker.go sets it
+ * last): the lease that goes is all that held the chain. On a store without such a lease a missing label means nothing. */
 static bool is_unreferenced(const struct planner *w, size_t ns, const struct image_eval *r)
 {
 	const struct store *const st = w->st;

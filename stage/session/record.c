@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Sources: how blobs come (containerd 1.6 to 2.1: plugins/content/local/writer.go, Commit: rename from ingest/<x>/data to
  * blobs/<algorithm>/<hex>), how snapshots do (core/snapshots/storage/bolt.go, CommitActive: metadata.db says committed after
- * everything was written), and that bbolt never writes a page which the two newest transactions can reach (bolt-format.md 4). */
+ * everything was written), and that bbolt never writes a page which the two newest transactions can reach (bbolt 1.4.3: tx.go, Commit). */
 #include "session/record.h"
 
 #include <errno.h>

@@ -17,7 +17,7 @@
 
 /* ---- making it durable ---- */
 
-/* Parts of a store may be mounts of their own (boot-integration.md 3.7). */
+/* Parts of a store may be mounts of their own: syncfs reaches one file system. */
 static enum rc sync_all(const struct store *st, struct arena scratch, struct err *e)
 {
 	struct own_synced s = {0};

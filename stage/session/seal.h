@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Writes down what can be vouched for: at shutdown, when containerd has stopped, and after a check. What a journal lists was
  * made durable (syncfs of each file system under the root) before the journal was, by somebody who held containerd's lock.
- * It says nothing of what containers write: shims and containers may still run (boot-integration.md 2.3). */
+ * It says nothing of what containers write: shims and containers may still run, until systemd-shutdown ends them
+ * (systemd 257: src/shutdown/shutdown.c). */
 #ifndef SEAL_H
 #define SEAL_H
 

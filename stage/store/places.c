@@ -13,7 +13,7 @@
 /* files that one configuration may import, and theirs */
 #define IMPORTS_MAX 64
 
-/* Where configurations lie, and what holds if they do not say: containerd-store.md 1.4 and 1.5. */
+/* Where configurations lie, and what holds if they do not say. */
 struct usual {
 	const char *file, *root, *state;
 	bool arguments; /* started with --root and --state, which win over the file */

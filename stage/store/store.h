@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A containerd root as plain records: meta.db (schemas 3 and 4), metadata.db of the overlayfs snapshotter, and the names in
  * blobs/, ingest/ and snapshots/ (containerd 1.6 to 2.3: metadata/buckets.go, snapshots/storage/bolt.go,
- * content/local/store.go; the schema is in containerd-store.md 3.3 and 4.1). Holds the lock that keeps containerd from
+ * content/local/store.go; from 2.0 on below core/ and plugins/). Holds the lock that keeps containerd from
  * starting, for as long as the store is open. Reads only, judges nothing but what it cannot read. */
 #ifndef STORE_H
 #define STORE_H
@@ -370,7 +370,7 @@ bool store_is_intent(const char *name);
 /* Opens blobs/<algorithm>; RC_END: not there. */
 CHECKED enum rc store_open_blob_dir(const struct store *st, enum digest_kind kind, int *fd, struct err *e);
 
-/* The roots of containerd-store.md 1.4 that exist under sysroot ("" for none); NULL-terminated array in the arena. */
+/* The well-known roots (this_boot.c) that exist under sysroot ("" for none); NULL-terminated array in the arena. */
 CHECKED enum rc store_well_known(const char *sysroot, struct arena *a, const char ***roots, struct err *e);
 
 #endif

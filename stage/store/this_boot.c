@@ -17,7 +17,7 @@ struct known_root {
 	const char *root, *states[KNOWN_STATES];
 };
 
-/* containerd-store.md 1.4. Docker's directory is also used by the system's containerd, with that one's state (Home Assistant OS). */
+/* Where the products put them. Docker's directory is also used by the system's containerd, with that one's state (Home Assistant OS). */
 static const struct known_root known_roots[] = {
 	{"/var/lib/containerd", {"/run/containerd"}},
 	{"/var/lib/rancher/k3s/agent/containerd", {"/run/k3s/containerd"}},

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A small store with something of everything in it, as containerd lays it out, made in a directory: two images of two namespaces that
  * share a layer, a container's snapshot, a lease, a download. No containerd made it: what it must be is told by the check, which finds
- * nothing (containerd-store.md 3.3, 4.1). */
+ * nothing. */
 #ifndef STORE_FILE_H
 #define STORE_FILE_H
 

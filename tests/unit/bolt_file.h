@@ -147,7 +147,7 @@ static inline const uint8_t *bucket_value(uint8_t to[16], uint64_t root, uint64_
 	return to;
 }
 
-/* bolt-format.md 2.2: sequence 42, a="1" and zero="". */
+/* An inline bucket (bbolt 1.4.3: bucket.go): sequence 42, a="1" and zero="". */
 static const uint8_t inline_example[70] = {0, 0, 0, 0, 0, 0, 0, 0, 42, 0, 0, 0, 0, 0, 0, 0, /* bucket */
 	0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 2, 0, 0, 0, 0, 0,					    /* page */
 	0, 0, 0, 0, 0x20, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0,				    /* a */

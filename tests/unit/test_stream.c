@@ -487,7 +487,7 @@ static void gzip_members_are_one_content(void)
 	free(none.at);
 }
 
-/* layer-format: what unpigz and igzip ignore after a member, we ignore; a member that begins must end. */
+/* What unpigz and igzip ignore after a member, we ignore; a member that begins must end. */
 static void gzip_tails(void)
 {
 	const struct bytes content = some_text(300, 7);

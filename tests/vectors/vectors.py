@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Layers whose meaning is a matter of containerd's rules: layer-format.md 8, and random ones."""
+"""Layers whose meaning is a matter of containerd's rules, and random ones."""
 
 import os
 import random
