@@ -283,7 +283,7 @@ static void walk_missing(const struct planner *w, struct index_walk *walk, bool 
 }
 
 /* Of what was unpacked the worst counts, of what never was the best. */
-static void walk_manifest(struct planner *w, struct index_walk *walk, const struct oci_doc *doc)
+static void walk_platform(struct planner *w, struct index_walk *walk, const struct oci_doc *doc)
 {
 	const struct image_eval r = eval_manifest(w, walk->ns, doc);
 
@@ -323,7 +323,7 @@ static void walk_child(struct planner *w, struct index_walk *walk, const struct 
 	} else if (doc && doc->kind == OCI_INDEX) {
 		walk->too_deep = true;
 	} else if (doc && doc->kind == OCI_MANIFEST) {
-		walk_manifest(w, walk, doc);
+		walk_platform(w, walk, doc);
 	}
 }
 
