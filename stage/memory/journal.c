@@ -287,6 +287,7 @@ static enum rc take_clean(struct journal *j, const struct line *l)
 		return RC_CORRUPT;
 	j->mode = JOURNAL_NOT_BEGUN;
 	j->done = false;
+	j->status = 0;
 	return RC_OK;
 }
 
