@@ -33,7 +33,7 @@ comma := ,
 # ---- what we are made of -------------------------------------------------------------------------------------------
 
 MODULES := base os_linux bolt bolt_edit bolt_write mend json oci cri tar path sha2 stream layer layer_dirs layer_check rebuild feed \
-	problem journal identity evidence config host store places match survey plan own apply seal boot record report opts main
+	problem journal identity evidence config host store places match survey plan own forward salvage apply seal boot record report opts main
 # Where time goes; the rest is small rather than fast.
 HOT := base stream tar sha2
 # The same of the libraries: what is not in their inner loops.

@@ -306,7 +306,9 @@ static enum rc read_metas(struct bolt *b, struct bolt_fault *fault, struct err *
 
 #define SLOT_OF_BBOLT 2u
 
-static enum rc open_on(struct bolt *b, const struct src *src, unsigned slot, struct arena *a, struct bolt_fault *fault, struct err *e)
+/* cut: the pages that the file has are taken for all, where it should have more. */
+static enum rc open_on(struct bolt *b, const struct src *src, unsigned slot, bool cut, struct arena *a, struct bolt_fault *fault,
+	struct err *e)
 {
 	struct bolt made = {.src = *src};
 	enum rc rc;
@@ -322,7 +324,9 @@ static enum rc open_on(struct bolt *b, const struct src *src, unsigned slot, str
 			return broken(fault, BOLT_NO_META, slot, "the meta page is not valid");
 		made.current = slot;
 	}
-	const struct bolt_meta *const meta = &made.meta[made.current];
+	struct bolt_meta *const meta = &made.meta[made.current];
+	if (cut)
+		meta->high_water = min_u64(meta->high_water, src->size / made.page_size);
 	if (meta->high_water > src->size / made.page_size)
 		return broken(fault, BOLT_SHORT_FILE, meta->high_water,
 			"the file ends at %llu bytes, before its %llu pages of %u do",
@@ -342,13 +346,18 @@ static enum rc open_on(struct bolt *b, const struct src *src, unsigned slot, str
 enum rc bolt_open(
 	struct bolt *b, const struct src *src, struct arena *a, struct bolt_fault *fault, struct err *e)
 {
-	return open_on(b, src, SLOT_OF_BBOLT, a, fault, e);
+	return open_on(b, src, SLOT_OF_BBOLT, false, a, fault, e);
 }
 
 enum rc bolt_open_slot(struct bolt *b, const struct src *src, unsigned slot, struct arena *a, struct bolt_fault *fault, struct err *e)
 {
 	assert(slot < SLOT_OF_BBOLT);
-	return open_on(b, src, slot, a, fault, e);
+	return open_on(b, src, slot, false, a, fault, e);
+}
+
+enum rc bolt_open_cut(struct bolt *b, const struct src *src, struct arena *a, struct bolt_fault *fault, struct err *e)
+{
+	return open_on(b, src, SLOT_OF_BBOLT, true, a, fault, e);
 }
 
 /* ---- pages and elements ---- */

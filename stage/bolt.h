@@ -57,6 +57,10 @@ CHECKED enum rc bolt_open(
 CHECKED enum rc bolt_open_slot(
 	struct bolt *b, const struct src *src, unsigned slot, struct arena *a, struct bolt_fault *fault, struct err *e);
 
+/* As bolt_open, but of a file that ends too early: for bolt_sieve_open, and nothing else. */
+CHECKED enum rc bolt_open_cut(
+	struct bolt *b, const struct src *src, struct arena *a, struct bolt_fault *fault, struct err *e);
+
 /* Everything of bolt-format.md 5: every reachable page once, ids, flags, order, bounds, exact separators,
  * depth, inline buckets, the freelist (if stored: exactly the unreachable pages, or a subset: leaks are
  * counted, not a fault). RC_CORRUPT: *fault holds the first fault. Takes one bit per page of scratch. */

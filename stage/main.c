@@ -17,6 +17,7 @@
 #include "plan.h"
 #include "record.h"
 #include "report.h"
+#include "salvage.h"
 #include "seal.h"
 #include "store.h"
 #include "survey.h"
@@ -60,6 +61,7 @@ struct run {
 	const struct journal *trust; /* NULL: everything is looked at */
 	const struct journal *read;  /* what boot has read of it, trusted or not; NULL: nothing */
 	uint64_t deadline_ns;    /* 0: none */
+	struct salvage salvage;  /* of the root that is worked on */
 	const char *recorded;    /* the root that is recorded */
 	struct report_file json; /* of --json, but for standard output */
 };
@@ -140,6 +142,32 @@ static uint64_t look_until(const struct run *r)
 	return !r->repair || r->deadline_ns <= now ? r->deadline_ns : now + (r->deadline_ns - now) / 4 * 3;
 }
 
+/* Of a store whose databases cannot be worked with: what can be done about that, and, in a repair, that. RC_END: it is to be opened
+ * anew. */
+static enum rc mend_databases(struct run *r, struct store *st, struct survey *s, struct outcome *out, struct err *e)
+{
+	struct salvage *const made = &r->salvage;
+	enum rc rc = salvage_look(made, st, &r->keep, r->scratch, e);
+
+	if (rc || !made->needed)
+		return rc;
+	out->salvage = made;
+	if (!r->repair)
+		return RC_OK;
+	survey_close(s);
+	*s = (struct survey){0};
+	if ((rc = note_repair(r, st, e)) || (rc = salvage_write(made, st, &r->keep, r->scratch, e)))
+		return rc;
+	/* whoever waits for containerd's lock has the old file open, and must not get it */
+	made->old = take_fd(&st->meta.fd);
+	r->hints.meta_lock = made->lock >= 0 ? made->lock : made->old;
+	r->hints.mended = true;
+	r->trust = NULL;
+	store_close(st);
+	out->store = NULL;
+	return RC_END;
+}
+
 /* Open, look, decide, touch; what each came to is in *out for the report, whatever happens. */
 static enum rc run_root(struct run *r, struct outcome *out, struct store *st, struct survey *s, struct plan *p,
 	struct apply_result *applied, struct progress_state *progress, struct err *e)
@@ -169,12 +197,18 @@ static enum rc run_root(struct run *r, struct outcome *out, struct store *st, st
 		survey_close(s); /* what it has begun is over before anything is told */
 		return rc;
 	}
+	if (st->fault_count && !r->hints.mended && (rc = mend_databases(r, st, s, out, e)))
+		return rc == RC_END ? run_root(r, out, st, s, p, applied, progress, e) : rc;
 	if ((rc = survey_end(s, e)))
 		return rc;
 	out->survey = s;
 	if ((rc = plan_make(p, st, s, &deciding, &r->keep, e)))
 		return rc;
 	out->plan = p;
+	if (out->salvage && s->halted && !r->repair)
+		for (size_t i = 0; i < p->finding_count; i++)
+			if (p->findings[i].subject == SUBJECT_FAULT)
+				p->findings[i].fate = FATE_REPAIR;
 	if (!r->repair || s->halted || s->interrupted)
 		return RC_OK;
 	if (p->action_count && (rc = note_repair(r, st, e)))
@@ -278,6 +312,9 @@ static enum rc one_root(struct run *r, const struct place *root, enum exit_statu
 	survey_close(&s);
 	if (out.store)
 		store_close(&st);
+	salvage_close(&r->salvage);
+	r->hints.meta_lock = 0;
+	r->hints.mended = false;
 	r->keep = mark;
 	*status = out.status;
 	return kept;
@@ -659,6 +696,7 @@ int main(int argc, char **argv)
 		.sysroot = "",
 		.repair = o.verb == VERB_REPAIR,
 		.journalled = o.verb == VERB_BOOT,
+		.salvage = {.lock = -1, .old = -1},
 		.deadline_ns = o.budget_s ? os_clock_ns() + o.budget_s * 1000000000u : 0,
 		.report = {.quiet = o.quiet,
 			.verbose = o.verbose,

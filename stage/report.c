@@ -26,12 +26,20 @@ static bool only_leftovers(const struct plan *p)
 	return count_harm(p, HARM_TORN) + count_harm(p, HARM_LOST) + count_harm(p, HARM_UNCHECKED) + count_harm(p, HARM_HALT) == 0;
 }
 
-enum exit_status report_status(const struct outcome *o, bool repair)
+static bool can_be_made_again(const struct salvage *s)
 {
-	if (o->survey && (o->survey->interrupted || (o->applied && o->applied->interrupted)))
-		return EXIT_INTERRUPTED;
-	if (o->failure || o->refusal != STORE_OPENED || !o->plan || o->survey->halted)
-		return EXIT_FAILED;
+	return s && s->needed && (!s->meta.needed || s->meta.tier != SALVAGE_NONE) &&
+	       (!s->overlay.needed || s->overlay.tier != SALVAGE_NONE);
+}
+
+/* Of meta.db, made again: whether something is not in it that was in the broken one. What metadata.db lacks is a finding. */
+static bool salvage_loses(const struct salvage_database *d)
+{
+	return d->needed && (d->gap_count || d->recovered || d->tier == SALVAGE_CONTENT || (d->tier == SALVAGE_COPY && d->behind));
+}
+
+static enum exit_status status_beside(const struct outcome *o, bool repair)
+{
 	if (o->plan->nothing_wrong && !o->plan->something_left)
 		return EXIT_CLEAN;
 	if (!repair && !o->plan->something_left && only_leftovers(o->plan))
@@ -39,6 +47,22 @@ enum exit_status report_status(const struct outcome *o, bool repair)
 	if (!repair || o->plan->something_left || (o->applied && o->applied->starved))
 		return EXIT_LEFT;
 	return o->applied && o->applied->done ? EXIT_REPAIRED : EXIT_CLEAN; /* what is left is no damage */
+}
+
+enum exit_status report_status(const struct outcome *o, bool repair)
+{
+	const struct salvage *const made = o->salvage;
+
+	if (o->survey && (o->survey->interrupted || (o->applied && o->applied->interrupted)))
+		return EXIT_INTERRUPTED;
+	if (!o->failure && o->refusal == STORE_OPENED && o->plan && o->survey->halted && !repair && can_be_made_again(made))
+		return EXIT_LEFT;
+	if (o->failure || o->refusal != STORE_OPENED || !o->plan || o->survey->halted)
+		return EXIT_FAILED;
+	const enum exit_status beside = status_beside(o, repair);
+	if (!made || beside > EXIT_REPAIRED)
+		return beside;
+	return salvage_loses(&made->meta) || count_harm(o->plan, HARM_LOST) ? EXIT_LEFT : EXIT_REPAIRED;
 }
 
 /* ---- where text goes ---- */
@@ -631,12 +655,165 @@ static void put_halt(struct sink *s, const struct plan *p)
 			      "next: mend what is said above, and check again\n");
 }
 
+/* ---- databases that are made again ---- */
+
+static void put_json_field(struct sink *s, const char *name, struct span value);
+static void put_json_reason(struct sink *s, const char *name, const char *sentence);
+
+static const char *const tier_names[] = {[SALVAGE_NONE] = "none",
+	[SALVAGE_SOUND] = "sound",
+	[SALVAGE_FREELIST] = "freelist",
+	[SALVAGE_OLDER] = "older",
+	[SALVAGE_COPY] = "copy",
+	[SALVAGE_PART] = "part",
+	[SALVAGE_CONTENT] = "content"};
+
+/* From what it is, or can be, made. */
+static void put_source(struct sink *s, const struct salvage_database *d, bool done)
+{
+	puts_to(s, done ? "        made again " : "        repair can make it again ");
+	switch (d->tier) {
+	case SALVAGE_FREELIST:
+		puts_to(s, "in its place: only the list of free pages is wrong, and that is made anew");
+		break;
+	case SALVAGE_OLDER:
+		puts_to(s, "of what can be read, and where nothing can, of the transaction before");
+		break;
+	case SALVAGE_COPY:
+		putf(s, "of the copy " STORE_OWN_DIR "/" OWN_BACKUP_DIR "/%s", d->source);
+		break;
+	case SALVAGE_PART:
+		puts_to(s, "of what can be read");
+		if (d->source)
+			putf(s, ", and where nothing can, of the copy " STORE_OWN_DIR "/" OWN_BACKUP_DIR "/%s", d->source);
+		break;
+	case SALVAGE_CONTENT:
+		puts_to(s, "of what is on the disk");
+		break;
+	case SALVAGE_NONE:
+	case SALVAGE_SOUND:
+	default:
+		break;
+	}
+	if (d->source && d->behind)
+		putf(s, ", which is %llu %s older", (unsigned long long)d->behind, plural(d->behind, "transaction", "transactions"));
+	puts_to(s, "\n");
+}
+
+static void put_bound(struct sink *s, const char *before, struct span key)
+{
+	if (key.bad)
+		return;
+	puts_to(s, before);
+	put_escaped(s, key);
+}
+
+static void put_gaps(struct sink *s, const struct salvage_database *d, const struct report_options *options)
+{
+	const size_t most = options->verbose ? d->gap_count : 10;
+
+	for (size_t i = 0; i < d->gap_count && i < most; i++) {
+		const struct salvage_gap *const g = &d->gaps[i];
+		puts_to(s, "        lost: ");
+		put_sentence(s, g->where);
+		put_bound(s, " from ", g->from);
+		put_bound(s, " up to ", g->to);
+		puts_to(s, ", if there were any\n");
+	}
+	if (d->gap_count > most)
+		putf(s, "        lost: ... and %zu more such ranges (--verbose lists them)\n", d->gap_count - most);
+}
+
+static void put_database(struct sink *s, const struct outcome *o, const struct salvage_database *d, const struct report_options *options)
+{
+	if (!d->needed)
+		return;
+	if (o->applied || !o->survey || !o->survey->halted) { /* else a finding says it */
+		puts_to(s, "  ");
+		put_sentence(s, d->path);
+		putf(s, " was broken: ");
+		if (d->fault.page)
+			putf(s, "page %llu: ", (unsigned long long)d->fault.page);
+		put_sentence(s, d->fault.text);
+		puts_to(s, "\n");
+	}
+	if (d->tier == SALVAGE_NONE)
+		return;
+	put_source(s, d, d->done);
+	if (d->tier != SALVAGE_FREELIST) {
+		puts_to(s, d->done ? "        in it: " : "        in it would be: ");
+		if (d == &o->salvage->meta)
+			putf(s, "%zu %s, %zu %s, ", d->kept.images, plural(d->kept.images, "image", "images"), d->kept.containers,
+				plural(d->kept.containers, "container", "containers"));
+		putf(s, "%zu %s", d->kept.snapshots, plural(d->kept.snapshots, "snapshot", "snapshots"));
+		if (d->made)
+			putf(s, "; and %zu %s made again of what the disk holds", d->made, plural(d->made, "record", "records"));
+		puts_to(s, "\n");
+	}
+	if (d->recovered)
+		putf(s, "        without a name any more: %zu %s, now called containerd-fsck.recovered/ and the beginning of the digest\n",
+			d->recovered, plural(d->recovered, "image", "images"));
+	put_gaps(s, d, options);
+	if (d->done && d->tier != SALVAGE_FREELIST && d->was_there)
+		putf(s, "        the broken one: " STORE_OWN_DIR "/" OWN_ASIDE "/broken-%s\n", d->file);
+}
+
+static void put_databases(struct sink *s, const struct outcome *o, const struct report_options *options)
+{
+	if (!o->salvage)
+		return;
+	put_database(s, o, &o->salvage->meta, options);
+	put_database(s, o, &o->salvage->overlay, options);
+	if (o->salvage->directories_aside)
+		putf(s, "  %zu %s of snapshots that no database knows: " STORE_OWN_DIR "/" OWN_ASIDE "/snapshot-*\n",
+			o->salvage->directories_aside, plural(o->salvage->directories_aside, "directory", "directories"));
+}
+
+static void put_json_bound(struct sink *s, const char *name, struct span key)
+{
+	if (!key.bad)
+		put_json_field(s, name, key);
+}
+
+static void put_json_database(struct sink *s, const struct salvage_database *d)
+{
+	puts_to(s, "{\"path\":");
+	put_json_string(s, span_of_string(d->path));
+	putf(s, ",\"broken\":%s,\"tier\":\"%s\",\"done\":%s", d->needed ? "true" : "false", tier_names[d->tier],
+		d->done ? "true" : "false");
+	if (d->needed) {
+		putf(s, ",\"page\":%llu", (unsigned long long)d->fault.page);
+		put_json_reason(s, "why", d->fault.text);
+		if (d->source)
+			put_json_field(s, "source", span_of_string(d->source));
+		putf(s,
+			",\"transactions_older\":%llu,\"images\":%zu,\"containers\":%zu,\"snapshots\":%zu,\"made_again\":%zu,"
+			"\"recovered\":%zu,\"lost\":[",
+			(unsigned long long)d->behind, d->kept.images, d->kept.containers, d->kept.snapshots, d->made, d->recovered);
+		for (size_t i = 0; i < d->gap_count; i++) {
+			puts_to(s, i ? ",{\"where\":" : "{\"where\":");
+			put_json_sentence(s, d->gaps[i].where);
+			put_json_bound(s, "from", d->gaps[i].from);
+			put_json_bound(s, "to", d->gaps[i].to);
+			puts_to(s, "}");
+		}
+		puts_to(s, "]");
+	}
+	puts_to(s, "}");
+}
+
 static void put_summary(struct sink *s, const struct outcome *o, const struct report_options *options)
 {
 	const struct plan *const p = o->plan;
 	const uint64_t torn = count_harm(p, HARM_TORN), lost = count_harm(p, HARM_LOST), stale = count_harm(p, HARM_STALE),
 		       unchecked = count_harm(p, HARM_UNCHECKED);
 
+	if (o->survey->halted && !options->repair && can_be_made_again(o->salvage)) {
+		puts_to(s, "next: ");
+		put_sentence(s, options->command);
+		puts_to(s, "\n");
+		return;
+	}
 	if (o->survey->halted) {
 		put_halt(s, p);
 		return;
@@ -780,8 +957,12 @@ void report_console(const struct outcome *o, const struct report_options *option
 				plural(o->store->image_count, "image", "images"), o->store->blob_count, o->store->backend_count);
 		puts_to(&s, "\n");
 	}
+	if (!o->plan || !o->survey->halted)
+		put_databases(&s, o, options);
 	if (o->plan) {
 		put_findings(&s, o, options);
+		if (o->survey->halted)
+			put_databases(&s, o, options);
 		if (!o->survey->halted && !o->survey->interrupted && (!options->quiet || o->status != EXIT_CLEAN))
 			put_images(&s, o, options);
 		put_boot(&s, o, options);
@@ -883,6 +1064,13 @@ static void put_json_body(struct sink *s, const struct outcome *o)
 			"\"interrupted\":%s}",
 			o->applied->done + count_left(o->applied), o->applied->done, o->applied->rebuilt,
 			(unsigned long long)o->applied->written_bytes, o->applied->interrupted ? "true" : "false");
+	if (o->salvage) {
+		puts_to(s, ",\"databases\":[");
+		put_json_database(s, &o->salvage->meta);
+		puts_to(s, ",");
+		put_json_database(s, &o->salvage->overlay);
+		puts_to(s, "]");
+	}
 	puts_to(s, ",\"totals\":{");
 	bool first = true;
 	for (unsigned i = 0; o->plan && i < P_COUNT; i++)
