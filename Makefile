@@ -7,6 +7,7 @@
 #   make demo                the report this tool was born from, with real containerd
 #   make qemu CASE=name      power cuts of a virtual machine; without CASE all that qemu/run can
 #   make crash POINTS=n      power cuts (crash-record: with and without the recorder); healthy: false positives; bench: what it costs
+#   make databases           every page of real databases broken in every way, repaired, and containerd started on the result
 #   make arm64               builds for arm64, and runs unit and golden tests under qemu-user
 #   make size                the binary's size and its parts
 #   make install DESTDIR= PREFIX=/usr/local
@@ -33,7 +34,7 @@ comma := ,
 # ---- what we are made of -------------------------------------------------------------------------------------------
 
 MODULES := base os_linux bolt bolt_edit bolt_write mend json oci cri tar path sha2 stream layer layer_dirs layer_check rebuild feed \
-	problem journal identity evidence config host store places match survey plan own forward salvage apply seal boot record report opts main
+	problem journal identity evidence config host store places match survey plan own settled forward salvage apply seal boot record report opts main
 # Where time goes; the rest is small rather than fast.
 HOT := base stream tar sha2
 # The same of the libraries: what is not in their inner loops.
@@ -273,6 +274,8 @@ crash-record: tests-need
 	@tests/record ONLY=cuts RECORDER=off,on VERSIONS=2 FS=ext4,xfs LARGE=1024 POINTS=$(POINTS)
 healthy: tests-need
 	@tests/healthy
+databases: tests-need
+	@tests/databases POINTS=$(or $(DATABASE_POINTS),0)
 bench: tests-need
 	@tests/install-build-deps test
 	@tests/bench
@@ -352,7 +355,7 @@ clean:
 	rm -rf $(addprefix $(BUILD)/,musl host fuzz unit unit-clang tool fuzzer fuzz-found kernel containerd-fsck*)
 
 .SECONDARY:
-.PHONY: all install install-systemd install-dracut install-initramfs-tools install-mkinitcpio deb size test demo crash crash-record healthy bench arm64 qemu tests-need check unit unit-clang fuzz lint syntax-clang tidy clean
+.PHONY: all databases install install-systemd install-dracut install-initramfs-tools install-mkinitcpio deb size test demo crash crash-record healthy bench arm64 qemu tests-need check unit unit-clang fuzz lint syntax-clang tidy clean
 
 # ---- the libraries' sources ----------------------------------------------------------------------------------------
 

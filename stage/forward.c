@@ -95,10 +95,23 @@ static enum rc add_image(struct forward *f, struct bolt *b, struct span ns, stru
 	return RC_OK;
 }
 
+static enum rc add_container(struct forward *f, struct bolt *b, struct span ns, struct span key, const struct bolt_bucket *record,
+	struct arena *keep, struct arena scratch, struct err *e)
+{
+	struct forward_container *const c = arena_push(keep, (void **)&f->containers, &f->container_count, sizeof(*c));
+
+	(void)key;
+	(void)scratch;
+	if (!c)
+		return no_memory(e);
+	c->ns = ns;
+	return get(b, record, "snapshotKey", keep, &c->snapshot_key, e);
+}
+
 static enum rc add_namespace(struct forward *f, struct bolt *b, struct span ns, struct span key, const struct bolt_bucket *record,
 	struct arena *keep, struct arena scratch, struct err *e)
 {
-	struct bolt_bucket images = {0}, snapshots = {0}, overlay = {0};
+	struct bolt_bucket images = {0}, containers = {0}, snapshots = {0}, overlay = {0};
 	const struct span name = arena_copy(keep, key);
 	enum rc rc;
 
@@ -108,6 +121,11 @@ static enum rc add_namespace(struct forward *f, struct bolt *b, struct span ns, 
 	rc = open_bucket(b, record, SPAN_LITERAL("images"), &scratch, &images, e);
 	if (rc == RC_OK)
 		rc = each(f, b, &images, name, add_image, keep, scratch, e);
+	if (rc && rc != RC_END)
+		return rc;
+	rc = open_bucket(b, record, SPAN_LITERAL("containers"), &scratch, &containers, e);
+	if (rc == RC_OK)
+		rc = each(f, b, &containers, name, add_container, keep, scratch, e);
 	if (rc && rc != RC_END)
 		return rc;
 	rc = open_bucket(b, record, SPAN_LITERAL("snapshots"), &scratch, &snapshots, e);
@@ -321,7 +339,18 @@ static bool has_key(const struct forward *f, struct span ns, struct span key)
 #define SNAPSHOT_PATH(n, k)                                                                                                              \
 	((struct bolt_path){.part = {SPAN_LITERAL("v1"), (n), SPAN_LITERAL("snapshots"), SPAN_LITERAL("overlayfs"), (k)}, .count = 5})
 
-/* A snapshot that only metadata.db knows. What a container wrote is held until a person says otherwise: nothing else would. */
+/* What a container wrote is held until a person says otherwise, where nothing else would. */
+static enum rc hold(struct maker *m, const struct forward_backend *x)
+{
+	struct bolt_path label = SNAPSHOT_PATH(x->ns, x->user_key);
+
+	if (x->kind != SNAPSHOT_ACTIVE || span_starts(x->user_key, "extract-"))
+		return RC_OK;
+	label.part[label.count++] = SPAN_LITERAL("labels");
+	return put_at(m, &label, ROOT_LABEL, SPAN_LITERAL("containerd-fsck"));
+}
+
+/* A snapshot that only metadata.db knows. */
 static enum rc make_snapshot(struct maker *m, const struct forward_backend *x)
 {
 	const struct bolt_path path = SNAPSHOT_PATH(x->ns, x->user_key);
@@ -340,14 +369,16 @@ static enum rc make_snapshot(struct maker *m, const struct forward_backend *x)
 		if ((rc = put_at(m, &path, "parent", parent->user_key)) || (rc = bolt_edit_put(m->t, &child, span_of("", 0), m->e)))
 			return rc;
 	}
-	if (x->kind == SNAPSHOT_ACTIVE && !span_starts(x->user_key, "extract-")) {
-		struct bolt_path label = path;
-		label.part[label.count++] = SPAN_LITERAL("labels");
-		if ((rc = put_at(m, &label, ROOT_LABEL, SPAN_LITERAL("containerd-fsck"))))
-			return rc;
-	}
 	++*m->made;
-	return RC_OK;
+	return hold(m, x);
+}
+
+static bool has_container(const struct forward *f, const struct forward_backend *x)
+{
+	for (size_t i = 0; i < f->container_count; i++)
+		if (span_equal(f->containers[i].ns, x->ns) && span_equal(f->containers[i].snapshot_key, x->user_key))
+			return true;
+	return false;
 }
 
 /* Namespaces count their snapshots in the bucket's sequence. */
@@ -366,7 +397,10 @@ static enum rc make_snapshots(struct maker *m)
 		bucket.count--;
 		if ((rc = bolt_edit_make_bucket(m->t, &bucket, m->e)) || (rc = bolt_edit_raise_sequence(m->t, &bucket, x->number, m->e)))
 			return rc;
-		if (!find_name(f, x->key) && !has_key(f, x->ns, x->user_key) && (rc = make_snapshot(m, x)))
+		const bool known = find_name(f, x->key);
+		if (!known && !has_key(f, x->ns, x->user_key) && (rc = make_snapshot(m, x)))
+			return rc;
+		if (known && f->containers_lost && !has_container(f, x) && (rc = hold(m, x)))
 			return rc;
 	}
 	return RC_OK;
@@ -551,7 +585,9 @@ struct found {
 	size_t blob;
 	struct oci_doc doc; /* an index or a manifest */
 	struct span media_type;
-	bool reached; /* something that has a name leads to it, or an index that was found */
+	bool inside;  /* an index that is here leads to it */
+	bool reached; /* or a name does */
+	bool named;   /* it got one of ours */
 };
 
 /* Every index and manifest of the store. */
@@ -635,40 +671,79 @@ static enum rc name_it(struct maker *m, struct span ns, const struct found *x)
 	return make_contents(m, ns, &b->digest);
 }
 
-/* In each namespace that has it unpacked; where nothing tells, in the one that lost names, or in which there is anything. */
-static enum rc name_where_it_is(struct maker *m, const struct found *x, const struct found *all, size_t count)
+/* Whether something is a manifest of x, or it itself. */
+static bool is_of(const struct forward *f, const struct found *x, const struct found *manifest)
+{
+	const struct digest *const d = &f->st->blob_files[manifest->blob].digest;
+
+	if (manifest->doc.kind != OCI_MANIFEST)
+		return false;
+	for (size_t k = 0; x->doc.kind == OCI_INDEX && k < x->doc.child_count; k++)
+		if (x->doc.children[k].digest_known && !x->doc.children[k].attestation && digest_equal(&x->doc.children[k].digest, d))
+			return true;
+	return x->blob == manifest->blob;
+}
+
+static bool has_layer_here(const struct forward *f, const struct oci_doc *manifest)
+{
+	for (size_t k = 0; k < manifest->child_count; k++)
+		if (oci_is_layer(&manifest->children[k]) && manifest->children[k].digest_known &&
+			store_find_blob(f->st, &manifest->children[k].digest) != STORE_NONE)
+			return true;
+	return false;
+}
+
+/* Of a namespace: what it has unpacked, and no name of its leads to. */
+static enum rc name_unpacked(struct maker *m, struct span ns, struct found *all, size_t count)
 {
 	const struct forward *const f = m->f;
-	struct digest chain;
-	char text[DIGEST_TEXT_BYTES];
-	bool named = false;
 	enum rc rc = RC_OK;
 
+	for (size_t i = 0; i < count; i++)
+		all[i].reached = all[i].inside;
+	for (size_t i = 0; i < f->image_count; i++)
+		if (span_equal(f->images[i].ns, ns))
+			reach(m, all, count, &f->images[i].target);
 	for (size_t i = 0; rc == RC_OK && i < count; i++) {
-		bool inside = all[i].blob == x->blob;
-		for (size_t k = 0; x->doc.kind == OCI_INDEX && k < x->doc.child_count; k++)
-			inside |= x->doc.children[k].digest_known && !x->doc.children[k].attestation &&
-				  digest_equal(&x->doc.children[k].digest, &f->st->blob_files[all[i].blob].digest);
-		if (!inside || all[i].doc.kind != OCI_MANIFEST || !chain_of(m, &all[i].doc, &chain))
-			continue;
-		digest_format(&chain, text);
-		for (size_t k = 0; rc == RC_OK && k < f->backend_count; k++)
-			if (span_is(f->backends[k].user_key, text)) {
-				rc = name_it(m, f->backends[k].ns, x);
-				named = true;
-			}
-		if (rc || named)
-			continue;
-		for (size_t k = 0; k < all[i].doc.child_count && !named; k++) {
-			const struct oci_descriptor *const d = &all[i].doc.children[k];
-			if (!oci_is_layer(d) || !d->digest_known || store_find_blob(f->st, &d->digest) == STORE_NONE)
+		bool is_here = false;
+		for (size_t k = 0; !all[i].reached && !is_here && k < count; k++) {
+			char text[DIGEST_TEXT_BYTES];
+			struct digest chain;
+			if (!is_of(f, &all[i], &all[k]) || !chain_of(m, &all[k].doc, &chain))
 				continue;
-			rc = name_it(m, f->names_ns.left && !f->names_ns.bad ? f->names_ns
-					: f->backend_count && f->backends[0].ns.left ? f->backends[0].ns
-										     : SPAN_LITERAL("default"),
-				x);
-			named = true;
+			digest_format(&chain, text);
+			is_here = has_key(f, ns, span_of_string(text));
+			for (size_t b = 0; !is_here && b < f->backend_count; b++)
+				is_here = span_equal(f->backends[b].ns, ns) && span_is(f->backends[b].user_key, text);
 		}
+		if (is_here) {
+			all[i].named = true;
+			rc = name_it(m, ns, &all[i]);
+		}
+	}
+	return rc;
+}
+
+/* Of what has no name anywhere, and is not unpacked: where a name may have stood. */
+static enum rc name_rest(struct maker *m, struct found *all, size_t count)
+{
+	const struct forward *const f = m->f;
+	const bool known = f->names_ns.left && !f->names_ns.bad;
+	const struct span ns = known ? f->names_ns
+			       : f->backend_count && f->backends[0].ns.left ? f->backends[0].ns
+			       : SPAN_LITERAL("default");
+	enum rc rc = RC_OK;
+
+	for (size_t i = 0; i < count; i++)
+		all[i].reached = all[i].inside || all[i].named;
+	for (size_t i = 0; i < f->image_count; i++)
+		reach(m, all, count, &f->images[i].target);
+	for (size_t i = 0; rc == RC_OK && i < count; i++) {
+		bool useful = false;
+		for (size_t k = 0; !all[i].reached && !useful && k < count; k++)
+			useful = is_of(f, &all[i], &all[k]) && has_layer_here(f, &all[k].doc);
+		if (useful)
+			rc = name_it(m, ns, &all[i]);
 	}
 	return rc;
 }
@@ -683,16 +758,19 @@ static enum rc name_nameless(struct maker *m)
 
 	if (rc)
 		return rc;
-	for (size_t i = 0; i < f->image_count; i++)
-		reach(m, all, count, &f->images[i].target);
 	for (size_t i = 0; i < count; i++)
 		for (size_t k = 0; all[i].doc.kind == OCI_INDEX && k < all[i].doc.child_count; k++)
-			if (all[i].doc.children[k].digest_known)
-				reach(m, all, count, &all[i].doc.children[k].digest);
-	for (size_t i = 0; rc == RC_OK && i < count; i++)
-		if (!all[i].reached)
-			rc = name_where_it_is(m, &all[i], all, count);
-	return rc;
+			for (size_t x = 0; all[i].doc.children[k].digest_known && x < count; x++)
+				all[x].inside |= digest_equal(&f->st->blob_files[all[x].blob].digest, &all[i].doc.children[k].digest);
+	if (f->names_ns.left && !f->names_ns.bad)
+		rc = name_unpacked(m, f->names_ns, all, count);
+	else
+		for (size_t i = 0; rc == RC_OK && i < f->backend_count; i++) { /* sorted by key: those of a namespace are neighbours */
+			const struct span ns = f->backends[i].ns;
+			if (ns.left && (i == 0 || !span_equal(ns, f->backends[i - 1].ns)))
+				rc = name_unpacked(m, ns, all, count);
+		}
+	return rc ? rc : name_rest(m, all, count);
 }
 
 enum rc forward_meta(struct forward *f, struct bolt_edit *t, size_t *made, struct arena *a, struct err *e)
@@ -755,7 +833,8 @@ static const struct forward_snapshot *find_key(const struct forward *f, struct s
 }
 
 /* Each that metadata.db lacks gets a number of its own, so that the files of a layer are made again from the layer, and of a container's
- * it is told that they are gone. But where one is lacking, and one directory is there that was made after all that are known, they are one. */
+ * it is told that they are gone. But where one is lacking, and one directory is there that was made after all that are known, they are
+ * one. */
 enum rc forward_overlay(struct forward *f, struct bolt_edit *t, size_t *made, struct arena *a, struct err *e)
 {
 	struct bolt_path bucket = {.part = {SPAN_LITERAL("v1"), SPAN_LITERAL("parents")}, .count = 2};

@@ -21,17 +21,23 @@ struct forward_image {
 	struct digest target;
 };
 
+struct forward_container {
+	struct span ns, snapshot_key;
+};
+
 struct forward {
 	const struct store *st;
 	struct bolt *meta, *overlay; /* NULL: there is none */
 	struct forward_snapshot *snapshots;
 	struct forward_backend *backends; /* by key */
 	struct forward_image *images;
-	size_t snapshot_count, backend_count, image_count;
+	struct forward_container *containers;
+	size_t snapshot_count, backend_count, image_count, container_count;
 	size_t recovered;          /* images that got a name of ours */
 	uint64_t sequence, id_max; /* the last id that metadata.db tells of; that anything does */
 	uint64_t strange;          /* the one directory behind that sequence which no record has; 0: none, or several */
-	bool names_lost;           /* set by whoever knows: meta.db may lack images that it had */
+	bool names_lost;           /* set by whoever knows: meta.db may lack images that it had, */
+	bool containers_lost;      /* or containers */
 	struct span names_ns;      /* and it is known in which namespace; bad or empty: not */
 	uint64_t taken;            /* that, if it was given to the one snapshot that had none */
 };

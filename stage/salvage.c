@@ -20,6 +20,7 @@
 #include "os.h"
 #include "os_write.h"
 #include "own.h"
+#include "settled.h"
 
 #define NEW_SUFFIX ".containerd-fsck"
 #define COPY_BYTES ((size_t)1 << 20)
@@ -252,9 +253,9 @@ static enum rc look_at_copy(struct candidate *best, int backup, const char *name
 static enum rc find_copy(struct candidate *best, const struct store *st, bool is_meta, uint64_t newest, struct arena *keep,
 	struct arena scratch, struct err *e)
 {
-	static const char *const of_meta[] = {"settled-meta.db", "settled-meta.db.1", "sealed-meta.db", "meta.db"};
+	static const char *const of_meta[] = {SETTLED_META, SETTLED_META ".1", "sealed-meta.db", "meta.db"};
 	static const char *const of_overlay[] = {
-		"settled-overlayfs.db", "settled-overlayfs.db.1", "sealed-overlayfs-metadata.db", "overlayfs-metadata.db"};
+		SETTLED_OVERLAY, SETTLED_OVERLAY ".1", "sealed-overlayfs-metadata.db", "overlayfs-metadata.db"};
 	auto_fd own = -1, backup = -1;
 	struct err why = {0}; /* without the directory there is none */
 	enum rc rc = RC_OK;
@@ -534,9 +535,13 @@ static enum rc write_base(struct build *m, int dir, const char *name, struct are
 	const struct bolt_sink sink = {into_file, &t};
 	auto_fd fd = -1;
 	uint64_t bytes = 0, free_bytes = 0, inodes = 0;
+	struct stat left = {0};
 	enum rc rc;
 
-	if ((rc = os_unlink(dir, name, e)) && rc != RC_END) /* of a run that was cut off */
+	rc = os_stat(dir, name, &left, e);
+	if (rc == RC_OK && ((rc = os_unlink(dir, name, e)) || (rc = os_fsync(dir, e)))) /* of a run that was cut off */
+		return rc;
+	if (rc && rc != RC_END)
 		return rc;
 	if ((rc = os_free(dir, &free_bytes, &inodes, e)))
 		return rc;
@@ -660,10 +665,15 @@ static void set_lost(const struct salvage *s, struct forward *f)
 	const struct salvage_database *const d = &s->meta;
 
 	f->names_lost = d->needed && (d->tier == SALVAGE_CONTENT || (d->tier == SALVAGE_COPY && d->behind));
+	f->containers_lost = f->names_lost;
+	for (size_t i = 0; d->needed && i < d->gap_count; i++)
+		f->containers_lost |= d->gaps[i].what == SALVAGE_ALL || d->gaps[i].what == SALVAGE_CONTAINERS;
 	for (size_t i = 0; d->needed && i < d->gap_count; i++)
 		if (d->gaps[i].what == SALVAGE_ALL || d->gaps[i].what == SALVAGE_IMAGES) {
+			const struct span ns = d->gaps[i].ns;
+			const bool same = !f->names_lost || (!f->names_ns.bad && !ns.bad && span_equal(f->names_ns, ns));
 			f->names_lost = true;
-			f->names_ns = d->gaps[i].ns;
+			f->names_ns = same ? ns : (struct span){.bad = true};
 		}
 }
 

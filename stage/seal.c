@@ -8,6 +8,7 @@
 #include "os.h"
 #include "os_write.h"
 #include "own.h"
+#include "settled.h"
 
 #define SNAPSHOTTER_PREFIX "io.containerd.snapshotter.v1."
 
@@ -386,5 +387,8 @@ enum rc seal_checked(const struct store *st, const struct seal_check *c, struct 
 	const bool again = c->only_update && j.done && strcmp(j.boot_id, st->boot_id) == 0 && j.status <= 1 && c->status <= 1;
 	journal_put_done(&out, again ? j.status : c->status);
 	rc = journal_commit(&out, own, e);
+	struct err ignored = {0}; /* the journal is worth more than the copies, which the next boot makes as well */
+	const enum rc copied = rc || c->only_update ? RC_OK : settled_copy(own, st->meta.dir, st->overlay.dir, scratch, &ignored);
+	(void)copied;
 	return c->only_update ? rc : journal_give_way(rc, own, e); /* a person can make room, a boot cannot */
 }
