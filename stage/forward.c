@@ -587,7 +587,8 @@ struct found {
 	struct span media_type;
 	bool inside;  /* an index that is here leads to it */
 	bool reached; /* or a name does */
-	bool named;   /* it got one of ours */
+	bool nameless; /* it is to get one, */
+	bool named;    /* and did */
 };
 
 /* Every index and manifest of the store. */
@@ -649,17 +650,91 @@ static bool chain_of(struct maker *m, const struct oci_doc *manifest, struct dig
 	return true;
 }
 
-static enum rc name_it(struct maker *m, struct span ns, const struct found *x)
+/* "host/repository:tag" or "host/repository@digest", of which host and repository. */
+static bool split_name(struct span name, struct span *host, struct span *repository)
+{
+	const uint8_t *const slash = name.left ? memchr(name.at, '/', name.left) : NULL;
+
+	if (!slash)
+		return false;
+	*host = span_sub(&name, (size_t)(slash - name.at));
+	(void)span_take(&name, 1);
+	size_t n = 0;
+	while (n < name.left && name.at[n] != ':' && name.at[n] != '@')
+		n++;
+	*repository = span_of(name.at, n);
+	return n > 0;
+}
+
+/* Whether a blob's record says that it came from there: containerd notes host and repository (containerd 2.3:
+ * core/remotes/docker/handler.go). */
+static bool came_from(struct maker *m, struct span ns, struct span digest, struct span host, struct span repository)
+{
+	const struct span parts[] = {SPAN_LITERAL("v1"), ns, SPAN_LITERAL("content"), SPAN_LITERAL("blob"), digest, SPAN_LITERAL("labels")};
+	struct arena scratch = *m->a;
+	struct bolt_bucket at = bolt_root(m->f->meta);
+	struct err ignored = {0}; /* what cannot be read says nothing */
+	struct span value = {0};
+	char label[300];
+
+	for (size_t i = 0; i < 6; i++)
+		if (open_bucket(m->f->meta, &at, parts[i], &scratch, &at, &ignored))
+			return false;
+	const int n = snprintf(label, sizeof(label), "containerd.io/distribution.source.%.*s", (int)min_u64(host.left, 255),
+		(const char *)host.at);
+	if (n < 0 || (size_t)n >= sizeof(label) || get(m->f->meta, &at, label, &scratch, &value, &ignored))
+		return false;
+	while (value.left) { /* several, with commas between them */
+		const uint8_t *const comma = memchr(value.at, ',', value.left);
+		const struct span one = span_sub(&value, comma ? (size_t)(comma - value.at) : value.left);
+		if (comma)
+			(void)span_take(&value, 1);
+		if (span_equal(one, repository))
+			return true;
+	}
+	return false;
+}
+
+/* Of those names whose record is gone the one of its repository, if that is the only one, and it the only one that could have it. */
+static struct forward_name *name_of(struct maker *m, struct span ns, const struct found *x, const struct found *all, size_t count)
+{
+	const struct span digest = digest_span(m, &m->f->st->blob_files[x->blob].digest);
+	struct forward_name *found = NULL;
+	struct span host = {0}, repository = {0};
+
+	for (size_t i = 0; i < m->f->name_count; i++) {
+		struct forward_name *const n = &m->f->names[i];
+		if (n->used || !span_equal(n->ns, ns) || !split_name(n->name, &host, &repository) ||
+			!came_from(m, ns, digest, host, repository))
+			continue;
+		if (found)
+			return NULL;
+		found = n;
+	}
+	if (!found || !split_name(found->name, &host, &repository))
+		return NULL;
+	for (size_t i = 0; i < count; i++)
+		if (all[i].nameless && &all[i] != x &&
+			came_from(m, ns, digest_span(m, &m->f->st->blob_files[all[i].blob].digest), host, repository))
+			return NULL;
+	return found;
+}
+
+static enum rc name_it(struct maker *m, struct span ns, const struct found *x, const struct found *all, size_t count)
 {
 	const struct blob *const b = &m->f->st->blob_files[x->blob];
 	const struct span digest = digest_span(m, &b->digest);
-	char *const name = arena_printf(m->a, FORWARD_RECOVERED "%.12s", digest.bad ? "" : strchr((const char *)digest.at, ':') + 1);
-	struct bolt_path path = {.part = {SPAN_LITERAL("v1"), ns, SPAN_LITERAL("images"), span_of_string(name ? name : "")}, .count = 4};
+	struct forward_name *const known = digest.bad ? NULL : name_of(m, ns, x, all, count);
+	char *const made = arena_printf(m->a, FORWARD_RECOVERED "%.12s", digest.bad ? "" : strchr((const char *)digest.at, ':') + 1);
+	const struct span name = known ? known->name : span_of_string(made ? made : "");
+	struct bolt_path path = {.part = {SPAN_LITERAL("v1"), ns, SPAN_LITERAL("images"), name}, .count = 4};
 	uint8_t *const size = arena_get(m->a, 16);
 	enum rc rc;
 
-	if (!name || !size || digest.bad)
+	if (!made || !size || digest.bad)
 		return no_memory(m->e);
+	if (known)
+		known->used = true;
 	if ((rc = put_at(m, &path, "createdat", m->now)) || (rc = put_at(m, &path, "updatedat", m->now)))
 		return rc;
 	path.part[path.count++] = SPAN_LITERAL("target");
@@ -667,7 +742,7 @@ static enum rc name_it(struct maker *m, struct span ns, const struct found *x)
 		(rc = put_at(m, &path, "size", span_of(size, put_uvarint(size, b->size << 1)))))
 		return rc;
 	++*m->made;
-	++m->f->recovered;
+	m->f->recovered += !known;
 	return make_contents(m, ns, &b->digest);
 }
 
@@ -693,18 +768,30 @@ static bool has_layer_here(const struct forward *f, const struct oci_doc *manife
 	return false;
 }
 
+static enum rc name_all(struct maker *m, struct span ns, struct found *all, size_t count)
+{
+	enum rc rc = RC_OK;
+
+	for (size_t i = 0; rc == RC_OK && i < count; i++) {
+		if (!all[i].nameless)
+			continue;
+		all[i].named = true;
+		rc = name_it(m, ns, &all[i], all, count);
+	}
+	return rc;
+}
+
 /* Of a namespace: what it has unpacked, and no name of its leads to. */
 static enum rc name_unpacked(struct maker *m, struct span ns, struct found *all, size_t count)
 {
 	const struct forward *const f = m->f;
-	enum rc rc = RC_OK;
 
 	for (size_t i = 0; i < count; i++)
 		all[i].reached = all[i].inside;
 	for (size_t i = 0; i < f->image_count; i++)
 		if (span_equal(f->images[i].ns, ns))
 			reach(m, all, count, &f->images[i].target);
-	for (size_t i = 0; rc == RC_OK && i < count; i++) {
+	for (size_t i = 0; i < count; i++) {
 		bool is_here = false;
 		for (size_t k = 0; !all[i].reached && !is_here && k < count; k++) {
 			char text[DIGEST_TEXT_BYTES];
@@ -716,12 +803,9 @@ static enum rc name_unpacked(struct maker *m, struct span ns, struct found *all,
 			for (size_t b = 0; !is_here && b < f->backend_count; b++)
 				is_here = span_equal(f->backends[b].ns, ns) && span_is(f->backends[b].user_key, text);
 		}
-		if (is_here) {
-			all[i].named = true;
-			rc = name_it(m, ns, &all[i]);
-		}
+		all[i].nameless = is_here;
 	}
-	return rc;
+	return name_all(m, ns, all, count);
 }
 
 /* Of what has no name anywhere, and is not unpacked: where a name may have stood. */
@@ -732,20 +816,18 @@ static enum rc name_rest(struct maker *m, struct found *all, size_t count)
 	const struct span ns = known ? f->names_ns
 			       : f->backend_count && f->backends[0].ns.left ? f->backends[0].ns
 			       : SPAN_LITERAL("default");
-	enum rc rc = RC_OK;
 
 	for (size_t i = 0; i < count; i++)
 		all[i].reached = all[i].inside || all[i].named;
 	for (size_t i = 0; i < f->image_count; i++)
 		reach(m, all, count, &f->images[i].target);
-	for (size_t i = 0; rc == RC_OK && i < count; i++) {
+	for (size_t i = 0; i < count; i++) {
 		bool useful = false;
 		for (size_t k = 0; !all[i].reached && !useful && k < count; k++)
 			useful = is_of(f, &all[i], &all[k]) && has_layer_here(f, &all[k].doc);
-		if (useful)
-			rc = name_it(m, ns, &all[i]);
+		all[i].nameless = useful;
 	}
-	return rc;
+	return name_all(m, ns, all, count);
 }
 
 /* What is here and has no name any more gets one, so that it is kept. */
@@ -773,6 +855,41 @@ static enum rc name_nameless(struct maker *m)
 	return rc ? rc : name_rest(m, all, count);
 }
 
+/* Images of which all is known that their record said. */
+static enum rc make_known(struct maker *m)
+{
+	struct forward *const f = m->f;
+	enum rc rc = RC_OK;
+
+	for (size_t i = 0; rc == RC_OK && i < f->name_count; i++) {
+		struct forward_name *const n = &f->names[i];
+		struct forward_image image = {.ns = n->ns, .name = n->name};
+		struct bolt_path path = {.part = {SPAN_LITERAL("v1"), n->ns, SPAN_LITERAL("images"), n->name}, .count = 4};
+		uint8_t *const size = arena_get(m->a, 16);
+		if (!size)
+			return no_memory(m->e);
+		if (!n->digest.left || digest_parse(n->digest, &image.target) || store_find_blob(f->st, &image.target) == STORE_NONE)
+			continue;
+		for (size_t k = 0; k < f->image_count; k++)
+			n->used |= span_equal(f->images[k].ns, n->ns) && span_equal(f->images[k].name, n->name);
+		if (n->used)
+			continue;
+		if ((rc = put_at(m, &path, "createdat", m->now)) || (rc = put_at(m, &path, "updatedat", m->now)))
+			return rc;
+		path.part[path.count++] = SPAN_LITERAL("target");
+		if ((rc = put_at(m, &path, "digest", n->digest)) || (rc = put_at(m, &path, "mediatype", n->media_type)) ||
+			(rc = put_at(m, &path, "size", span_of(size, put_uvarint(size, n->size << 1)))))
+			return rc;
+		struct forward_image *const made = arena_push(m->a, (void **)&f->images, &f->image_count, sizeof(*made));
+		if (!made)
+			return no_memory(m->e);
+		*made = image;
+		n->used = true;
+		++*m->made;
+	}
+	return rc;
+}
+
 enum rc forward_meta(struct forward *f, struct bolt_edit *t, size_t *made, struct arena *a, struct err *e)
 {
 	const struct bolt_path version = {.part = {SPAN_LITERAL("v1"), SPAN_LITERAL("version")}, .count = 2};
@@ -789,6 +906,7 @@ enum rc forward_meta(struct forward *f, struct bolt_edit *t, size_t *made, struc
 	if (rc == RC_END)
 		rc = bolt_edit_put(t, &version, SCHEMA_BYTES, e);
 	rc = rc ? rc : make_snapshots(&m);
+	rc = rc ? rc : make_known(&m);
 	for (size_t i = 0; rc == RC_OK && i < f->image_count; i++)
 		rc = make_contents(&m, f->images[i].ns, &f->images[i].target);
 	return rc || !f->names_lost ? rc : name_nameless(&m);

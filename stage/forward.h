@@ -21,6 +21,12 @@ struct forward_image {
 	struct digest target;
 };
 
+struct forward_name { /* of an image that meta.db had, whatever it meant */
+	struct span ns, name;
+	bool used;
+	struct span digest, media_type; /* empty: not known */
+	uint64_t size;
+};
 struct forward_container {
 	struct span ns, snapshot_key;
 };
@@ -33,6 +39,8 @@ struct forward {
 	struct forward_image *images;
 	struct forward_container *containers;
 	size_t snapshot_count, backend_count, image_count, container_count;
+	struct forward_name *names; /* the same: images that it had, whose record is gone */
+	size_t name_count;
 	size_t recovered;          /* images that got a name of ours */
 	uint64_t sequence, id_max; /* the last id that metadata.db tells of; that anything does */
 	uint64_t strange;          /* the one directory behind that sequence which no record has; 0: none, or several */

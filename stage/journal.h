@@ -67,6 +67,16 @@ struct journal_ingest {
 	bool held; /* what was behind them when the last check ended is doubtful, and stays so: it may not be vouched for later */
 };
 
+/* What meta.db said, for the day it cannot be read: an image, a container, or a lease that does not expire. */
+struct journal_name {
+	enum journal_name_kind { JOURNAL_IMAGE, JOURNAL_CONTAINER, JOURNAL_LEASE } kind;
+	struct span ns, name;
+	/* of an image; of a container the snapshotter, the snapshot and the image as meta.db names them */
+	struct span digest, media_type;
+	uint64_t size;
+	struct span snapshotter, key, image;
+};
+
 /* What the last boot record since the last seal says. */
 enum journal_mode {
 	JOURNAL_NOT_BEGUN,
@@ -90,6 +100,8 @@ struct journal {
 	struct journal_blob *blob_doubts;
 	struct journal_snapshot *snapshot_doubts;
 	size_t blob_doubt_count, snapshot_doubt_count;
+	struct journal_name *names;
+	size_t name_count;
 
 	bool clean;         /* the last record is the marker */
 	char boot_id[37];   /* of the last boot record; "" if there is none since the last seal */
@@ -166,6 +178,8 @@ void journal_put_snapshot(struct journal_writer *w, const struct journal_snapsho
 /* The sum of a file's first n bytes; RC_END: it is shorter. */
 CHECKED enum rc journal_sum(int fd, uint64_t n, uint64_t *sum, struct arena scratch, struct err *e);
 void journal_put_ingest(struct journal_writer *w, const struct journal_ingest *in);
+/* What has an empty or too long name is left out. */
+void journal_put_name(struct journal_writer *w, const struct journal_name *n);
 /* As journal_append_boot. */
 void journal_put_boot(struct journal_writer *w, const char *boot_id, enum journal_mode mode, unsigned status);
 void journal_put_done(struct journal_writer *w, unsigned status);

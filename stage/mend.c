@@ -100,7 +100,7 @@ static enum rc put(struct mender *m, struct level *l, const struct bolt_item *it
 }
 
 /* The range of a gap is the second's. */
-static enum rc begin_gap(struct mender *m, struct level *l, struct span from, struct span to)
+static enum rc begin_gap(struct mender *m, struct level *l, struct span from, struct span to, bool told)
 {
 	enum rc rc = RC_OK;
 
@@ -108,7 +108,7 @@ static enum rc begin_gap(struct mender *m, struct level *l, struct span from, st
 	l->gap_to = to.bad ? to : arena_copy(m->arena, to);
 	if ((!from.bad && l->gap_from.bad) || (!to.bad && l->gap_to.bad))
 		return no_memory(m->e);
-	if (m->hooks->gap)
+	if (told && m->hooks->gap)
 		rc = m->hooks->gap(m->hooks->self, &m->path, l->gap_from, l->gap_to, m->e);
 	l->in_gap = true;
 	return rc;
@@ -157,7 +157,10 @@ static enum rc step_piece(struct mender *m, struct level *l)
 	}
 	if (!good) { /* its name may be as wrong as what it holds: the gap is all between its neighbours */
 		l->suspect = true;
-		return RC_OK;
+		m->path.part[m->path.count++] = item->key;
+		rc = m->hooks->gone ? m->hooks->gone(m->hooks->self, &m->path, m->e) : RC_OK;
+		m->path.count--;
+		return rc;
 	}
 	while (!(rc = fill_item(m, l)) && l->have_item) {
 		const int order = span_compare(l->item.key, item->key);
@@ -192,9 +195,10 @@ static enum rc step(struct mender *m)
 		l->have_piece = rc == RC_OK && !l->piece.is_gap;
 		if (l->suspect) {
 			l->suspect = false;
-			return begin_gap(m, l, l->last, rc == RC_END ? none : l->piece.is_gap ? l->piece.to : l->piece.item.key);
+			return begin_gap(
+				m, l, l->last, rc == RC_END ? none : l->piece.is_gap ? l->piece.to : l->piece.item.key, false);
 		}
-		return rc == RC_OK && l->piece.is_gap ? begin_gap(m, l, l->piece.from, l->piece.to) : rc;
+		return rc == RC_OK && l->piece.is_gap ? begin_gap(m, l, l->piece.from, l->piece.to, true) : rc;
 	}
 	if (l->first)
 		return step_piece(m, l);

@@ -35,7 +35,13 @@ static bool can_be_made_again(const struct salvage *s)
 /* Of meta.db, made again: whether something is not in it that was in the broken one. What metadata.db lacks is a finding. */
 static bool salvage_loses(const struct salvage_database *d)
 {
-	return d->needed && (d->gap_count || d->recovered || d->tier == SALVAGE_CONTENT || (d->tier == SALVAGE_COPY && d->behind));
+	for (size_t i = 0; d->needed && i < d->name_count; i++)
+		if (!d->names[i].used)
+			return true;
+	for (size_t i = 0; d->needed && i < d->gap_count; i++)
+		if (!d->told_by_journal || d->gaps[i].what == SALVAGE_CONTAINERS || d->gaps[i].what == SALVAGE_ALL)
+			return true;
+	return d->needed && (d->recovered || d->tier == SALVAGE_CONTENT || (d->tier == SALVAGE_COPY && d->behind));
 }
 
 static enum exit_status status_beside(const struct outcome *o, bool repair)
@@ -714,11 +720,22 @@ static void put_gaps(struct sink *s, const struct salvage_database *d, const str
 
 	for (size_t i = 0; i < d->gap_count && i < most; i++) {
 		const struct salvage_gap *const g = &d->gaps[i];
+		if (d->told_by_journal && g->what == SALVAGE_IMAGES)
+			continue; /* it had them all */
 		puts_to(s, "        lost: ");
 		put_sentence(s, g->where);
 		put_bound(s, " from ", g->from);
 		put_bound(s, " up to ", g->to);
 		puts_to(s, ", if there were any\n");
+	}
+	for (size_t i = 0; d->done && i < d->name_count; i++) {
+		if (d->names[i].used)
+			continue;
+		puts_to(s, "        lost: image ");
+		put_escaped(s, d->names[i].name);
+		puts_to(s, " of namespace ");
+		put_escaped(s, d->names[i].ns);
+		puts_to(s, "\n");
 	}
 	if (d->gap_count > most)
 		putf(s, "        lost: ... and %zu more such ranges (--verbose lists them)\n", d->gap_count - most);
@@ -796,6 +813,17 @@ static void put_json_database(struct sink *s, const struct salvage_database *d)
 			put_json_bound(s, "from", d->gaps[i].from);
 			put_json_bound(s, "to", d->gaps[i].to);
 			puts_to(s, "}");
+		}
+		puts_to(s, "],\"lost_images\":[");
+		bool first = true;
+		for (size_t i = 0; i < d->name_count; i++) {
+			if (!d->done || d->names[i].used)
+				continue;
+			puts_to(s, first ? "{\"namespace\":" : ",{\"namespace\":");
+			put_json_string(s, d->names[i].ns);
+			put_json_field(s, "name", d->names[i].name);
+			puts_to(s, "}");
+			first = false;
 		}
 		puts_to(s, "]");
 	}

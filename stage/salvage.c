@@ -15,7 +15,7 @@
 #include <string.h>
 
 #include "bolt_edit.h"
-#include "forward.h"
+#include "journal.h"
 #include "mend.h"
 #include "os.h"
 #include "os_write.h"
@@ -180,6 +180,30 @@ static enum rc on_gap(void *self, const struct mend_path *path, struct span from
 	return g->where ? RC_OK : no_memory(e);
 }
 
+/* A record, or all records of a kind. */
+static enum rc on_gone(void *self, const struct mend_path *path, struct err *e)
+{
+	struct build *const m = self;
+
+	const enum salvage_what what = what_of(m->is_meta, path);
+	struct mend_path above = *path;
+	const struct span none = {.bad = true};
+
+	if (what == SALVAGE_CONTAINERS) {
+		above.count--;
+		return on_gap(m, &above, path->part[3], path->part[3], e);
+	}
+	if (what != SALVAGE_IMAGES)
+		return on_gap(m, path, none, none, e); /* of what is in it */
+	if (m->second || m->d->name_count == GAPS_MAX)
+		return RC_OK;
+	struct forward_name *const n = arena_push(m->keep, (void **)&m->d->names, &m->d->name_count, sizeof(*n));
+	if (!n)
+		return no_memory(e);
+	*n = (struct forward_name){.ns = arena_copy(m->keep, path->part[1]), .name = arena_copy(m->keep, path->part[3])};
+	return n->ns.bad || n->name.bad ? no_memory(e) : RC_OK;
+}
+
 static enum rc nowhere(void *self, uint64_t off, const void *buf, size_t n, struct err *e)
 {
 	(void)self;
@@ -193,7 +217,7 @@ static enum rc nowhere(void *self, uint64_t off, const void *buf, size_t n, stru
 /* Memory beside what the gaps take of keep goes back: the writer's is an arena of its own. */
 static enum rc make(struct build *m, const struct bolt_sink *sink, uint64_t *bytes, struct arena scratch, struct err *e)
 {
-	const struct mend_hooks hooks = {.is_good = is_good, .bucket = on_bucket, .gap = on_gap, .self = m};
+	const struct mend_hooks hooks = {.is_good = is_good, .gone = on_gone, .bucket = on_bucket, .gap = on_gap, .self = m};
 	struct bolt_fault fault = {0};
 	struct bolt_writer *w = NULL;
 	struct arena own = {0};
@@ -203,6 +227,8 @@ static enum rc make(struct build *m, const struct bolt_sink *sink, uint64_t *byt
 	m->counts = (struct salvage_counts){0};
 	m->d->gaps = NULL;
 	m->d->gap_count = 0;
+	m->d->names = NULL;
+	m->d->name_count = 0;
 	if ((rc = arena_open(&own, e)))
 		return rc;
 	if (!(rc = bolt_write_begin(&w, sink, m->page_size, m->txid, &own, e)) &&
@@ -333,7 +359,7 @@ static enum rc choose(struct salvage_database *d, const struct store *st, bool i
 		return rc;
 	if (l->opened)
 		m->page_size = l->newest.page_size;
-	m->txid = l->txid;
+	m->txid = d->txid = l->txid;
 	m->first = l->opened ? &l->newest : NULL;
 	if (d->tier == SALVAGE_FREELIST)
 		return make(m, &sink, &bytes, scratch, e); /* for the counts */
@@ -659,6 +685,15 @@ static enum rc open_result(struct candidate *c, const struct salvage_database *d
 	return rc == RC_CORRUPT ? fail(e, RC_IO, "%s: %s", d->path, fault.text) : rc;
 }
 
+/* Of one namespace, or of several. */
+static void lose_names(struct forward *f, struct span ns)
+{
+	const bool same = !f->names_lost || (!f->names_ns.bad && !ns.bad && span_equal(f->names_ns, ns));
+
+	f->names_lost = true;
+	f->names_ns = same ? ns : (struct span){.bad = true};
+}
+
 /* Whether names of images may be lost, and of which namespace. */
 static void set_lost(const struct salvage *s, struct forward *f)
 {
@@ -666,15 +701,59 @@ static void set_lost(const struct salvage *s, struct forward *f)
 
 	f->names_lost = d->needed && (d->tier == SALVAGE_CONTENT || (d->tier == SALVAGE_COPY && d->behind));
 	f->containers_lost = f->names_lost;
+	f->names = d->names;
+	f->name_count = d->name_count;
+	for (size_t i = 0; i < d->name_count; i++)
+		lose_names(f, d->names[i].ns);
 	for (size_t i = 0; d->needed && i < d->gap_count; i++)
 		f->containers_lost |= d->gaps[i].what == SALVAGE_ALL || d->gaps[i].what == SALVAGE_CONTAINERS;
 	for (size_t i = 0; d->needed && i < d->gap_count; i++)
 		if (d->gaps[i].what == SALVAGE_ALL || d->gaps[i].what == SALVAGE_IMAGES) {
-			const struct span ns = d->gaps[i].ns;
-			const bool same = !f->names_lost || (!f->names_ns.bad && !ns.bad && span_equal(f->names_ns, ns));
-			f->names_lost = true;
-			f->names_ns = same ? ns : (struct span){.bad = true};
+			lose_names(f, d->gaps[i].ns);
 		}
+}
+
+static bool is_in(const struct salvage_gap *g, struct span ns, struct span name)
+{
+	if (g->what != SALVAGE_ALL && g->what != SALVAGE_IMAGES)
+		return false;
+	if (g->what == SALVAGE_ALL)
+		return g->ns.bad || span_equal(g->ns, ns);
+	return span_equal(g->ns, ns) && (g->from.bad || span_compare(name, g->from) >= 0) && (g->to.bad || span_compare(name, g->to) < 0);
+}
+
+/* What the journal knows of images that the new database may lack. If it is of the very transaction that is broken, it knows all. */
+static enum rc ask_journal(struct salvage *s, const struct store *st, struct arena *keep, struct err *e)
+{
+	struct salvage_database *const d = &s->meta;
+	struct journal j = {0};
+	auto_fd own = -1;
+	struct err ignored = {0}; /* without the directory there is none */
+	const bool all = d->tier == SALVAGE_CONTENT || (d->tier == SALVAGE_COPY && d->behind);
+	enum rc rc;
+
+	if (!d->needed || d->tier == SALVAGE_FREELIST || os_open_dir(st->dir, STORE_OWN_DIR, &own, &ignored))
+		return RC_OK;
+	if ((rc = journal_read(&j, own, keep, e)) || !j.present)
+		return rc;
+	for (size_t i = 0; i < j.name_count; i++) {
+		const struct journal_name *const n = &j.names[i];
+		bool lost = all;
+		for (size_t k = 0; !lost && k < d->gap_count; k++)
+			lost = is_in(&d->gaps[k], n->ns, n->name);
+		struct forward_name *known = NULL;
+		for (size_t k = 0; k < d->name_count; k++)
+			if (span_equal(d->names[k].ns, n->ns) && span_equal(d->names[k].name, n->name))
+				known = &d->names[k];
+		if (n->kind != JOURNAL_IMAGE || (!lost && !known))
+			continue;
+		if (!known && !(known = arena_push(keep, (void **)&d->names, &d->name_count, sizeof(*known))))
+			return no_memory(e);
+		*known = (struct forward_name){.ns = n->ns, .name = n->name, .digest = n->digest, .media_type = n->media_type, .size = n->size};
+	}
+	for (size_t i = 0; i < j.identity.database_count; i++)
+		d->told_by_journal |= d->txid && strcmp(j.identity.databases[i].path, d->path) == 0 && j.identity.databases[i].txid == d->txid;
+	return RC_OK;
 }
 
 /* What the two, the blobs and the directories say of each other. */
@@ -692,6 +771,8 @@ static enum rc bring_forward(struct salvage *s, const struct store *st, const ch
 	}
 	if (rc == RC_OK)
 		rc = forward_read(f, st, open[0].fd < 0 ? NULL : &open[0].b, open[1].fd < 0 ? NULL : &open[1].b, keep, scratch, e);
+	if (rc == RC_OK)
+		rc = ask_journal(s, st, keep, e);
 	set_lost(s, f);
 	for (size_t i = 0; rc == RC_OK && i < 2; i++) {
 		struct arena mine = scratch;

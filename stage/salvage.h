@@ -5,7 +5,7 @@
 #ifndef SALVAGE_H
 #define SALVAGE_H
 
-#include "store.h"
+#include "forward.h"
 
 enum salvage_tier {
 	SALVAGE_NONE,     /* nothing could be done */
@@ -37,7 +37,11 @@ struct salvage_database {
 	enum salvage_tier tier;
 	const char *source;   /* a name in backup/; NULL: none */
 	uint64_t behind;      /* transactions that the source is older than the file, where both are known */
+	uint64_t txid;        /* of the file, 0: not known */
+	bool told_by_journal; /* it has the names of all images of that transaction */
 	struct salvage_counts kept;
+	struct forward_name *names; /* images whose record cannot be read, but for its name, and that no second database has */
+	size_t name_count;
 	struct salvage_gap *gaps; /* that no second database was there for */
 	size_t gap_count;
 	size_t made, recovered; /* records that were made again; images among them that got a name of ours */

@@ -245,6 +245,36 @@ static void put_ingest(struct sealer *w, size_t i)
 	journal_put_ingest(w->out, &record);
 }
 
+static void put_names(const struct sealer *w)
+{
+	const struct store *const st = w->st;
+	char text[DIGEST_TEXT_BYTES];
+
+	for (size_t i = 0; i < st->image_count; i++) {
+		const struct image *const image = &st->images[i];
+		struct journal_name n = {.kind = JOURNAL_IMAGE, .ns = st->namespaces[image->ns].name, .name = image->name,
+			.media_type = image->media_type};
+		const size_t blob = image->target_known ? store_find_blob(st, &image->target) : STORE_NONE;
+		if (blob == STORE_NONE || (w->check && w->check->plan->images[i].name_dropped))
+			continue;
+		digest_format(&image->target, text);
+		n.digest = span_of_string(text);
+		n.size = st->blob_files[blob].size;
+		journal_put_name(w->out, &n);
+	}
+	for (size_t i = 0; i < st->container_count; i++) {
+		const struct container *const c = &st->containers[i];
+		const struct journal_name n = {.kind = JOURNAL_CONTAINER, .ns = st->namespaces[c->ns].name, .name = c->id,
+			.snapshotter = c->snapshotter, .key = c->snapshot_key, .image = c->image};
+		journal_put_name(w->out, &n);
+	}
+	for (size_t i = 0; i < st->lease_count; i++) {
+		const struct journal_name n = {.kind = JOURNAL_LEASE, .ns = st->namespaces[st->leases[i].ns].name, .name = st->leases[i].id};
+		if (!labels_get(&st->leases[i].labels, "containerd.io/gc.expire"))
+			journal_put_name(w->out, &n);
+	}
+}
+
 static enum rc put_inventory(struct sealer *w)
 {
 	enum rc rc = put_blobs(w);
@@ -253,6 +283,8 @@ static enum rc put_inventory(struct sealer *w)
 		rc = put_snapshot(w, i);
 	for (size_t i = 0; rc == RC_OK && i < w->st->ingest_count; i++)
 		put_ingest(w, i);
+	if (rc == RC_OK)
+		put_names(w);
 	return rc;
 }
 

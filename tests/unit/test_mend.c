@@ -147,6 +147,16 @@ static enum rc on_gap(void *self, const struct mend_path *path, struct span from
 	return RC_OK;
 }
 
+static enum rc on_gone(void *self, const struct mend_path *path, struct err *e)
+{
+	struct told *const t = self;
+
+	(void)e;
+	CHECK(path->count > 0 && path->count < 8 && path->part[path->count - 1].left);
+	t->gaps++;
+	return RC_OK;
+}
+
 static enum rc on_bucket(void *self, const struct mend_path *path, bool of_second, struct err *e)
 {
 	struct told *const t = self;
@@ -159,7 +169,7 @@ static enum rc on_bucket(void *self, const struct mend_path *path, bool of_secon
 
 static enum rc mend(const struct bytes *broken, const struct bytes *copy, struct bytes *out, struct told *told)
 {
-	const struct mend_hooks hooks = {.bucket = on_bucket, .gap = on_gap, .self = told};
+	const struct mend_hooks hooks = {.gone = on_gone, .bucket = on_bucket, .gap = on_gap, .self = told};
 	const struct bolt_sink sink = {into_bytes, out};
 	struct arena mine = arena, its = other;
 	const struct src src = src_of_memory(broken->at, broken->n), src2 = copy ? src_of_memory(copy->at, copy->n) : (struct src){0};
