@@ -211,6 +211,8 @@ static enum rc run_root(struct run *r, struct outcome *out, struct store *st, st
 				p->findings[i].fate = FATE_REPAIR;
 	if (!r->repair || s->halted || s->interrupted)
 		return RC_OK;
+	if ((rc = salvage_sweep(st, e)))
+		return rc;
 	if (p->action_count && (rc = note_repair(r, st, e)))
 		return rc;
 	out->applied = applied;

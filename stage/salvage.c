@@ -29,6 +29,8 @@
 /* gaps that are told one by one */
 #define GAPS_MAX 1000
 
+static const char *const new_names[2] = {"meta.db" NEW_SUFFIX, "metadata.db" NEW_SUFFIX};
+
 /* A file that is looked at as a database. */
 struct candidate {
 	int fd;
@@ -757,7 +759,7 @@ static enum rc ask_journal(struct salvage *s, const struct store *st, struct are
 }
 
 /* What the two, the blobs and the directories say of each other. */
-static enum rc bring_forward(struct salvage *s, const struct store *st, const char *const names[2], struct forward *f, struct arena *keep,
+static enum rc bring_forward(struct salvage *s, const struct store *st, const char *const *names, struct forward *f, struct arena *keep,
 	struct arena scratch, struct err *e)
 {
 	struct salvage_database *const both[] = {&s->meta, &s->overlay};
@@ -794,7 +796,7 @@ static enum rc bring_forward(struct salvage *s, const struct store *st, const ch
 
 enum rc salvage_write(struct salvage *s, const struct store *st, struct arena *keep, struct arena scratch, struct err *e)
 {
-	static const char *const names[] = {"meta.db" NEW_SUFFIX, "metadata.db" NEW_SUFFIX};
+	const char *const *const names = new_names;
 	struct salvage_database *const both[] = {&s->meta, &s->overlay};
 	struct forward f = {0};
 	enum rc rc = RC_OK;
@@ -836,6 +838,21 @@ enum rc salvage_write(struct salvage *s, const struct store *st, struct arena *k
 			continue;
 		rc = take_name(both[i], names[i], e);
 		both[i]->done = rc == RC_OK;
+	}
+	return rc;
+}
+
+enum rc salvage_sweep(const struct store *st, struct err *e)
+{
+	const int dirs[] = {st->meta.dir, st->overlay.dir};
+	struct stat there = {0};
+	enum rc rc = RC_OK;
+
+	for (size_t i = 0; rc == RC_OK && i < 2; i++) {
+		rc = dirs[i] < 0 ? RC_END : os_stat(dirs[i], new_names[i], &there, e);
+		if (rc == RC_OK && !(rc = os_unlink(dirs[i], new_names[i], e)))
+			rc = os_fsync(dirs[i], e);
+		rc = rc == RC_END ? RC_OK : rc;
 	}
 	return rc;
 }

@@ -63,5 +63,7 @@ CHECKED enum rc salvage_look(struct salvage *s, const struct store *st, struct a
  * what could not be written; a database whose `done` is set then is new all the same. */
 CHECKED enum rc salvage_write(struct salvage *s, const struct store *st, struct arena *keep, struct arena scratch, struct err *e);
 void salvage_close(struct salvage *s);
+/* Takes away what a repair that was cut off left beside the databases, which are sound. RC_OK also where nothing is there. */
+CHECKED enum rc salvage_sweep(const struct store *st, struct err *e);
 
 #endif
