@@ -19,7 +19,8 @@ struct mend_path {
 struct mend_hooks {
 	/* Whether a bucket of the first can be what its place says: if not, it counts as one that cannot be read. NULL: each can. */
 	bool (*is_good)(void *self, const struct mend_path *path, struct bolt *b, const struct bolt_bucket *bucket);
-	/* Told of each bucket of the first that is not written, for it is not good or cannot be opened: its name can be read all the same. */
+	/* Told of each bucket of the first that is not written, for it is not good or cannot be opened: its name can be read all the
+	 * same. */
 	enum rc (*gone)(void *self, const struct mend_path *path, struct err *e);
 	/* Told of each bucket that is written. */
 	enum rc (*bucket)(void *self, const struct mend_path *path, bool of_second, struct err *e);

@@ -247,9 +247,35 @@ static void candidate_close(struct candidate *c)
 	os_close(&c->fd);
 }
 
+/* Whether a copy is of this store: what at least half of its images are, or its snapshots' directories, is here. */
+static enum rc is_of_store(struct bolt *b, const struct store *st, bool is_meta, bool *is, struct arena keep, struct arena scratch,
+	struct err *e)
+{
+	struct forward f = {0};
+	size_t here = 0, count;
+	enum rc rc = forward_read(&f, st, is_meta ? b : NULL, is_meta ? NULL : b, &keep, scratch, e);
+
+	if (rc)
+		return rc;
+	count = is_meta ? f.image_count : f.backend_count;
+	for (size_t i = 0; is_meta && i < count; i++)
+		here += store_find_blob(st, &f.images[i].target) != STORE_NONE;
+	for (size_t i = 0; !is_meta && i < count && st->snapshots_dir >= 0; i++) {
+		char name[24];
+		struct stat there = {0};
+		(void)snprintf(name, sizeof(name), "%llu", (unsigned long long)f.backends[i].id); /* fits */
+		rc = os_stat(st->snapshots_dir, name, &there, e);
+		if (rc && rc != RC_END)
+			return rc;
+		here += rc == RC_OK;
+	}
+	*is = here * 2 >= count;
+	return RC_OK;
+}
+
 /* A copy of ours: it passes the whole check, is no newer than the file, and is of this store. *best is replaced by a newer one. */
-static enum rc look_at_copy(struct candidate *best, int backup, const char *name, uint64_t newest, struct arena *keep,
-	struct arena scratch, struct err *e)
+static enum rc look_at_copy(struct candidate *best, const struct store *st, bool is_meta, int backup, const char *name,
+	uint64_t newest, struct arena *keep, struct arena scratch, struct err *e)
 {
 	struct candidate c = {.fd = -1, .name = name};
 	struct bolt_fault fault = {0};
@@ -264,10 +290,14 @@ static enum rc look_at_copy(struct candidate *best, int backup, const char *name
 		rc = bolt_open(&c.b, &c.src, keep, &fault, &why);
 	if (rc == RC_OK)
 		rc = bolt_check(&c.b, scratch, &stats, &fault, &why);
+	bool ours = false;
+	if (rc == RC_OK)
+		rc = is_of_store(&c.b, st, is_meta, &ours, *keep, scratch, &why);
 	if (rc == RC_NOMEM)
 		*e = why;
 	const uint64_t txid = rc ? 0 : c.b.meta[c.b.current].txid;
-	const bool better = rc == RC_OK && stats.keys && txid <= newest && (best->fd < 0 || txid > best->b.meta[best->b.current].txid);
+	const bool newer = best->fd < 0 || txid > best->b.meta[best->b.current].txid;
+	const bool better = rc == RC_OK && ours && stats.keys && txid <= newest && newer;
 	if (!better) {
 		candidate_close(&c);
 		*keep = mark;
@@ -291,7 +321,7 @@ static enum rc find_copy(struct candidate *best, const struct store *st, bool is
 	if (os_open_dir(st->dir, STORE_OWN_DIR, &own, &why) || os_open_dir(own, OWN_BACKUP_DIR, &backup, &why))
 		return RC_OK;
 	for (size_t i = 0; rc == RC_OK && i < 4; i++)
-		rc = look_at_copy(best, backup, is_meta ? of_meta[i] : of_overlay[i], newest, keep, scratch, e);
+		rc = look_at_copy(best, st, is_meta, backup, is_meta ? of_meta[i] : of_overlay[i], newest, keep, scratch, e);
 	return rc;
 }
 
@@ -751,10 +781,12 @@ static enum rc ask_journal(struct salvage *s, const struct store *st, struct are
 			continue;
 		if (!known && !(known = arena_push(keep, (void **)&d->names, &d->name_count, sizeof(*known))))
 			return no_memory(e);
-		*known = (struct forward_name){.ns = n->ns, .name = n->name, .digest = n->digest, .media_type = n->media_type, .size = n->size};
+		*known = (struct forward_name){
+			.ns = n->ns, .name = n->name, .digest = n->digest, .media_type = n->media_type, .size = n->size};
 	}
 	for (size_t i = 0; i < j.identity.database_count; i++)
-		d->told_by_journal |= d->txid && strcmp(j.identity.databases[i].path, d->path) == 0 && j.identity.databases[i].txid == d->txid;
+		d->told_by_journal |= d->txid && j.identity.databases[i].txid == d->txid &&
+				      strcmp(j.identity.databases[i].path, d->path) == 0;
 	return RC_OK;
 }
 

@@ -269,8 +269,9 @@ static void put_names(const struct sealer *w)
 		journal_put_name(w->out, &n);
 	}
 	for (size_t i = 0; i < st->lease_count; i++) {
-		const struct journal_name n = {.kind = JOURNAL_LEASE, .ns = st->namespaces[st->leases[i].ns].name, .name = st->leases[i].id};
-		if (!labels_get(&st->leases[i].labels, "containerd.io/gc.expire"))
+		const struct lease *const l = &st->leases[i];
+		const struct journal_name n = {.kind = JOURNAL_LEASE, .ns = st->namespaces[l->ns].name, .name = l->id};
+		if (!labels_get(&l->labels, "containerd.io/gc.expire"))
 			journal_put_name(w->out, &n);
 	}
 }

@@ -231,8 +231,12 @@ static void what_was_written_is_read(void)
 /* What meta.db said; and what a later version may say is stepped over. */
 static void names_are_told(void)
 {
-	const struct journal_name image = {.kind = JOURNAL_IMAGE, .ns = SPAN_LITERAL("k8s.io"), .name = SPAN_LITERAL("a name/with blanks:1%"),
-		.digest = SPAN_LITERAL("sha256:x"), .media_type = SPAN_LITERAL("application/json"), .size = 77};
+	const struct journal_name image = {.kind = JOURNAL_IMAGE,
+		.ns = SPAN_LITERAL("k8s.io"),
+		.name = SPAN_LITERAL("a name/with blanks:1%"),
+		.digest = SPAN_LITERAL("sha256:x"),
+		.media_type = SPAN_LITERAL("application/json"),
+		.size = 77};
 	const struct journal_name container = {.kind = JOURNAL_CONTAINER, .ns = SPAN_LITERAL("moby"), .name = SPAN_LITERAL("c1"),
 		.snapshotter = SPAN_LITERAL("overlayfs"), .key = SPAN_LITERAL("c1 key")};
 	const struct journal_name lease = {.kind = JOURNAL_LEASE, .ns = SPAN_LITERAL("moby"), .name = SPAN_LITERAL("c1")};
@@ -241,7 +245,8 @@ static void names_are_told(void)
 
 	begin();
 	memset(longest, 'x', sizeof(longest) - 1);
-	const struct journal_name too_long = {.kind = JOURNAL_LEASE, .ns = SPAN_LITERAL("moby"), .name = span_of_string(longest)};
+	const struct journal_name too_long = {
+		.kind = JOURNAL_LEASE, .ns = SPAN_LITERAL("moby"), .name = span_of_string(longest)};
 	journal_begin(&w, &identity, &arena);
 	journal_put_name(&w, &image);
 	journal_put_name(&w, &container);
@@ -253,8 +258,9 @@ static void names_are_told(void)
 	CHECK(journal_commit(&w, place, &err) == RC_OK);
 	struct journal j = read_back();
 	CHECK(j.present && j.done && j.name_count == 3);
-	CHECK(j.names[0].kind == JOURNAL_IMAGE && span_equal(j.names[0].ns, image.ns) && span_equal(j.names[0].name, image.name));
-	CHECK(span_equal(j.names[0].digest, image.digest) && span_equal(j.names[0].media_type, image.media_type) && j.names[0].size == 77);
+	const struct journal_name *const first = &j.names[0];
+	CHECK(first->kind == JOURNAL_IMAGE && span_equal(first->ns, image.ns) && span_equal(first->name, image.name));
+	CHECK(span_equal(first->digest, image.digest) && span_equal(first->media_type, image.media_type) && first->size == 77);
 	CHECK(j.names[1].kind == JOURNAL_CONTAINER && span_equal(j.names[1].snapshotter, container.snapshotter));
 	CHECK(span_equal(j.names[1].key, container.key) && !j.names[1].image.left);
 	CHECK(j.names[2].kind == JOURNAL_LEASE && span_is(j.names[2].name, "c1"));
