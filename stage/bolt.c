@@ -1158,7 +1158,8 @@ static enum rc sieve_fits(const struct bolt_sieve *c, const struct sieve_level *
 	int order = 1;
 	enum rc rc = RC_OK;
 
-	*fits = element->key.bytes > 0 && element->flags <= 1 && (l->page.is_leaf || element->key.bytes <= BOLT_ITEM_MAX);
+	*fits = element->key.bytes > 0 && element->key.bytes <= KEY_MAX && element->flags <= 1 &&
+		element->key.bytes + element->value.bytes <= BOLT_ITEM_MAX;
 	if (*fits && l->last.bytes && !(rc = extent_compare(c->b, element->key, l->last, &order, e)))
 		*fits = order > 0;
 	else if (*fits && l->from.bytes && !(rc = extent_compare(c->b, element->key, l->from, &order, e)))

@@ -143,7 +143,8 @@ static enum rc step_piece(struct mender *m, struct level *l)
 	enum rc rc;
 
 	l->have_piece = false;
-	bool good = !item->is_bucket || bolt_bucket_of(item, &first) == RC_OK;
+	/* the root holds buckets only */
+	bool good = item->is_bucket ? bolt_bucket_of(item, &first) == RC_OK : m->depth > 1;
 	if (item->is_bucket && good) {
 		rc = bolt_bucket_begins(m->first, &first, m->e);
 		if (rc && rc != RC_CORRUPT)
