@@ -8,6 +8,7 @@
 #   make demo                the report this tool was born from, with real containerd
 #   make qemu CASE=name      power cuts of a virtual machine; without CASE all that qemu/run can
 #   make crash POINTS=n      power cuts (crash-record: with and without the recorder); healthy: false positives; bench: what it costs
+#   make databases           every page of real databases broken in every way, repaired, and containerd started on the result
 #   make arm64               builds for arm64, and runs unit and golden tests under qemu-user
 #   make size                the binary's size and its parts
 #   make install DESTDIR= PREFIX=/usr/local
@@ -35,13 +36,13 @@ comma := ,
 
 MODULES := main opts \
 	$(addprefix ground/,base host os_change os_file os_host os_reader) \
-	$(addprefix format/,bolt bolt_edit config cri digest json oci path sha2 stream tar) \
+	$(addprefix format/,bolt bolt_edit bolt_write config cri digest json mend oci path sha2 stream tar) \
 	$(addprefix policy/,evidence policy problem) \
 	$(addprefix store/,agree files lookup meta_db places snapshotter store this_boot) \
 	$(addprefix layer/,compare damage dirs feed layer rebuild verdict walk) \
 	$(addprefix memory/,at identity journal own) \
 	$(addprefix check/,blobs candidates ingests layers match pool references survey wanted) \
-	$(addprefix repair/,apply apply_content apply_snapshots commit plan plan_blobs plan_images plan_snapshots records staging) \
+	$(addprefix repair/,apply apply_content apply_snapshots commit forward plan plan_blobs plan_images plan_snapshots records salvage settled staging) \
 	$(addprefix session/,boot record seal) \
 	$(addprefix tell/,console json progress report show sink)
 # Where time goes; the rest is small rather than fast.
@@ -286,6 +287,8 @@ crash-record: tests-need
 	@tests/record ONLY=cuts RECORDER=off,on VERSIONS=2 FS=ext4,xfs LARGE=1024 POINTS=$(POINTS)
 healthy: tests-need
 	@tests/healthy
+databases: tests-need
+	@tests/databases POINTS=$(or $(DATABASE_POINTS),0)
 bench: tests-need
 	@tests/install-build-deps test
 	@tests/bench
@@ -371,7 +374,7 @@ clean:
 	rm -rf $(addprefix $(BUILD)/,musl host fuzz unit unit-clang tool fuzzer fuzz-found fuzz-seeds kernel containerd-fsck*)
 
 .SECONDARY:
-.PHONY: all install install-systemd install-dracut install-initramfs-tools install-mkinitcpio deb size test demo crash crash-record healthy bench arm64 qemu tests-need check unit unit-clang fuzz lint syntax-clang tidy clean
+.PHONY: all databases install install-systemd install-dracut install-initramfs-tools install-mkinitcpio deb size test demo crash crash-record healthy bench arm64 qemu tests-need check unit unit-clang fuzz lint syntax-clang tidy clean
 
 # ---- the libraries' sources ----------------------------------------------------------------------------------------
 
