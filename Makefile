@@ -36,13 +36,13 @@ comma := ,
 
 MODULES := main opts \
 	$(addprefix ground/,base host os_change os_file os_host os_reader) \
-	$(addprefix format/,bolt bolt_edit config cri digest json oci path sha2 stream tar) \
+	$(addprefix format/,bolt bolt_edit bolt_write config cri digest json mend oci path sha2 stream tar) \
 	$(addprefix policy/,evidence policy problem) \
 	$(addprefix store/,agree files lookup meta_db places snapshotter store this_boot) \
 	$(addprefix layer/,compare damage dirs feed layer rebuild verdict walk) \
 	$(addprefix memory/,at identity journal own) \
 	$(addprefix check/,blobs candidates ingests layers match pool references survey wanted) \
-	$(addprefix repair/,apply apply_content apply_snapshots commit plan plan_blobs plan_images plan_snapshots records staging) \
+	$(addprefix repair/,apply apply_content apply_snapshots commit forward plan plan_blobs plan_images plan_snapshots records salvage settled staging) \
 	$(addprefix session/,boot record seal) \
 	$(addprefix tell/,console json progress report show sink)
 # Where time goes; the rest is small rather than fast.
@@ -291,6 +291,8 @@ crash-record: tests-need ## power cuts with and without the recorder; POINTS=2
 	@tests/record ONLY=cuts RECORDER=off,on VERSIONS=2 FS=ext4,xfs LARGE=1024 POINTS=$(POINTS)
 healthy: tests-need ## false positives: stores that were cleanly stopped; VERSIONS= FS=
 	@tests/healthy
+databases: tests-need ## each page of real databases broken in every way, repaired, and containerd started; DATABASE_POINTS=0 VERSIONS= FS=
+	@tests/databases POINTS=$(or $(DATABASE_POINTS),0)
 bench: tests-need ## what a boot, a check, the recorder and their memory cost
 	@tests/install-build-deps test
 	@tests/bench
@@ -376,7 +378,7 @@ clean: ## removes what was built, but for sources and caches
 	rm -rf $(addprefix $(BUILD)/,musl host fuzz unit unit-clang tool fuzzer fuzz-found fuzz-seeds kernel containerd-fsck*)
 
 .SECONDARY:
-.PHONY: all help install install-systemd install-dracut install-initramfs-tools install-mkinitcpio deb size test demo crash crash-record healthy bench arm64 qemu tests-need check unit unit-clang fuzz lint syntax-clang tidy clean
+.PHONY: all databases help install install-systemd install-dracut install-initramfs-tools install-mkinitcpio deb size test demo crash crash-record healthy bench arm64 qemu tests-need check unit unit-clang fuzz lint syntax-clang tidy clean
 
 # ---- the libraries' sources ----------------------------------------------------------------------------------------
 

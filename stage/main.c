@@ -19,6 +19,7 @@
 #include "policy/policy.h"
 #include "session/record.h"
 #include "tell/report.h"
+#include "repair/salvage.h"
 #include "session/seal.h"
 #include "store/store.h"
 #include "check/survey.h"
@@ -66,6 +67,7 @@ struct run {
 	int at_dir;              /* in our directory; -1 if it is not open */
 	uint64_t deadline_ns;    /* 0: none */
 	struct pace pace;        /* of this thread, while it reads a store */
+	struct salvage salvage;  /* of the root that is worked on */
 	const char *recorded;    /* the root that is recorded */
 	struct report_file json; /* of --json, but for standard output */
 };
@@ -178,6 +180,32 @@ static uint64_t look_until(const struct run *r)
 	return !r->repair || r->deadline_ns <= now ? r->deadline_ns : now + (r->deadline_ns - now) / 4 * 3;
 }
 
+/* Of a store whose databases cannot be worked with: what can be done about that, and, in a repair, that. RC_END: it is to be opened
+ * anew. */
+static enum rc mend_databases(struct run *r, struct store *st, struct survey *s, struct outcome *out, struct err *e)
+{
+	struct salvage *const made = &r->salvage;
+	enum rc rc = salvage_look(made, st, &r->keep, r->scratch, e);
+
+	if (rc || !made->needed)
+		return rc;
+	out->salvage = made;
+	if (!r->repair)
+		return RC_OK;
+	survey_close(s);
+	*s = (struct survey){0};
+	if ((rc = note_repair(r, st, e)) || (rc = salvage_write(made, st, &r->keep, r->scratch, e)))
+		return rc;
+	/* whoever waits for containerd's lock has the old file open, and must not get it */
+	made->old = take_fd(&st->meta.fd);
+	r->hints.meta_lock = made->lock >= 0 ? made->lock : made->old;
+	r->hints.mended = true;
+	r->trust = NULL;
+	store_close(st);
+	out->store = NULL;
+	return RC_END;
+}
+
 /* Open, look, decide, touch; what each came to is in *out for the report, whatever happens. */
 static enum rc run_root(struct run *r, struct outcome *out, struct store *st, struct survey *s, struct plan *p,
 	struct apply_result *applied, struct progress_state *progress, struct err *e)
@@ -215,14 +243,22 @@ static enum rc run_root(struct run *r, struct outcome *out, struct store *st, st
 	arena_bound(&r->keep, LIMIT_KEEP_BYTES);
 	arena_trim(&r->scratch); /* lists of names */
 	at_nothing(&r->at, 0);
+	if (st->fault_count && !r->hints.mended && (rc = mend_databases(r, st, s, out, e)))
+		return rc == RC_END ? run_root(r, out, st, s, p, applied, progress, e) : rc;
 	if ((rc = survey_end(s, e)))
 		return rc;
 	out->survey = s;
 	if ((rc = plan_make(p, st, s, &deciding, &r->keep, e)))
 		return rc;
 	out->plan = p;
+	if (out->salvage && s->halted && !r->repair)
+		for (size_t i = 0; i < p->finding_count; i++)
+			if (p->findings[i].subject == SUBJECT_FAULT)
+				p->findings[i].fate = FATE_REPAIR;
 	if (!r->repair || s->halted || s->interrupted)
 		return RC_OK;
+	if ((rc = salvage_sweep(st, e)))
+		return rc;
 	if (p->action_count) {
 		begin_at(r, st);
 		if ((rc = note_repair(r, st, e)))
@@ -343,6 +379,9 @@ static enum rc one_root(struct run *r, const struct place *root, enum exit_statu
 		at_end(&r->at, r->at_dir);
 		os_close(&r->at_dir);
 	}
+	salvage_close(&r->salvage);
+	r->hints.meta_lock = 0;
+	r->hints.mended = false;
 	r->keep = mark;
 	*status = out.status;
 	return kept;
@@ -741,6 +780,7 @@ int main(int argc, char **argv)
 		.journalled = o.verb == VERB_BOOT,
 		.at = {.fd = -1},
 		.at_dir = -1,
+		.salvage = {.lock = -1, .old = -1},
 		.deadline_ns = o.budget_s ? os_clock_ns() + o.budget_s * 1000000000u : 0,
 		.report = {.quiet = o.quiet,
 			.verbose = o.verbose,

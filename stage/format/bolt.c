@@ -306,8 +306,11 @@ static enum rc read_metas(struct bolt *b, struct bolt_fault *fault, struct err *
 	return RC_OK;
 }
 
-enum rc bolt_open(
-	struct bolt *b, const struct src *src, struct arena *a, struct bolt_fault *fault, struct err *e)
+#define SLOT_OF_BBOLT 2u
+
+/* cut: the pages that the file has are taken for all, where it should have more. */
+static enum rc open_on(struct bolt *b, const struct src *src, unsigned slot, bool cut, struct arena *a, struct bolt_fault *fault,
+	struct err *e)
 {
 	struct bolt made = {.src = *src};
 	enum rc rc;
@@ -318,7 +321,14 @@ enum rc bolt_open(
 	if ((rc = read_metas(&made, fault, e)))
 		return rc;
 	assert(made.page_size);
-	const struct bolt_meta *const meta = &made.meta[made.current];
+	if (slot < SLOT_OF_BBOLT) {
+		if (!made.meta[slot].valid)
+			return broken(fault, BOLT_NO_META, slot, "the meta page is not valid");
+		made.current = slot;
+	}
+	struct bolt_meta *const meta = &made.meta[made.current];
+	if (cut)
+		meta->high_water = min_u64(meta->high_water, src->size / made.page_size);
 	if (meta->high_water > src->size / made.page_size)
 		return broken(fault, BOLT_SHORT_FILE, meta->high_water,
 			"the file ends at %llu bytes, before its %llu pages of %u do",
@@ -333,6 +343,23 @@ enum rc bolt_open(
 	}
 	*b = made;
 	return RC_OK;
+}
+
+enum rc bolt_open(
+	struct bolt *b, const struct src *src, struct arena *a, struct bolt_fault *fault, struct err *e)
+{
+	return open_on(b, src, SLOT_OF_BBOLT, false, a, fault, e);
+}
+
+enum rc bolt_open_slot(struct bolt *b, const struct src *src, unsigned slot, struct arena *a, struct bolt_fault *fault, struct err *e)
+{
+	assert(slot < SLOT_OF_BBOLT);
+	return open_on(b, src, slot, false, a, fault, e);
+}
+
+enum rc bolt_open_cut(struct bolt *b, const struct src *src, struct arena *a, struct bolt_fault *fault, struct err *e)
+{
+	return open_on(b, src, SLOT_OF_BBOLT, true, a, fault, e);
 }
 
 /* ---- pages and elements ---- */
@@ -956,7 +983,7 @@ static enum rc metas_check(struct check *k)
 	return RC_OK;
 }
 
-enum rc bolt_check(struct bolt *b, struct arena scratch, struct bolt_stats *stats, struct bolt_fault *fault,
+static enum rc check_all(struct bolt *b, bool only_tree, struct arena scratch, struct bolt_stats *stats, struct bolt_fault *fault,
 	struct err *e)
 {
 	const struct bolt_meta *const meta = &b->meta[b->current];
@@ -970,12 +997,321 @@ enum rc bolt_check(struct bolt *b, struct arena scratch, struct bolt_stats *stat
 	k.frame = arena_array(&scratch, FRAME_MAX, sizeof(*k.frame));
 	if (!k.seen || !k.frame)
 		return fail(e, RC_NOMEM, "no memory to check a database");
-	if ((rc = metas_check(&k)) || (rc = tree_check(&k)))
+	if ((!only_tree && (rc = metas_check(&k))) || (rc = tree_check(&k)))
 		return rc;
-	if (meta->freelist == BOLT_NO_FREELIST)
+	if (only_tree || meta->freelist == BOLT_NO_FREELIST)
 		counted.pages_free = k.high_water - counted.pages_reachable;
 	else if ((rc = freelist_check(&k)))
 		return rc;
 	*stats = counted;
 	return RC_OK;
+}
+
+enum rc bolt_check(struct bolt *b, struct arena scratch, struct bolt_stats *stats, struct bolt_fault *fault,
+	struct err *e)
+{
+	return check_all(b, false, scratch, stats, fault, e);
+}
+
+enum rc bolt_check_tree(struct bolt *b, struct arena scratch, struct bolt_stats *stats, struct bolt_fault *fault, struct err *e)
+{
+	return check_all(b, true, scratch, stats, fault, e);
+}
+
+/* ---- what can be read of a broken file ---- */
+
+/* A page on the way, as far as it can be read: `last` is the key of the last element given or stepped over, bytes 0 before the first. */
+struct sieve_level {
+	struct page page;
+	uint32_t next;
+	struct extent from, to; /* what its parent has it for; bytes 0: no bound */
+	struct extent last;
+};
+
+struct bolt_sieve {
+	const struct bolt *b;
+	struct arena *arena;
+	uint8_t *seen, *bytes, *bound[2]; /* bytes of the item, of a gap's bounds */
+	size_t cap, bound_cap[2];
+	unsigned depth;
+	bool root_gone;
+	struct bolt_fault *fault;
+	struct sieve_level level[LIMIT_BOLT_DEPTH];
+};
+
+uint8_t *bolt_sieve_seen(const struct bolt *b, struct arena *a)
+{
+	return arena_get(a, (size_t)(b->meta[b->current].high_water / 8 + 1));
+}
+
+/* false: one of the run was reached before. The run is below the high water. */
+static bool seen_first(uint8_t *seen, uint64_t id, uint64_t pages)
+{
+	bool first = true;
+
+	for (uint64_t i = id; i < id + pages; i++) {
+		first &= !(seen[i / 8] & 1u << i % 8);
+		seen[i / 8] |= (uint8_t)(1u << i % 8);
+	}
+	return first;
+}
+
+/* RC_CORRUPT: nothing of it can be used. */
+static enum rc sieve_enter(struct bolt_sieve *c, uint64_t id, struct extent from, struct extent to, struct err *e)
+{
+	struct bolt_fault fault = {0};
+	struct sieve_level l = {.from = from, .to = to};
+	enum rc rc = RC_OK;
+
+	if (c->depth == LIMIT_BOLT_DEPTH)
+		rc = broken(&fault, BOLT_BAD_TREE, id, "the tree does not end");
+	if (rc == RC_OK)
+		rc = page_open(c->b, id, &l.page, &fault, e);
+	if (rc == RC_OK && !seen_first(c->seen, id, (uint64_t)l.page.overflow + 1))
+		rc = broken(&fault, BOLT_BAD_TREE, id, "is reached twice, or runs into another page");
+	if (rc == RC_OK)
+		c->level[c->depth++] = l;
+	if (rc == RC_CORRUPT && c->fault->kind == BOLT_SOUND)
+		*c->fault = fault;
+	return rc;
+}
+
+enum rc bolt_bucket_begins(struct bolt *b, const struct bolt_bucket *bucket, struct err *e)
+{
+	struct bolt_fault fault = {0};
+	struct page page = {0};
+
+	return bucket_open(b, bucket, &page, &fault, e);
+}
+
+enum rc bolt_sieve_open(struct bolt *b, const struct bolt_bucket *bucket, uint8_t *seen, struct bolt_fault *fault, struct arena *a,
+	struct bolt_sieve **c, struct err *e)
+{
+	struct bolt_sieve *const made = arena_get(a, sizeof(*made));
+	enum rc rc;
+
+	if (!made)
+		return fail(e, RC_NOMEM, "no memory to read a broken database");
+	made->b = b;
+	made->arena = a;
+	made->seen = seen;
+	made->fault = fault;
+	if (bucket->root) {
+		rc = sieve_enter(made, bucket->root, (struct extent){0}, (struct extent){0}, e);
+	} else {
+		struct bolt_fault ignored = {0}; /* of a few bytes in a page: told as elements are */
+		rc = bucket_open(b, bucket, &made->level[0].page, &ignored, e);
+		made->depth = rc == RC_OK;
+	}
+	if (rc && rc != RC_CORRUPT)
+		return rc;
+	made->root_gone = rc == RC_CORRUPT;
+	*c = made;
+	return RC_OK;
+}
+
+/* A bound of a gap, in memory until the next call; bad: none. */
+static enum rc sieve_bound(struct bolt_sieve *c, unsigned which, struct extent key, struct span *out, struct err *e)
+{
+	const size_t n = (size_t)key.bytes;
+	enum rc rc;
+
+	*out = (struct span){.bad = true};
+	if (!n)
+		return RC_OK;
+	if (n > c->bound_cap[which]) {
+		if (n > BOLT_ITEM_MAX || !(c->bound[which] = arena_get(c->arena, n)))
+			return fail(e, RC_NOMEM, "no memory for a database key of %zu bytes", n);
+		c->bound_cap[which] = n;
+	}
+	if ((rc = extent_copy(c->b, key, c->bound[which], e)))
+		return rc;
+	*out = span_of(c->bound[which], n);
+	return RC_OK;
+}
+
+static enum rc sieve_gap(struct bolt_sieve *c, struct extent from, struct extent to, struct bolt_piece *piece, struct err *e)
+{
+	enum rc rc;
+
+	*piece = (struct bolt_piece){.is_gap = true};
+	if ((rc = sieve_bound(c, 0, from, &piece->from, e)) || (rc = sieve_bound(c, 1, to, &piece->to, e)))
+		return rc;
+	return RC_OK;
+}
+
+/* Whether a branch has its child by that child's first key, exactly, as bbolt keeps it: if not, one of the two is not what was meant. Of a
+ * child that cannot be read at all the key is believed. */
+static enum rc sieve_agrees(const struct bolt_sieve *c, const struct element *element, bool *agrees, struct err *e)
+{
+	struct bolt_fault fault = {0};
+	struct element first = {0};
+	struct page child = {0};
+	int order = 0;
+	enum rc rc = page_open(c->b, element->child, &child, &fault, e);
+
+	if (rc == RC_OK && child.count && !(rc = element_read(c->b, &child, 0, &first, &fault, e)))
+		rc = extent_compare(c->b, element->key, first.key, &order, e);
+	*agrees = order == 0;
+	return rc == RC_CORRUPT ? RC_OK : rc;
+}
+
+/* Whether the key of an element lies behind what came before it on its page, and within what the page is for. */
+static enum rc sieve_fits(const struct bolt_sieve *c, const struct sieve_level *l, const struct element *element, bool *fits, struct err *e)
+{
+	int order = 1;
+	enum rc rc = RC_OK;
+
+	*fits = element->key.bytes > 0 && element->key.bytes <= KEY_MAX && element->flags <= 1 &&
+		element->key.bytes + element->value.bytes <= BOLT_ITEM_MAX;
+	if (*fits && l->last.bytes && !(rc = extent_compare(c->b, element->key, l->last, &order, e)))
+		*fits = order > 0;
+	else if (*fits && l->from.bytes && !(rc = extent_compare(c->b, element->key, l->from, &order, e)))
+		*fits = order >= 0;
+	if (!rc && *fits && l->to.bytes && !(rc = extent_compare(c->b, element->key, l->to, &order, e)))
+		*fits = order < 0;
+	return rc || !*fits || l->page.is_leaf ? rc : sieve_agrees(c, element, fits, e);
+}
+
+/* Whether there may be more on the page than its count says: bbolt packs keys and values right behind the table. */
+static enum rc sieve_has_more(const struct bolt_sieve *c, const struct page *page, bool *more, struct err *e)
+{
+	struct bolt_fault fault = {0};
+	struct element first = {0};
+	struct span head;
+	enum rc rc;
+
+	*more = false;
+	if (page->count == 0) {
+		if (page->all.bytes < HEADER_BYTES + ELEMENT_BYTES)
+			return RC_OK;
+		if ((rc = extent_look(c->b, page->all, HEADER_BYTES, ELEMENT_BYTES, &head, e)))
+			return rc;
+		*more = !bytes_are_zero(head.at, head.left);
+		return RC_OK;
+	}
+	rc = element_read(c->b, page, 0, &first, &fault, e);
+	*more = rc == RC_CORRUPT || (rc == RC_OK && first.pos != page->count * ELEMENT_BYTES);
+	return rc == RC_CORRUPT ? RC_OK : rc;
+}
+
+/* The next element of a page that can be used, *after 1 if others were stepped over. RC_END: none. An element that the one behind it
+ * would contradict, which fits itself, is the wrong one of the two. */
+static enum rc sieve_element(struct bolt_sieve *c, struct sieve_level *l, struct element *element, bool *stepped, struct err *e)
+{
+	struct bolt_fault fault = {0};
+	enum rc rc;
+
+	*stepped = false;
+	while (l->next < l->page.count) {
+		struct element after = {0};
+		bool fits = false, after_fits = false;
+		int order = -1;
+		rc = element_read(c->b, &l->page, l->next, element, &fault, e);
+		if (rc == RC_OK)
+			rc = sieve_fits(c, l, element, &fits, e);
+		if (rc && rc != RC_CORRUPT)
+			return rc;
+		if (fits && l->next + 1 < l->page.count) {
+			rc = element_read(c->b, &l->page, l->next + 1, &after, &fault, e);
+			if (rc == RC_OK && !(rc = sieve_fits(c, l, &after, &after_fits, e)) && after_fits)
+				rc = extent_compare(c->b, element->key, after.key, &order, e);
+			if (rc && rc != RC_CORRUPT)
+				return rc;
+			fits = order < 0;
+		}
+		l->next++;
+		if (fits) {
+			l->last = element->key;
+			return RC_OK;
+		}
+		*stepped = true;
+		if (c->fault->kind == BOLT_SOUND)
+			(void)broken(c->fault, BOLT_BAD_TREE, l->page.id, "element %u of %u cannot be read, or is out of order",
+				l->next - 1, l->page.count);
+	}
+	return RC_END;
+}
+
+/* The key of the first element from next on that can be used; bytes 0: none. Nothing moves. */
+static enum rc sieve_peek(struct bolt_sieve *c, const struct sieve_level *l, struct extent *key, struct err *e)
+{
+	struct sieve_level copy = *l;
+	struct element element = {0};
+	bool stepped;
+	const enum rc rc = sieve_element(c, &copy, &element, &stepped, e);
+
+	*key = rc == RC_OK ? element.key : (struct extent){0};
+	return rc == RC_END ? RC_OK : rc;
+}
+
+static enum rc sieve_give(struct bolt_sieve *c, const struct element *element, struct bolt_piece *piece, struct err *e)
+{
+	const uint64_t n = element->key.bytes + element->value.bytes;
+	enum rc rc;
+
+	if (n > BOLT_ITEM_MAX)
+		return fail(e, RC_LIMIT, "a database value of %llu bytes", (unsigned long long)n);
+	if (n > c->cap || !c->bytes) {
+		const size_t cap = n < 1024 ? 1024 : (size_t)n * 2;
+		if (!(c->bytes = arena_get(c->arena, cap)))
+			return fail(e, RC_NOMEM, "no memory for a database value of %llu bytes", (unsigned long long)n);
+		c->cap = cap;
+	}
+	if ((rc = extent_copy(c->b, (struct extent){element->key.memory, element->key.at, n}, c->bytes, e)))
+		return rc;
+	*piece = (struct bolt_piece){.item = {.key = span_of(c->bytes, (size_t)element->key.bytes),
+					     .value = span_of(c->bytes + element->key.bytes, (size_t)element->value.bytes),
+					     .is_bucket = element->flags == 1}};
+	return RC_OK;
+}
+
+enum rc bolt_sieve_next(struct bolt_sieve *c, struct bolt_piece *piece, struct err *e)
+{
+	enum rc rc;
+
+	if (c->root_gone) {
+		c->root_gone = false;
+		return sieve_gap(c, (struct extent){0}, (struct extent){0}, piece, e);
+	}
+	while (c->depth) {
+		struct sieve_level *const l = &c->level[c->depth - 1];
+		const struct extent last = l->last, before = last.bytes ? last : l->from;
+		struct element element = {0};
+		struct extent next = {0};
+		bool stepped = false;
+		rc = sieve_element(c, l, &element, &stepped, e);
+		if (rc && rc != RC_END)
+			return rc;
+		if (rc == RC_END) {
+			bool more = false;
+			if ((rc = sieve_has_more(c, &l->page, &more, e)))
+				return rc;
+			if (more && c->fault->kind == BOLT_SOUND)
+				(void)broken(c->fault, BOLT_BAD_TREE, l->page.id, "its %u elements are not all that is on it",
+					l->page.count);
+			c->depth--;
+			if (stepped || more)
+				return sieve_gap(c, before, l->to, piece, e);
+			continue;
+		}
+		if (stepped) { /* the gap now, what it ends at next time */
+			l->last = last;
+			l->next--;
+			return sieve_gap(c, before, element.key, piece, e);
+		}
+		if (l->page.is_leaf)
+			return sieve_give(c, &element, piece, e);
+		if ((rc = sieve_peek(c, l, &next, e)))
+			return rc;
+		next = next.bytes ? next : l->to;
+		/* what is below the first entry of a branch belongs to its first child too */
+		const struct extent from = last.bytes ? element.key : l->from;
+		rc = sieve_enter(c, element.child, from, next, e);
+		if (rc == RC_CORRUPT)
+			return sieve_gap(c, from, next, piece, e);
+		if (rc)
+			return rc;
+	}
+	return RC_END;
 }

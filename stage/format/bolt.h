@@ -54,6 +54,14 @@ struct bolt_fault {
 CHECKED enum rc bolt_open(
 	struct bolt *b, const struct src *src, struct arena *a, struct bolt_fault *fault, struct err *e);
 
+/* The same on the meta page of that slot (0 or 1), whichever bbolt would use. RC_CORRUPT also where it is not valid. */
+CHECKED enum rc bolt_open_slot(
+	struct bolt *b, const struct src *src, unsigned slot, struct arena *a, struct bolt_fault *fault, struct err *e);
+
+/* As bolt_open, but of a file that ends too early: for bolt_sieve_open, and nothing else. */
+CHECKED enum rc bolt_open_cut(
+	struct bolt *b, const struct src *src, struct arena *a, struct bolt_fault *fault, struct err *e);
+
 /* All that bbolt checks (1.4.3: tx_check.go) and relies on: every reachable page once, ids, flags, order, bounds, exact separators,
  * depth, inline buckets, the freelist (if stored: exactly the unreachable pages, or a subset: leaks are
  * counted, not a fault). RC_CORRUPT: *fault holds the first fault. Takes one bit per page of scratch. */
@@ -67,6 +75,10 @@ struct bolt_stats {
 };
 CHECKED enum rc bolt_check(struct bolt *b, struct arena scratch, struct bolt_stats *stats,
 	struct bolt_fault *fault, struct err *e);
+
+/* The trees alone: what is wrong with the freelist, or with the other meta page, does not count. */
+CHECKED enum rc bolt_check_tree(
+	struct bolt *b, struct arena scratch, struct bolt_stats *stats, struct bolt_fault *fault, struct err *e);
 
 /* A bucket by value: root page, or the bytes of its inline page. */
 struct bolt_bucket {
@@ -101,5 +113,26 @@ CHECKED enum rc bolt_cursor_next(struct bolt_cursor *c, struct bolt_item *item, 
 /* The item with exactly this key, copied into the arena; RC_END: no such key. */
 CHECKED enum rc bolt_get(struct bolt *b, const struct bolt_bucket *bucket, struct span key, struct arena *a,
 	struct bolt_item *item, struct err *e);
+
+/* ---- what can be read of a file that did not pass its check ---- */
+
+/* In key order: an element, or a gap: here something could not be read, whose keys are `from` or behind it, and before `to` (bad: no
+ * bound; neither: nothing at all is known of the bucket). All borrowed until the next call. Of an element only itself was looked at:
+ * a bucket may be one that cannot be opened. */
+struct bolt_piece {
+	bool is_gap;
+	struct span from, to;
+	struct bolt_item item;
+};
+/* Whether the page is there that a bucket begins with. RC_CORRUPT: not. */
+CHECKED enum rc bolt_bucket_begins(struct bolt *b, const struct bolt_bucket *bucket, struct err *e);
+/* A bit for each page, so that none is read as two things: one for a whole walk over all buckets of a file. NULL: no memory. */
+uint8_t *bolt_sieve_seen(const struct bolt *b, struct arena *a);
+/* The arena as of a cursor. *fault gets the first thing that could not be read, if it is BOLT_SOUND still. */
+struct bolt_sieve;
+CHECKED enum rc bolt_sieve_open(struct bolt *b, const struct bolt_bucket *bucket, uint8_t *seen, struct bolt_fault *fault,
+	struct arena *a, struct bolt_sieve **c, struct err *e);
+/* RC_END after the last. */
+CHECKED enum rc bolt_sieve_next(struct bolt_sieve *c, struct bolt_piece *piece, struct err *e);
 
 #endif

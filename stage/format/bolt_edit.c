@@ -70,7 +70,7 @@ struct bolt_edit {
 	struct edited *root, *newest;
 	struct entry **hash;
 	size_t hash_size, entry_count; /* hash_size: a power of two */
-	bool made;
+	bool made, only_meta;
 };
 
 static enum rc no_memory(struct err *e)
@@ -677,7 +677,7 @@ static enum rc image_make(struct bolt_edit *t, struct bolt_image *image, struct 
 	if (b->src.size < next_page * b->page_size)
 		made.file_bytes = (next_page + 1) * b->page_size; /* one more, as bbolt grows it */
 	struct span root = t->root->value;
-	if ((rc = meta_make(t, span_u64le(&root), next_page, &made, e)))
+	if ((rc = meta_make(t, t->root->changed ? span_u64le(&root) : t->root->old.root, next_page, &made, e)))
 		return rc;
 	*image = made;
 	return RC_OK;
@@ -822,6 +822,11 @@ static enum rc image_verify(struct bolt_edit *t, const struct bolt_image *image,
 	return RC_OK;
 }
 
+void bolt_edit_drop_freelist(struct bolt_edit *t)
+{
+	t->only_meta = true;
+}
+
 enum rc bolt_edit_make(struct bolt_edit *t, struct bolt_image *image, struct err *e)
 {
 	struct bolt_image made = {0};
@@ -829,7 +834,7 @@ enum rc bolt_edit_make(struct bolt_edit *t, struct bolt_image *image, struct err
 
 	assert(!t->made);
 	t->made = true;
-	if (t->root->changed) {
+	if (t->root->changed || t->only_meta) {
 		for (struct edited *x = t->root; x; x = x->newer)
 			x->attached = !x->parent || (x->parent->attached && x->entry->is == ENTRY_BUCKET &&
 							    x->entry->bucket == x);

@@ -39,6 +39,10 @@ CHECKED enum rc bolt_edit_make_bucket(struct bolt_edit *t, const struct bolt_pat
 CHECKED enum rc bolt_edit_raise_sequence(struct bolt_edit *t, const struct bolt_path *path, uint64_t at_least,
 	struct err *e);
 
+/* The edit is made although nothing is changed: its meta page says that there is no freelist, and bbolt makes a new one. Then
+ * bolt_check_tree is enough for b. */
+void bolt_edit_drop_freelist(struct bolt_edit *t);
+
 struct bolt_image {
 	bool changed;         /* false: nothing to write, the rest is zero */
 	uint64_t append_at;   /* bytes: the higher high water of the valid metas * page_size */

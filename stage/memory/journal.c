@@ -187,6 +187,25 @@ static enum rc take_ingest(struct journal *j, const struct line *l, struct arena
 	return unquote(l->fields[4], a, &in->ref) ? RC_OK : RC_CORRUPT;
 }
 
+/* "image <ns> <name> <digest> <media type> <size>", "container <ns> <id> <snapshotter> <key> <image>", "lease <ns> <id>"; - for what is
+ * empty. */
+static enum rc take_name(struct journal *j, const struct line *l, enum journal_name_kind kind, struct arena *a)
+{
+	struct journal_name *const n = PUSH(a, j, names, name_count);
+	struct span *const more[][3] = {{n ? &n->digest : NULL, n ? &n->media_type : NULL, NULL},
+		{n ? &n->snapshotter : NULL, n ? &n->key : NULL, n ? &n->image : NULL}, {NULL, NULL, NULL}};
+
+	if (!n)
+		return RC_NOMEM;
+	n->kind = kind;
+	if (l->count != (kind == JOURNAL_LEASE ? 3u : 6u) || !unquote(l->fields[1], a, &n->ns) || !unquote(l->fields[2], a, &n->name))
+		return RC_CORRUPT;
+	for (size_t i = 0; i < 3; i++)
+		if (more[kind][i] && !span_is(l->fields[3 + i], "-") && !unquote(l->fields[3 + i], a, more[kind][i]))
+			return RC_CORRUPT;
+	return kind != JOURNAL_IMAGE || number_of(l->fields[5], &n->size) ? RC_OK : RC_CORRUPT;
+}
+
 static enum rc take_database(struct journal *j, const struct line *l)
 {
 	struct journal_identity *const id = &j->identity;
@@ -347,7 +366,15 @@ static enum rc take_line(struct journal *j, const struct line *l, struct arena *
 		return take_end(j, l, span_is(type, "stuck"), a);
 	if (span_is(type, "boot"))
 		return take_boot(j, l);
-	return span_is(type, "done") ? take_done(j, l) : RC_CORRUPT;
+	if (span_is(type, "done"))
+		return take_done(j, l);
+	if (span_is(type, "image") || span_is(type, "container") || span_is(type, "lease"))
+		return take_name(j, l,
+			span_is(type, "image")	     ? JOURNAL_IMAGE
+			: span_is(type, "container") ? JOURNAL_CONTAINER
+						     : JOURNAL_LEASE,
+			a);
+	return RC_OK; /* of a later version of this program */
 }
 
 /* Whether any whole record of a higher number stands behind a broken one: then it was no torn tail. */
@@ -911,6 +938,38 @@ void journal_put_ingest(struct journal_writer *w, const struct journal_ingest *i
 	w->ingest_count++;
 	put(w, "ingest %s %llu %llu %s%s", name, known ? (unsigned long long)in->size : 0, known ? (unsigned long long)in->sum : 0, ref,
 		in->held || !known ? " held" : "");
+}
+
+#define NAME_MAX_BYTES 1200 /* in one line there are five at most, each byte three digits */
+
+static const char *quoted(char out[3 * NAME_MAX_BYTES / 2 + 8], struct span raw)
+{
+	if (!raw.left)
+		return "-";
+	(void)quote(out, 3 * NAME_MAX_BYTES / 2 + 8, raw); /* fits: see journal_put_name */
+	return out;
+}
+
+void journal_put_name(struct journal_writer *w, const struct journal_name *n)
+{
+	static const char *const kinds[] = {"image", "container", "lease"};
+	const struct span *const all[] = {&n->ns, &n->name, &n->digest, &n->media_type, &n->snapshotter, &n->key, &n->image};
+	char text[7][3 * NAME_MAX_BYTES / 2 + 8];
+	const char *shown[7];
+
+	if (!n->ns.left || !n->name.left || span_is(n->ns, "-") || span_is(n->name, "-"))
+		return;
+	for (size_t i = 0; i < 7; i++)
+		if (all[i]->left > NAME_MAX_BYTES / 2)
+			return;
+	for (size_t i = 0; i < 7; i++)
+		shown[i] = quoted(text[i], *all[i]);
+	if (n->kind == JOURNAL_IMAGE)
+		put(w, "%s %s %s %s %s %llu", kinds[n->kind], shown[0], shown[1], shown[2], shown[3], (unsigned long long)n->size);
+	else if (n->kind == JOURNAL_CONTAINER)
+		put(w, "%s %s %s %s %s %s", kinds[n->kind], shown[0], shown[1], shown[4], shown[5], shown[6]);
+	else
+		put(w, "%s %s %s", kinds[n->kind], shown[0], shown[1]);
 }
 
 void journal_put_clean(struct journal_writer *w, const char *boot_id)

@@ -69,6 +69,16 @@ struct journal_ingest {
 	bool held; /* what was behind them when the last check ended is doubtful, and stays so: it may not be vouched for later */
 };
 
+/* What meta.db said, for the day it cannot be read: an image, a container, or a lease that does not expire. */
+struct journal_name {
+	enum journal_name_kind { JOURNAL_IMAGE, JOURNAL_CONTAINER, JOURNAL_LEASE } kind;
+	struct span ns, name;
+	/* of an image; of a container the snapshotter, the snapshot and the image as meta.db names them */
+	struct span digest, media_type;
+	uint64_t size;
+	struct span snapshotter, key, image;
+};
+
 /* What the last boot record since the last seal says. */
 enum journal_mode {
 	JOURNAL_NOT_BEGUN,
@@ -92,6 +102,8 @@ struct journal {
 	struct journal_blob *blob_doubts;
 	struct journal_snapshot *snapshot_doubts;
 	size_t blob_doubt_count, snapshot_doubt_count;
+	struct journal_name *names;
+	size_t name_count;
 
 	/* What checks are to pass over: those that began ended there (boot.h). */
 	struct at_name *stuck;
@@ -185,6 +197,8 @@ void journal_put_snapshot(struct journal_writer *w, const struct journal_snapsho
 CHECKED enum rc journal_sum(int fd, uint64_t n, uint64_t *sum, struct arena scratch, struct err *e);
 void journal_put_ingest(struct journal_writer *w, const struct journal_ingest *in);
 void journal_put_stuck(struct journal_writer *w, const struct at_name *one);
+/* What has an empty or too long name is left out. */
+void journal_put_name(struct journal_writer *w, const struct journal_name *n);
 /* As journal_append_boot. */
 void journal_put_boot(struct journal_writer *w, const char *boot_id, enum journal_mode mode, unsigned status);
 void journal_put_done(struct journal_writer *w, unsigned status);

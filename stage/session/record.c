@@ -657,6 +657,8 @@ static enum rc compact(struct recorder *r)
 		if (r->ingest >= 0 && os_stat(r->ingest, (const char *)j.ingests[i].name.at, &now, r->e) == RC_OK &&
 			journal_find_ingest(&j, j.ingests[i].name) == &j.ingests[i])
 			journal_put_ingest(&w, &j.ingests[i]);
+	for (size_t i = 0; i < j.name_count; i++)
+		journal_put_name(&w, &j.names[i]);
 	for (size_t i = 0; i < j.blob_doubt_count; i++)
 		journal_put_blob(&w, &j.blob_doubts[i], true);
 	for (size_t i = 0; i < j.snapshot_doubt_count; i++)

@@ -9,6 +9,7 @@
 #include "ground/os.h"
 #include "ground/os_write.h"
 #include "memory/own.h"
+#include "repair/settled.h"
 
 #define SNAPSHOTTER_PREFIX "io.containerd.snapshotter.v1."
 
@@ -267,6 +268,37 @@ static void put_stuck(struct sealer *w)
 	}
 }
 
+static void put_names(const struct sealer *w)
+{
+	const struct store *const st = w->st;
+	char text[DIGEST_TEXT_BYTES];
+
+	for (size_t i = 0; i < st->image_count; i++) {
+		const struct image *const image = &st->images[i];
+		struct journal_name n = {.kind = JOURNAL_IMAGE, .ns = st->namespaces[image->ns].name, .name = image->name,
+			.media_type = image->media_type};
+		const size_t blob = image->target_known ? store_find_blob(st, &image->target) : STORE_NONE;
+		if (blob == STORE_NONE || (w->check && w->check->plan->images[i].name_dropped))
+			continue;
+		digest_format(&image->target, text);
+		n.digest = span_of_string(text);
+		n.size = st->blob_files[blob].size;
+		journal_put_name(w->out, &n);
+	}
+	for (size_t i = 0; i < st->container_count; i++) {
+		const struct container *const c = &st->containers[i];
+		const struct journal_name n = {.kind = JOURNAL_CONTAINER, .ns = st->namespaces[c->ns].name, .name = c->id,
+			.snapshotter = c->snapshotter, .key = c->snapshot_key, .image = c->image};
+		journal_put_name(w->out, &n);
+	}
+	for (size_t i = 0; i < st->lease_count; i++) {
+		const struct lease *const l = &st->leases[i];
+		const struct journal_name n = {.kind = JOURNAL_LEASE, .ns = st->namespaces[l->ns].name, .name = l->id};
+		if (!labels_get(&l->labels, "containerd.io/gc.expire"))
+			journal_put_name(w->out, &n);
+	}
+}
+
 static enum rc put_inventory(struct sealer *w)
 {
 	enum rc rc = put_blobs(w);
@@ -277,6 +309,8 @@ static enum rc put_inventory(struct sealer *w)
 		put_ingest(w, i);
 	if (rc == RC_OK)
 		put_stuck(w);
+	if (rc == RC_OK)
+		put_names(w);
 	return rc;
 }
 
@@ -411,5 +445,8 @@ enum rc seal_checked(const struct store *st, const struct seal_check *c, struct 
 	const bool again = c->only_update && j.done && strcmp(j.boot_id, st->boot_id) == 0 && j.status <= 1 && c->status <= 1;
 	journal_put_done(&out, again ? j.status : c->status);
 	rc = journal_commit(&out, own, e);
+	struct err ignored = {0}; /* the journal is worth more than the copies, which the next boot makes as well */
+	const enum rc copied = rc || c->only_update ? RC_OK : settled_copy(own, st->meta.dir, st->overlay.dir, scratch, &ignored);
+	(void)copied;
 	return c->only_update ? rc : journal_give_way(rc, own, e); /* a person can make room, a boot cannot */
 }

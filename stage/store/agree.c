@@ -111,7 +111,7 @@ enum rc judge_sequences(struct store *st, struct arena scratch)
 				(unsigned long long)sequence, shown);
 		}
 	}
-	return rc || st->fault_count ? rc : judge_kinship(st, scratch);
+	return rc || st->fault_count || st->hints->mended ? rc : judge_kinship(st, scratch);
 }
 
 enum rc judge_missing(struct store *st)

@@ -2,6 +2,7 @@
 #include "store/store.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -276,6 +277,16 @@ static enum rc lock(struct store *st, enum store_refusal *refusal, struct err *e
 
 	if (rc == RC_END || rc == RC_CORRUPT)
 		return RC_OK; /* store_read says what that means */
+	if (rc == RC_OK && st->hints->meta_lock > 0) {
+		struct stat a = {0}, b = {0};
+		if ((rc = os_stat_fd(fd, &a, e)) || (rc = os_stat_fd(st->hints->meta_lock, &b, e)))
+			return rc;
+		if (a.st_ino == b.st_ino && a.st_dev == b.st_dev) {
+			os_close(&fd);
+			st->meta.fd = fcntl(st->hints->meta_lock, F_DUPFD_CLOEXEC, 0);
+			return st->meta.fd < 0 ? fail(e, RC_IO, "no descriptor") : RC_OK;
+		}
+	}
 	if (rc || (rc = os_lock(fd, e)) == RC_IO)
 		return rc;
 	if (rc == RC_END)

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* The report for a person. */
-#include <errno.h>
 #include <stdarg.h>
 #include <string.h>
 
@@ -11,7 +10,7 @@
 
 /* ---- console ---- */
 
-static void put_findings(struct sink *s, const struct outcome *o, const struct report_options *options)
+void put_findings(struct sink *s, const struct outcome *o, const struct report_options *options)
 {
 	const struct plan *const p = o->plan;
 
@@ -42,7 +41,7 @@ static void put_findings(struct sink *s, const struct outcome *o, const struct r
 	}
 }
 
-static void put_images(struct sink *s, const struct outcome *o, const struct report_options *options)
+void put_images(struct sink *s, const struct outcome *o, const struct report_options *options)
 {
 	static const char *const now[] = {"whole", "damaged", "must be pulled", "not verified"};
 	static const char *const after[] = {"whole", "healed", "must be pulled", "not verified"};
@@ -106,9 +105,7 @@ static bool has_name_before(const struct store *st, size_t i)
 	return false;
 }
 
-/* What brings back what is lost, with every release: a layer whose snapshot is here is fetched by "content fetch", or comes with an
- * import, but a pull may take it for fetched. */
-static void put_pulls(struct sink *s, const struct outcome *o, const struct report_options *options)
+void put_pulls(struct sink *s, const struct outcome *o, const struct report_options *options)
 {
 	static const char next[] = "next, once containerd runs";
 	const struct store *const st = o->store;
@@ -160,15 +157,14 @@ uint64_t count_harm(const struct plan *p, enum harm h)
 	return n;
 }
 
-static void put_trusted(struct sink *s, const struct survey *survey)
+void put_trusted(struct sink *s, const struct survey *survey)
 {
 	if (survey->blobs_trusted || survey->snapshots_trusted)
 		putf(s, "not read again: %llu blobs and %llu snapshots, unchanged since the journal vouched for them\n",
 			(unsigned long long)survey->blobs_trusted, (unsigned long long)survey->snapshots_trusted);
 }
 
-/* A path below the root. */
-static void put_place(struct sink *s, const struct outcome *o, const char *what, const char *dir, const char *name)
+void put_place(struct sink *s, const struct outcome *o, const char *what, const char *dir, const char *name)
 {
 	puts_to(s, what);
 	put_escaped(s, span_of_string(o->root));
@@ -210,8 +206,7 @@ struct proved count_proved(const struct outcome *o)
 	return n;
 }
 
-/* A store is called clean only if all of it was proved. */
-static void put_proved(struct sink *s, const struct outcome *o)
+void put_proved(struct sink *s, const struct outcome *o)
 {
 	const struct proved n = count_proved(o);
 
@@ -226,8 +221,7 @@ static void put_proved(struct sink *s, const struct outcome *o)
 		(unsigned long long)o->survey->entries_compared);
 }
 
-/* Of a directory that is not in its place no database is to blame, and no copy of one helps. */
-static void put_halt(struct sink *s, const struct plan *p)
+void put_halt(struct sink *s, const struct plan *p)
 {
 	bool database = false;
 
@@ -238,168 +232,4 @@ static void put_halt(struct sink *s, const struct plan *p)
 			      STORE_OWN_DIR "/backup\n"
 			    : "the store is not all in its place, nothing was written anywhere\n"
 			      "next: mend what is said above, and check again\n");
-}
-
-static void put_summary(struct sink *s, const struct outcome *o, const struct report_options *options)
-{
-	const struct plan *const p = o->plan;
-	const uint64_t torn = count_harm(p, HARM_TORN), lost = count_harm(p, HARM_LOST), stale = count_harm(p, HARM_STALE),
-		       unchecked = count_harm(p, HARM_UNCHECKED);
-
-	if (o->survey->halted) {
-		put_halt(s, p);
-		return;
-	}
-	if (o->survey->interrupted) {
-		puts_to(s, "stopped before everything was looked at, nothing was changed; run again\n");
-		return;
-	}
-	if (p->nothing_wrong && !p->something_left) {
-		if (!options->quiet)
-			put_proved(s, o);
-		if (!options->quiet)
-			put_trusted(s, o->survey);
-		return;
-	}
-	putf(s, "found: %llu damaged %s, %llu lost %s, %llu %s", (unsigned long long)torn, plural(torn, "thing", "things"),
-		(unsigned long long)lost, plural(lost, "thing", "things"), (unsigned long long)stale,
-		plural(stale, "leftover", "leftovers"));
-	if (unchecked)
-		putf(s, ", %llu that could not be checked", (unsigned long long)unchecked);
-	puts_to(s, "\n");
-	put_trusted(s, o->survey);
-	if (o->survey->out_of_time)
-		puts_to(s, "the time allowed was over before everything was looked at; the next run begins with the rest\n");
-	if (o->survey->out_of_memory)
-		puts_to(s, "there was no memory to read some downloads or stray files: nothing of them is removed\n");
-	if (!options->repair) {
-		if (o->status == EXIT_CLEAN)
-			puts_to(s, "nothing is damaged; leftovers are of no use, and in nobody's way\n");
-		puts_to(s, "next: ");
-		put_sentence(s, options->command);
-		puts_to(s, "\n");
-		return;
-	}
-	if (!o->applied)
-		return;
-	const size_t left = count_left(o->applied);
-	putf(s, "done: %zu %s, %zu %s rebuilt", o->applied->done, plural(o->applied->done, "action", "actions"), o->applied->rebuilt,
-		plural(o->applied->rebuilt, "snapshot", "snapshots"));
-	putf(s, left ? "; %zu could not be done\n" : "\n", left);
-	if (o->applied->starved)
-		puts_to(s, "there was no memory for some of it: run again\n");
-	if (o->applied->backup)
-		put_place(s, o, "the databases as they were: ", "", o->applied->backup);
-	for (size_t i = 0; i < o->applied->aside_count; i++)
-		put_place(s, o, "what was set aside: ", o->applied->aside[i], o->applied->aside_paths[i]);
-	if (o->applied->interrupted || o->failure)
-		puts_to(s, "stopped between two actions; run again for the rest\n");
-	else if (p->something_left)
-		puts_to(s, "some of it is left, see above\n");
-}
-
-static void put_failure(struct sink *s, const struct err *e)
-{
-	puts_to(s, "could not go on: ");
-	put_sentence(s, e->text);
-	if (e->sys_errno)
-		putf(s, ": %s", strerror(e->sys_errno));
-	puts_to(s, e->sys_errno == EACCES || e->sys_errno == EPERM ? " (run as root)\n" : "\n");
-}
-
-void report_message(const struct report_options *options, const char *root, const char *text)
-{
-	struct sink s = {.file = options->out ? options->out : stderr, .log = options->log, .priority = options->priority};
-
-	put_escaped(&s, span_of_string(root));
-	puts_to(&s, ": ");
-	put_sentence(&s, text);
-	puts_to(&s, "\n");
-	sink_flush(&s);
-	(void)fflush(s.file); /* a console that is gone cannot be told so */
-}
-
-/* Whether something was kept only because it may be of this boot. */
-static bool keeps_for_boot(const struct outcome *o)
-{
-	const struct store *const st = o->store;
-	bool keeps = o->plan->total[P_INGEST_KEPT] > 0;
-
-	if (st->boot_proved_new)
-		return false;
-	for (size_t i = 0; !keeps && i < st->lease_count; i++)
-		keeps = st->leases[i].expires && !store_lease_facts(st, &st->leases[i]).ours;
-	for (size_t i = 0; !keeps && i < st->backend_count; i++)
-		keeps = st->backends[i].kind == SNAPSHOT_ACTIVE &&
-			store_is_extract(st, store_find_namespace(st, st->backends[i].ns_name), st->backends[i].user_key);
-	for (size_t i = 0; !keeps && i < st->state_file_count; i++)
-		keeps = st->state_files[i].kind == STATE_CRI_STATUS;
-	for (size_t i = 0; !keeps && i < o->plan->finding_count; i++)
-		keeps = o->plan->findings[i].subject == SUBJECT_CRI && o->plan->findings[i].fate == FATE_LEFT;
-	for (size_t i = 0; !keeps && i < st->image_count; i++)
-		keeps = o->plan->images[i].left && !o->plan->images[i].damaged;
-	return keeps;
-}
-
-static void put_evidence(struct sink *s, const char *before, const struct store *st)
-{
-	puts_to(s, before);
-	put_sentence(s, st->boot_evidence);
-	puts_to(s, "\n");
-}
-
-static void put_boot(struct sink *s, const struct outcome *o, const struct report_options *options)
-{
-	if (o->survey->halted || o->survey->interrupted)
-		return;
-	if (o->store->overlay_path && (!options->quiet || o->status != EXIT_CLEAN)) {
-		puts_to(s, "snapshots: in ");
-		put_escaped(s, span_of_string(o->store->overlay_path));
-		puts_to(s, ", as root_path says\n");
-	}
-	if (o->store->beside_docker && (!options->quiet || o->status != EXIT_CLEAN))
-		puts_to(s, "not looked at: docker's own images (overlay2) in /var/lib/docker\n");
-	if (options->verbose && (o->store->lease_count || o->store->ingest_count))
-		put_evidence(s, "leases and downloads: ", o->store);
-	if (!keeps_for_boot(o) || (options->quiet && o->status == EXIT_CLEAN))
-		return;
-	put_evidence(s, "kept: what may be of this boot, for ", o->store);
-	if (o->store->proof != PROOF_NONE)
-		return;
-	puts_to(s, "if containerd has not run since the machine started: ");
-	put_sentence(s, options->command);
-	puts_to(s, " --after-boot\n");
-}
-
-void report_console(const struct outcome *o, const struct report_options *options)
-{
-	struct err ignored = {0};
-	struct sink s = {.file = options->out,
-		.e = &ignored,
-		.log = options->log,
-		.priority = o->status == EXIT_CLEAN ? 6 : o->status == EXIT_REPAIRED ? 4 : 3};
-
-	if (!options->out)
-		return;
-	if (!options->quiet || o->status != EXIT_CLEAN) {
-		put_escaped(&s, span_of_string(o->root));
-		if (o->store && o->survey && !o->survey->halted)
-			putf(&s, ": %zu %s, %zu %s, %zu blobs, %zu snapshots", o->store->namespace_count,
-				plural(o->store->namespace_count, "namespace", "namespaces"), o->store->image_count,
-				plural(o->store->image_count, "image", "images"), o->store->blob_count, o->store->backend_count);
-		puts_to(&s, "\n");
-	}
-	if (o->plan) {
-		put_findings(&s, o, options);
-		if (!o->survey->halted && !o->survey->interrupted && (!options->quiet || o->status != EXIT_CLEAN))
-			put_images(&s, o, options);
-		put_boot(&s, o, options);
-		put_summary(&s, o, options);
-		if (!o->failure && !o->survey->halted)
-			put_pulls(&s, o, options);
-	}
-	if (o->failure)
-		put_failure(&s, o->failure);
-	sink_flush(&s);
-	(void)fflush(options->out); /* a console that is gone cannot be told so */
 }

@@ -9,7 +9,352 @@
 
 #include "ground/os.h"
 #include "ground/os_write.h"
+#include "memory/own.h"
 #include "tell/sink.h"
+
+/* ---- databases that are made again ---- */
+
+static void put_json_field(struct sink *s, const char *name, struct span value);
+
+static void put_json_reason(struct sink *s, const char *name, const char *sentence);
+
+static const char *const tier_names[] = {[SALVAGE_NONE] = "none",
+	[SALVAGE_SOUND] = "sound",
+	[SALVAGE_FREELIST] = "freelist",
+	[SALVAGE_OLDER] = "older",
+	[SALVAGE_COPY] = "copy",
+	[SALVAGE_PART] = "part",
+	[SALVAGE_CONTENT] = "content"};
+
+/* From what it is, or can be, made. */
+static void put_source(struct sink *s, const struct salvage_database *d, bool done)
+{
+	puts_to(s, done ? "        made again " : "        repair can make it again ");
+	switch (d->tier) {
+	case SALVAGE_FREELIST:
+		puts_to(s, "in its place: only the list of free pages is wrong, and that is made anew");
+		break;
+	case SALVAGE_OLDER:
+		puts_to(s, "of what can be read, and where nothing can, of the transaction before");
+		break;
+	case SALVAGE_COPY:
+		putf(s, "of the copy " STORE_OWN_DIR "/" OWN_BACKUP_DIR "/%s", d->source);
+		break;
+	case SALVAGE_PART:
+		puts_to(s, "of what can be read");
+		if (d->source)
+			putf(s, ", and where nothing can, of the copy " STORE_OWN_DIR "/" OWN_BACKUP_DIR "/%s", d->source);
+		break;
+	case SALVAGE_CONTENT:
+		puts_to(s, "of what is on the disk");
+		break;
+	case SALVAGE_NONE:
+	case SALVAGE_SOUND:
+	default:
+		break;
+	}
+	if (d->source && d->behind)
+		putf(s, ", which is %llu %s older", (unsigned long long)d->behind, plural(d->behind, "transaction", "transactions"));
+	puts_to(s, "\n");
+}
+
+static void put_bound(struct sink *s, const char *before, struct span key)
+{
+	if (key.bad)
+		return;
+	puts_to(s, before);
+	put_escaped(s, key);
+}
+
+static void put_gaps(struct sink *s, const struct salvage_database *d, const struct report_options *options)
+{
+	const size_t most = options->verbose ? d->gap_count : 10;
+
+	for (size_t i = 0; i < d->gap_count && i < most; i++) {
+		const struct salvage_gap *const g = &d->gaps[i];
+		if (d->told_by_journal && g->what == SALVAGE_IMAGES)
+			continue; /* it had them all */
+		puts_to(s, "        lost: ");
+		put_sentence(s, g->where);
+		put_bound(s, " from ", g->from);
+		put_bound(s, " up to ", g->to);
+		puts_to(s, ", if there were any\n");
+	}
+	for (size_t i = 0; d->done && i < d->name_count; i++) {
+		if (d->names[i].used)
+			continue;
+		puts_to(s, "        lost: image ");
+		put_escaped(s, d->names[i].name);
+		puts_to(s, " of namespace ");
+		put_escaped(s, d->names[i].ns);
+		puts_to(s, "\n");
+	}
+	if (d->gap_count > most)
+		putf(s, "        lost: ... and %zu more such ranges (--verbose lists them)\n", d->gap_count - most);
+}
+
+static void put_database(struct sink *s, const struct outcome *o, const struct salvage_database *d, const struct report_options *options)
+{
+	if (!d->needed)
+		return;
+	if (o->applied || !o->survey || !o->survey->halted) { /* else a finding says it */
+		puts_to(s, "  ");
+		put_sentence(s, d->path);
+		putf(s, " was broken: ");
+		if (d->fault.page)
+			putf(s, "page %llu: ", (unsigned long long)d->fault.page);
+		put_sentence(s, d->fault.text);
+		puts_to(s, "\n");
+	}
+	if (d->tier == SALVAGE_NONE)
+		return;
+	put_source(s, d, d->done);
+	if (d->tier != SALVAGE_FREELIST) {
+		puts_to(s, d->done ? "        in it: " : "        in it would be: ");
+		if (d == &o->salvage->meta)
+			putf(s, "%zu %s, %zu %s, ", d->kept.images, plural(d->kept.images, "image", "images"), d->kept.containers,
+				plural(d->kept.containers, "container", "containers"));
+		putf(s, "%zu %s", d->kept.snapshots, plural(d->kept.snapshots, "snapshot", "snapshots"));
+		if (d->made)
+			putf(s, "; and %zu %s made again of what the disk holds", d->made, plural(d->made, "record", "records"));
+		puts_to(s, "\n");
+	}
+	if (d->recovered)
+		putf(s, "        without a name any more: %zu %s, now called containerd-fsck.recovered/ and the beginning of the digest\n",
+			d->recovered, plural(d->recovered, "image", "images"));
+	put_gaps(s, d, options);
+	if (d->done && d->tier != SALVAGE_FREELIST && d->was_there)
+		putf(s, "        the broken one: " STORE_OWN_DIR "/" OWN_ASIDE "/broken-%s\n", d->file);
+}
+
+static void put_databases(struct sink *s, const struct outcome *o, const struct report_options *options)
+{
+	if (!o->salvage)
+		return;
+	put_database(s, o, &o->salvage->meta, options);
+	put_database(s, o, &o->salvage->overlay, options);
+	if (o->salvage->directories_aside)
+		putf(s, "  %zu %s of snapshots that no database knows: " STORE_OWN_DIR "/" OWN_ASIDE "/snapshot-*\n",
+			o->salvage->directories_aside, plural(o->salvage->directories_aside, "directory", "directories"));
+}
+
+static void put_json_bound(struct sink *s, const char *name, struct span key)
+{
+	if (!key.bad)
+		put_json_field(s, name, key);
+}
+
+static void put_json_database(struct sink *s, const struct salvage_database *d)
+{
+	puts_to(s, "{\"path\":");
+	put_json_string(s, span_of_string(d->path));
+	putf(s, ",\"broken\":%s,\"tier\":\"%s\",\"done\":%s", d->needed ? "true" : "false", tier_names[d->tier],
+		d->done ? "true" : "false");
+	if (d->needed) {
+		putf(s, ",\"page\":%llu", (unsigned long long)d->fault.page);
+		put_json_reason(s, "why", d->fault.text);
+		if (d->source)
+			put_json_field(s, "source", span_of_string(d->source));
+		putf(s,
+			",\"transactions_older\":%llu,\"images\":%zu,\"containers\":%zu,\"snapshots\":%zu,\"made_again\":%zu,"
+			"\"recovered\":%zu,\"lost\":[",
+			(unsigned long long)d->behind, d->kept.images, d->kept.containers, d->kept.snapshots, d->made, d->recovered);
+		for (size_t i = 0; i < d->gap_count; i++) {
+			puts_to(s, i ? ",{\"where\":" : "{\"where\":");
+			put_json_sentence(s, d->gaps[i].where);
+			put_json_bound(s, "from", d->gaps[i].from);
+			put_json_bound(s, "to", d->gaps[i].to);
+			puts_to(s, "}");
+		}
+		puts_to(s, "],\"lost_images\":[");
+		bool first = true;
+		for (size_t i = 0; i < d->name_count; i++) {
+			if (!d->done || d->names[i].used)
+				continue;
+			puts_to(s, first ? "{\"namespace\":" : ",{\"namespace\":");
+			put_json_string(s, d->names[i].ns);
+			put_json_field(s, "name", d->names[i].name);
+			puts_to(s, "}");
+			first = false;
+		}
+		puts_to(s, "]");
+	}
+	puts_to(s, "}");
+}
+
+static void put_summary(struct sink *s, const struct outcome *o, const struct report_options *options)
+{
+	const struct plan *const p = o->plan;
+	const uint64_t torn = count_harm(p, HARM_TORN), lost = count_harm(p, HARM_LOST), stale = count_harm(p, HARM_STALE),
+		       unchecked = count_harm(p, HARM_UNCHECKED);
+
+	if (o->survey->halted && !options->repair && can_be_made_again(o->salvage)) {
+		puts_to(s, "next: ");
+		put_sentence(s, options->command);
+		puts_to(s, "\n");
+		return;
+	}
+	if (o->survey->halted) {
+		put_halt(s, p);
+		return;
+	}
+	if (o->survey->interrupted) {
+		puts_to(s, "stopped before everything was looked at, nothing was changed; run again\n");
+		return;
+	}
+	if (p->nothing_wrong && !p->something_left) {
+		if (!options->quiet)
+			put_proved(s, o);
+		if (!options->quiet)
+			put_trusted(s, o->survey);
+		return;
+	}
+	putf(s, "found: %llu damaged %s, %llu lost %s, %llu %s", (unsigned long long)torn, plural(torn, "thing", "things"),
+		(unsigned long long)lost, plural(lost, "thing", "things"), (unsigned long long)stale,
+		plural(stale, "leftover", "leftovers"));
+	if (unchecked)
+		putf(s, ", %llu that could not be checked", (unsigned long long)unchecked);
+	puts_to(s, "\n");
+	put_trusted(s, o->survey);
+	if (o->survey->out_of_time)
+		puts_to(s, "the time allowed was over before everything was looked at; the next run begins with the rest\n");
+	if (o->survey->out_of_memory)
+		puts_to(s, "there was no memory to read some downloads or stray files: nothing of them is removed\n");
+	if (!options->repair) {
+		if (o->status == EXIT_CLEAN)
+			puts_to(s, "nothing is damaged; leftovers are of no use, and in nobody's way\n");
+		puts_to(s, "next: ");
+		put_sentence(s, options->command);
+		puts_to(s, "\n");
+		return;
+	}
+	if (!o->applied)
+		return;
+	const size_t left = count_left(o->applied);
+	putf(s, "done: %zu %s, %zu %s rebuilt", o->applied->done, plural(o->applied->done, "action", "actions"), o->applied->rebuilt,
+		plural(o->applied->rebuilt, "snapshot", "snapshots"));
+	putf(s, left ? "; %zu could not be done\n" : "\n", left);
+	if (o->applied->starved)
+		puts_to(s, "there was no memory for some of it: run again\n");
+	if (o->applied->backup)
+		put_place(s, o, "the databases as they were: ", "", o->applied->backup);
+	for (size_t i = 0; i < o->applied->aside_count; i++)
+		put_place(s, o, "what was set aside: ", o->applied->aside[i], o->applied->aside_paths[i]);
+	if (o->applied->interrupted || o->failure)
+		puts_to(s, "stopped between two actions; run again for the rest\n");
+	else if (p->something_left)
+		puts_to(s, "some of it is left, see above\n");
+}
+
+static void put_failure(struct sink *s, const struct err *e)
+{
+	puts_to(s, "could not go on: ");
+	put_sentence(s, e->text);
+	if (e->sys_errno)
+		putf(s, ": %s", strerror(e->sys_errno));
+	puts_to(s, e->sys_errno == EACCES || e->sys_errno == EPERM ? " (run as root)\n" : "\n");
+}
+
+void report_message(const struct report_options *options, const char *root, const char *text)
+{
+	struct sink s = {.file = options->out ? options->out : stderr, .log = options->log, .priority = options->priority};
+
+	put_escaped(&s, span_of_string(root));
+	puts_to(&s, ": ");
+	put_sentence(&s, text);
+	puts_to(&s, "\n");
+	sink_flush(&s);
+	(void)fflush(s.file); /* a console that is gone cannot be told so */
+}
+
+/* Whether something was kept only because it may be of this boot. */
+static bool keeps_for_boot(const struct outcome *o)
+{
+	const struct store *const st = o->store;
+	bool keeps = o->plan->total[P_INGEST_KEPT] > 0;
+
+	if (st->boot_proved_new)
+		return false;
+	for (size_t i = 0; !keeps && i < st->lease_count; i++)
+		keeps = st->leases[i].expires && !store_lease_facts(st, &st->leases[i]).ours;
+	for (size_t i = 0; !keeps && i < st->backend_count; i++)
+		keeps = st->backends[i].kind == SNAPSHOT_ACTIVE &&
+			store_is_extract(st, store_find_namespace(st, st->backends[i].ns_name), st->backends[i].user_key);
+	for (size_t i = 0; !keeps && i < st->state_file_count; i++)
+		keeps = st->state_files[i].kind == STATE_CRI_STATUS;
+	for (size_t i = 0; !keeps && i < o->plan->finding_count; i++)
+		keeps = o->plan->findings[i].subject == SUBJECT_CRI && o->plan->findings[i].fate == FATE_LEFT;
+	for (size_t i = 0; !keeps && i < st->image_count; i++)
+		keeps = o->plan->images[i].left && !o->plan->images[i].damaged;
+	return keeps;
+}
+
+static void put_evidence(struct sink *s, const char *before, const struct store *st)
+{
+	puts_to(s, before);
+	put_sentence(s, st->boot_evidence);
+	puts_to(s, "\n");
+}
+
+static void put_boot(struct sink *s, const struct outcome *o, const struct report_options *options)
+{
+	if (o->survey->halted || o->survey->interrupted)
+		return;
+	if (o->store->overlay_path && (!options->quiet || o->status != EXIT_CLEAN)) {
+		puts_to(s, "snapshots: in ");
+		put_escaped(s, span_of_string(o->store->overlay_path));
+		puts_to(s, ", as root_path says\n");
+	}
+	if (o->store->beside_docker && (!options->quiet || o->status != EXIT_CLEAN))
+		puts_to(s, "not looked at: docker's own images (overlay2) in /var/lib/docker\n");
+	if (options->verbose && (o->store->lease_count || o->store->ingest_count))
+		put_evidence(s, "leases and downloads: ", o->store);
+	if (!keeps_for_boot(o) || (options->quiet && o->status == EXIT_CLEAN))
+		return;
+	put_evidence(s, "kept: what may be of this boot, for ", o->store);
+	if (o->store->proof != PROOF_NONE)
+		return;
+	puts_to(s, "if containerd has not run since the machine started: ");
+	put_sentence(s, options->command);
+	puts_to(s, " --after-boot\n");
+}
+
+void report_console(const struct outcome *o, const struct report_options *options)
+{
+	struct err ignored = {0};
+	struct sink s = {.file = options->out,
+		.e = &ignored,
+		.log = options->log,
+		.priority = o->status == EXIT_CLEAN ? 6 : o->status == EXIT_REPAIRED ? 4 : 3};
+
+	if (!options->out)
+		return;
+	if (!options->quiet || o->status != EXIT_CLEAN) {
+		put_escaped(&s, span_of_string(o->root));
+		if (o->store && o->survey && !o->survey->halted)
+			putf(&s, ": %zu %s, %zu %s, %zu blobs, %zu snapshots", o->store->namespace_count,
+				plural(o->store->namespace_count, "namespace", "namespaces"), o->store->image_count,
+				plural(o->store->image_count, "image", "images"), o->store->blob_count, o->store->backend_count);
+		puts_to(&s, "\n");
+	}
+	if (!o->plan || !o->survey->halted)
+		put_databases(&s, o, options);
+	if (o->plan) {
+		put_findings(&s, o, options);
+		if (o->survey->halted)
+			put_databases(&s, o, options);
+		if (!o->survey->halted && !o->survey->interrupted && (!options->quiet || o->status != EXIT_CLEAN))
+			put_images(&s, o, options);
+		put_boot(&s, o, options);
+		put_summary(&s, o, options);
+		if (!o->failure && !o->survey->halted)
+			put_pulls(&s, o, options);
+	}
+	if (o->failure)
+		put_failure(&s, o->failure);
+	sink_flush(&s);
+	(void)fflush(options->out); /* a console that is gone cannot be told so */
+}
 
 /* ---- JSON ---- */
 
@@ -99,6 +444,13 @@ static void put_json_body(struct sink *s, const struct outcome *o)
 			"\"interrupted\":%s}",
 			o->applied->done + count_left(o->applied), o->applied->done, o->applied->rebuilt,
 			(unsigned long long)o->applied->written_bytes, o->applied->interrupted ? "true" : "false");
+	if (o->salvage) {
+		puts_to(s, ",\"databases\":[");
+		put_json_database(s, &o->salvage->meta);
+		puts_to(s, ",");
+		put_json_database(s, &o->salvage->overlay);
+		puts_to(s, "]");
+	}
 	puts_to(s, ",\"totals\":{");
 	bool first = true;
 	for (unsigned i = 0; o->plan && i < P_COUNT; i++)

@@ -15,14 +15,26 @@ static bool only_leftovers(const struct plan *p)
 	return count_harm(p, HARM_TORN) + count_harm(p, HARM_LOST) + count_harm(p, HARM_UNCHECKED) + count_harm(p, HARM_HALT) == 0;
 }
 
-enum exit_status report_status(const struct outcome *o, bool repair)
+bool can_be_made_again(const struct salvage *s)
 {
-	if (o->survey && (o->survey->interrupted || (o->applied && o->applied->interrupted)))
-		return EXIT_INTERRUPTED;
-	if (o->failure && o->failure->rc == RC_STOPPED && !o->plan)
-		return EXIT_LEFT; /* there was no time to read the store: all of it is unchecked */
-	if (o->failure || o->refusal != STORE_OPENED || !o->plan || o->survey->halted)
-		return EXIT_FAILED;
+	return s && s->needed && (!s->meta.needed || s->meta.tier != SALVAGE_NONE) &&
+	       (!s->overlay.needed || s->overlay.tier != SALVAGE_NONE);
+}
+
+/* Of meta.db, made again: whether something is not in it that was in the broken one. What metadata.db lacks is a finding. */
+static bool salvage_loses(const struct salvage_database *d)
+{
+	for (size_t i = 0; d->needed && i < d->name_count; i++)
+		if (!d->names[i].used)
+			return true;
+	for (size_t i = 0; d->needed && i < d->gap_count; i++)
+		if (!d->told_by_journal || d->gaps[i].what == SALVAGE_CONTAINERS || d->gaps[i].what == SALVAGE_ALL)
+			return true;
+	return d->needed && (d->recovered || d->tier == SALVAGE_CONTENT || (d->tier == SALVAGE_COPY && d->behind));
+}
+
+static enum exit_status status_beside(const struct outcome *o, bool repair)
+{
 	if (o->plan->nothing_wrong && !o->plan->something_left)
 		return EXIT_CLEAN;
 	if (!repair && !o->plan->something_left && only_leftovers(o->plan))
@@ -30,6 +42,24 @@ enum exit_status report_status(const struct outcome *o, bool repair)
 	if (!repair || o->plan->something_left || (o->applied && o->applied->starved))
 		return EXIT_LEFT;
 	return o->applied && o->applied->done ? EXIT_REPAIRED : EXIT_CLEAN; /* what is left is no damage */
+}
+
+enum exit_status report_status(const struct outcome *o, bool repair)
+{
+	const struct salvage *const made = o->salvage;
+
+	if (o->survey && (o->survey->interrupted || (o->applied && o->applied->interrupted)))
+		return EXIT_INTERRUPTED;
+	if (o->failure && o->failure->rc == RC_STOPPED && !o->plan)
+		return EXIT_LEFT; /* there was no time to read the store: all of it is unchecked */
+	if (!o->failure && o->refusal == STORE_OPENED && o->plan && o->survey->halted && !repair && can_be_made_again(made))
+		return EXIT_LEFT;
+	if (o->failure || o->refusal != STORE_OPENED || !o->plan || o->survey->halted)
+		return EXIT_FAILED;
+	const enum exit_status beside = status_beside(o, repair);
+	if (!made || beside > EXIT_REPAIRED)
+		return beside;
+	return salvage_loses(&made->meta) || count_harm(o->plan, HARM_LOST) ? EXIT_LEFT : EXIT_REPAIRED;
 }
 
 /* ---- words ---- */

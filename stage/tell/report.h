@@ -8,6 +8,7 @@
 
 #include "repair/apply.h"
 #include "repair/plan.h"
+#include "repair/salvage.h"
 
 enum exit_status {
 	EXIT_CLEAN = 0,
@@ -41,6 +42,7 @@ struct outcome {
 	const struct survey *survey; /* NULL if it was not made */
 	const struct plan *plan;     /* NULL if it was not made */
 	const struct apply_result *applied; /* NULL for check */
+	const struct salvage *salvage; /* NULL: no database needs it */
 	const struct err *failure;   /* NULL, or why the run ended early */
 	bool repair;                 /* asked for, whether or not it came to it */
 	enum store_refusal refusal;

@@ -31,6 +31,7 @@ struct proved {
 };
 
 /* report.c */
+bool can_be_made_again(const struct salvage *s);
 struct size_text size_text(uint64_t bytes);
 const char *plural(uint64_t n, const char *one, const char *many);
 /* What happens to it, or, of a repair that was carried out, what did. */
@@ -65,9 +66,22 @@ void put_json_string(struct sink *s, struct span raw);
 void put_json_sentence(struct sink *s, const char *sentence);
 
 /* console.c */
+void put_findings(struct sink *s, const struct outcome *o, const struct report_options *options);
+void put_images(struct sink *s, const struct outcome *o, const struct report_options *options);
+/* What brings back what is lost, with every release: a layer whose snapshot is here is fetched by "content fetch", or comes with an
+ * import, but a pull may take it for fetched. */
+void put_pulls(struct sink *s, const struct outcome *o, const struct report_options *options);
 uint64_t count_harm(const struct plan *p, enum harm h);
+void put_trusted(struct sink *s, const struct survey *survey);
+/* A path below the root. */
+void put_place(struct sink *s, const struct outcome *o, const char *what, const char *dir,
+	const char *name);
 size_t count_left(const struct apply_result *applied);
 /* What this run read and compared, or the journal vouches for since somebody did. */
 struct proved count_proved(const struct outcome *o);
+/* A store is called clean only if all of it was proved. */
+void put_proved(struct sink *s, const struct outcome *o);
+/* Of a directory that is not in its place no database is to blame, and no copy of one helps. */
+void put_halt(struct sink *s, const struct plan *p);
 
 #endif

@@ -311,7 +311,7 @@ def listing(found, known):
     for name, (line, _) in found.items():
         if " " in name and name.split(" ", 1)[0] in (META, OVERLAY):
             out.append(masked([name])[0])
-        elif name.startswith((OWN + "/backup/", OWN + "/report.json", OWN + "/journal", "io.containerd.grpc.v1.cri/")) or name == UUID:
+        elif name.startswith((OWN + "/backup/", OWN + "/aside/broken-", OWN + "/report.json", OWN + "/journal", "io.containerd.grpc.v1.cri/")) or name == UUID:
             out.append("%s  %s" % (name, re.sub(r" \d+ [0-9a-f]{64}", "", line)))
         else:
             out.append("%s  %s" % (name, re.sub(r"([0-9a-f]{16})[0-9a-f]{48}", r"\1", line)))
@@ -774,7 +774,7 @@ def told(status, console, report, known):
         out.append("failure: %s" % report["failure"])
     out += ["", *console.rstrip("\n").split("\n")]
     # where a page lies in a database, and how many it has, is of the run that wrote it
-    out = [re.sub(r'(\bpage |"got": |ends at |before its )\d+', r"\1N", line) if re.search(r'"code": "01|^  01', line) else line
+    out = [re.sub(r'(\bpage |"got": |ends at |before its )\d+', r"\1N", line) if re.search(r'"code": "01|^  01| was broken: ', line) else line
            for line in out]
     text = words("\n".join(out) + "\n", known)
     for glibc, musl in (("Input/output error", "I/O error"), ("Too many levels of symbolic links", "Symbolic link loop")):

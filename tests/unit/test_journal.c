@@ -228,6 +228,55 @@ static void what_was_written_is_read(void)
 	end();
 }
 
+/* What meta.db said; and what a later version may say is stepped over. */
+static void names_are_told(void)
+{
+	const struct journal_name image = {.kind = JOURNAL_IMAGE,
+		.ns = SPAN_LITERAL("k8s.io"),
+		.name = SPAN_LITERAL("a name/with blanks:1%"),
+		.digest = SPAN_LITERAL("sha256:x"),
+		.media_type = SPAN_LITERAL("application/json"),
+		.size = 77};
+	const struct journal_name container = {.kind = JOURNAL_CONTAINER, .ns = SPAN_LITERAL("moby"), .name = SPAN_LITERAL("c1"),
+		.snapshotter = SPAN_LITERAL("overlayfs"), .key = SPAN_LITERAL("c1 key")};
+	const struct journal_name lease = {.kind = JOURNAL_LEASE, .ns = SPAN_LITERAL("moby"), .name = SPAN_LITERAL("c1")};
+	static char longest[3000];
+	struct journal_writer w;
+
+	begin();
+	memset(longest, 'x', sizeof(longest) - 1);
+	const struct journal_name too_long = {
+		.kind = JOURNAL_LEASE, .ns = SPAN_LITERAL("moby"), .name = span_of_string(longest)};
+	journal_begin(&w, &identity, &arena);
+	journal_put_name(&w, &image);
+	journal_put_name(&w, &container);
+	journal_put_name(&w, &lease);
+	journal_put_name(&w, &too_long);
+	journal_put_name(&w, &(struct journal_name){.kind = JOURNAL_LEASE, .ns = SPAN_LITERAL("moby")});
+	journal_put_boot(&w, "b", JOURNAL_CHECKED, 0);
+	journal_put_done(&w, 0);
+	CHECK(journal_commit(&w, place, &err) == RC_OK);
+	struct journal j = read_back();
+	CHECK(j.present && j.done && j.name_count == 3);
+	const struct journal_name *const first = &j.names[0];
+	CHECK(first->kind == JOURNAL_IMAGE && span_equal(first->ns, image.ns) && span_equal(first->name, image.name));
+	CHECK(span_equal(first->digest, image.digest) && span_equal(first->media_type, image.media_type) && first->size == 77);
+	CHECK(j.names[1].kind == JOURNAL_CONTAINER && span_equal(j.names[1].snapshotter, container.snapshotter));
+	CHECK(span_equal(j.names[1].key, container.key) && !j.names[1].image.left);
+	CHECK(j.names[2].kind == JOURNAL_LEASE && span_is(j.names[2].name, "c1"));
+
+	char line[200], sum[32];
+	int n = snprintf(line, sizeof(line), "%llu something new", (unsigned long long)j.records + 1);
+	(void)snprintf(sum, sizeof(sum), " %016llx\n", (unsigned long long)fnv1a(line, (size_t)n));
+	(void)strcat(line, sum);
+	const int fd = openat(place, JOURNAL_NAME, O_WRONLY | O_APPEND | O_CLOEXEC);
+	CHECK(fd >= 0 && write(fd, line, strlen(line)) == (ssize_t)strlen(line));
+	close(fd);
+	struct journal later = read_back();
+	CHECK(later.present && later.name_count == 3 && later.records == j.records + 1);
+	end();
+}
+
 /* Cut anywhere, a journal has no marker; what it still vouches for is what it said before. */
 /* A broken inode may have any time, the least there is, too; and no text has a byte in it that would cut it short when it is written
  * again. */
@@ -535,6 +584,7 @@ int main(void)
 	RUN(what_was_written_is_read);
 	RUN(times_and_texts_at_their_ends);
 	RUN(refs_of_downloads);
+	RUN(names_are_told);
 	RUN(what_is_settled_counts);
 	RUN(a_torn_journal_is_not_clean);
 	RUN(a_damaged_journal_is_none);

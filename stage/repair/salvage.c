@@ -1,0 +1,896 @@
+/* SPDX-License-Identifier: MIT */
+/* The order of what is written, so that a cut leaves something that can be repaired again:
+ *
+ *   1. the new database, under another name in the same directory; synced, read back and checked
+ *   2. the broken one gets a second name in containerd-fsck/aside (a link: no byte of it moves); the directory is synced
+ *   3. directories of snapshots that no database knows are moved to aside/, for containerd would delete them
+ *   4. the new one takes the name; the directory is synced
+ *
+ * A damaged freelist is repaired in the file itself: a meta page, in the slot that is not in use (bolt_edit.h). */
+#include "repair/salvage.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "format/bolt_edit.h"
+#include "memory/journal.h"
+#include "format/mend.h"
+#include "ground/os.h"
+#include "ground/os_write.h"
+#include "memory/own.h"
+#include "repair/settled.h"
+
+#define NEW_SUFFIX ".containerd-fsck"
+#define COPY_BYTES ((size_t)1 << 20)
+/* bytes; kept free beside what is written */
+#define MARGIN_BYTES ((uint64_t)16 << 20)
+/* gaps that are told one by one */
+#define GAPS_MAX 1000
+
+static const char *const new_names[2] = {"meta.db" NEW_SUFFIX, "metadata.db" NEW_SUFFIX};
+
+/* A file that is looked at as a database. */
+struct candidate {
+	int fd;
+	struct src src;
+	struct bolt b;
+	const char *name;
+};
+
+/* What one build is made of. */
+struct build {
+	struct salvage_database *d;
+	struct bolt *first, *second;
+	uint32_t page_size;
+	uint64_t txid;
+	bool is_meta;
+	struct arena *keep;
+	struct salvage_counts counts;
+};
+
+static enum rc no_memory(struct err *e)
+{
+	return fail(e, RC_NOMEM, "no memory to repair a database");
+}
+
+/* ---- what a record must have ---- */
+
+static bool value_of(struct bolt *b, const struct bolt_bucket *bucket, const char *key, struct arena *a, struct span *value)
+{
+	struct bolt_item item = {0};
+	struct err ignored = {0}; /* what cannot be read is no record */
+
+	if (bolt_get(b, bucket, span_of_string(key), a, &item, &ignored) || item.is_bucket)
+		return false;
+	*value = item.value;
+	return true;
+}
+
+static bool is_good_image(struct bolt *b, const struct bolt_bucket *bucket, struct arena scratch)
+{
+	struct bolt_item item = {0};
+	struct bolt_bucket target = {0};
+	struct span digest = {0}, size = {0};
+	struct err ignored = {0};
+	struct digest d;
+
+	return bolt_get(b, bucket, SPAN_LITERAL("target"), &scratch, &item, &ignored) == RC_OK && !bolt_bucket_of(&item, &target) &&
+	       value_of(b, &target, "digest", &scratch, &digest) && digest_parse(digest, &d) != RC_CORRUPT &&
+	       value_of(b, &target, "size", &scratch, &size) && span_varint(&size) > 0 && !size.bad;
+}
+
+static bool is_good_content(struct bolt *b, struct span key, const struct bolt_bucket *bucket, struct arena scratch)
+{
+	struct span size = {0};
+	struct digest d;
+
+	return digest_parse(key, &d) != RC_CORRUPT && value_of(b, bucket, "size", &scratch, &size) && span_varint(&size) >= 0 && !size.bad;
+}
+
+static bool is_good_backend(struct bolt *b, const struct bolt_bucket *bucket, struct arena scratch)
+{
+	struct span id = {0}, kind = {0};
+
+	if (!value_of(b, bucket, "id", &scratch, &id) || !value_of(b, bucket, "kind", &scratch, &kind))
+		return false;
+	const uint64_t n = span_uvarint(&id);
+	const uint8_t k = span_u8(&kind);
+	return n && !id.bad && !id.left && !kind.bad && !kind.left && k >= SNAPSHOT_VIEW && k <= SNAPSHOT_COMMITTED;
+}
+
+/* The records of a root, by where they stand. */
+static enum salvage_what what_of(bool is_meta, const struct mend_path *p)
+{
+	if (!is_meta)
+		return p->count == 3 && span_is(p->part[1], "snapshots") ? SALVAGE_SNAPSHOTS : SALVAGE_OTHER;
+	if (p->count == 4 && span_is(p->part[2], "images"))
+		return SALVAGE_IMAGES;
+	if (p->count == 4 && span_is(p->part[2], "containers"))
+		return SALVAGE_CONTAINERS;
+	if (p->count == 4 && span_is(p->part[2], "leases"))
+		return SALVAGE_LEASES;
+	return p->count == 5 && span_is(p->part[2], "snapshots") ? SALVAGE_SNAPSHOTS : SALVAGE_OTHER;
+}
+
+static bool is_good(void *self, const struct mend_path *path, struct bolt *b, const struct bolt_bucket *bucket)
+{
+	const struct build *const m = self;
+	const enum salvage_what what = what_of(m->is_meta, path);
+	struct span name = {0};
+	struct arena scratch = *m->keep;
+
+	if (what == SALVAGE_IMAGES)
+		return is_good_image(b, bucket, scratch);
+	if (what == SALVAGE_SNAPSHOTS)
+		return m->is_meta ? value_of(b, bucket, "name", &scratch, &name) && name.left : is_good_backend(b, bucket, scratch);
+	if (m->is_meta && path->count == 5 && span_is(path->part[2], "content") && span_is(path->part[3], "blob"))
+		return is_good_content(b, path->part[4], bucket, scratch);
+	return true;
+}
+
+static enum rc on_bucket(void *self, const struct mend_path *path, bool of_second, struct err *e)
+{
+	struct build *const m = self;
+	const enum salvage_what what = what_of(m->is_meta, path);
+
+	(void)e;
+	m->counts.images += what == SALVAGE_IMAGES;
+	m->counts.containers += what == SALVAGE_CONTAINERS;
+	m->counts.snapshots += what == SALVAGE_SNAPSHOTS;
+	m->counts.of_second += of_second && what != SALVAGE_OTHER;
+	return RC_OK;
+}
+
+static const char *place_of(const struct build *m, const struct mend_path *p, enum salvage_what what)
+{
+	char ns[200];
+
+	if (p->count < 2)
+		return "whole namespaces";
+	(void)escape(ns, sizeof(ns), p->part[1]); /* a cut name is still a name */
+	if (what == SALVAGE_ALL)
+		return arena_printf(m->keep, "records of namespace %s", ns);
+	return arena_printf(m->keep, "%s of namespace %s", what == SALVAGE_IMAGES ? "images" : "containers", ns);
+}
+
+static enum rc on_gap(void *self, const struct mend_path *path, struct span from, struct span to, struct err *e)
+{
+	struct build *const m = self;
+	/* what could stand in it: as a record that is one deeper */
+	struct mend_path inside = *path;
+
+	if (m->second || m->d->gap_count == GAPS_MAX)
+		return RC_OK;
+	if (inside.count < MEND_PATH_MAX)
+		inside.part[inside.count++] = SPAN_LITERAL("x");
+	const enum salvage_what what = path->count < 3 ? SALVAGE_ALL : what_of(m->is_meta, &inside);
+	/* what else there is, of metadata.db all, is known to others; what a container had is told as that */
+	if (!m->is_meta || what == SALVAGE_SNAPSHOTS || what == SALVAGE_LEASES || what == SALVAGE_OTHER)
+		return RC_OK;
+	struct salvage_gap *const g = arena_push(m->keep, (void **)&m->d->gaps, &m->d->gap_count, sizeof(*g));
+	if (!g)
+		return no_memory(e);
+	*g = (struct salvage_gap){.what = what, .where = place_of(m, path, what), .ns.bad = true, .from = from, .to = to};
+	if (path->count >= 2 && m->is_meta)
+		g->ns = arena_copy(m->keep, path->part[1]);
+	if (!from.bad)
+		g->from = arena_copy(m->keep, from);
+	if (!to.bad)
+		g->to = arena_copy(m->keep, to);
+	return g->where ? RC_OK : no_memory(e);
+}
+
+/* A record, or all records of a kind. */
+static enum rc on_gone(void *self, const struct mend_path *path, struct err *e)
+{
+	struct build *const m = self;
+
+	const enum salvage_what what = what_of(m->is_meta, path);
+	struct mend_path above = *path;
+	const struct span none = {.bad = true};
+
+	if (what == SALVAGE_CONTAINERS) {
+		above.count--;
+		return on_gap(m, &above, path->part[3], path->part[3], e);
+	}
+	if (what != SALVAGE_IMAGES)
+		return on_gap(m, path, none, none, e); /* of what is in it */
+	if (m->second || m->d->name_count == GAPS_MAX)
+		return RC_OK;
+	struct forward_name *const n = arena_push(m->keep, (void **)&m->d->names, &m->d->name_count, sizeof(*n));
+	if (!n)
+		return no_memory(e);
+	*n = (struct forward_name){.ns = arena_copy(m->keep, path->part[1]), .name = arena_copy(m->keep, path->part[3])};
+	return n->ns.bad || n->name.bad ? no_memory(e) : RC_OK;
+}
+
+static enum rc nowhere(void *self, uint64_t off, const void *buf, size_t n, struct err *e)
+{
+	(void)self;
+	(void)off;
+	(void)buf;
+	(void)n;
+	(void)e;
+	return RC_OK;
+}
+
+/* Memory beside what the gaps take of keep goes back: the writer's is an arena of its own. */
+static enum rc make(struct build *m, const struct bolt_sink *sink, uint64_t *bytes, struct arena scratch, struct err *e)
+{
+	const struct mend_hooks hooks = {.is_good = is_good, .gone = on_gone, .bucket = on_bucket, .gap = on_gap, .self = m};
+	struct bolt_fault fault = {0};
+	struct bolt_writer *w = NULL;
+	struct arena own = {0};
+	uint64_t sequence = 0;
+	enum rc rc;
+
+	m->counts = (struct salvage_counts){0};
+	m->d->gaps = NULL;
+	m->d->gap_count = 0;
+	m->d->names = NULL;
+	m->d->name_count = 0;
+	if ((rc = arena_open(&own, e)))
+		return rc;
+	if (!(rc = bolt_write_begin(&w, sink, m->page_size, m->txid, &own, e)) &&
+		!(rc = mend_write(m->first, m->second, &hooks, w, &fault, &sequence, scratch, e)))
+		rc = bolt_write_end(w, sequence, bytes, e);
+	arena_close(&own);
+	return rc;
+}
+
+/* ---- the candidates ---- */
+
+static void candidate_close(struct candidate *c)
+{
+	os_close(&c->fd);
+}
+
+/* Whether a copy is of this store: what at least half of its images are, or its snapshots' directories, is here. */
+static enum rc is_of_store(struct bolt *b, const struct store *st, bool is_meta, bool *is, struct arena keep, struct arena scratch,
+	struct err *e)
+{
+	struct forward f = {0};
+	size_t here = 0, count;
+	enum rc rc = forward_read(&f, st, is_meta ? b : NULL, is_meta ? NULL : b, &keep, scratch, e);
+
+	if (rc)
+		return rc;
+	count = is_meta ? f.image_count : f.backend_count;
+	for (size_t i = 0; is_meta && i < count; i++)
+		here += store_find_blob(st, &f.images[i].target) != STORE_NONE;
+	for (size_t i = 0; !is_meta && i < count && st->snapshots_dir >= 0; i++) {
+		char name[24];
+		struct stat there = {0};
+		(void)snprintf(name, sizeof(name), "%llu", (unsigned long long)f.backends[i].id); /* fits */
+		rc = os_stat(st->snapshots_dir, name, &there, e);
+		if (rc && rc != RC_END)
+			return rc;
+		here += rc == RC_OK;
+	}
+	*is = here * 2 >= count;
+	return RC_OK;
+}
+
+/* A copy of ours: it passes the whole check, is no newer than the file, and is of this store. *best is replaced by a newer one. */
+static enum rc look_at_copy(struct candidate *best, const struct store *st, bool is_meta, int backup, const char *name,
+	uint64_t newest, struct arena *keep, struct arena scratch, struct err *e)
+{
+	struct candidate c = {.fd = -1, .name = name};
+	struct bolt_fault fault = {0};
+	struct bolt_stats stats = {0};
+	struct err why = {0}; /* what cannot be read is no copy */
+	const struct arena mark = *keep;
+	enum rc rc = os_open_file(backup, name, &c.fd, &why);
+
+	if (rc == RC_OK)
+		rc = os_src(c.fd, &c.src, &why);
+	if (rc == RC_OK)
+		rc = bolt_open(&c.b, &c.src, keep, &fault, &why);
+	if (rc == RC_OK)
+		rc = bolt_check(&c.b, scratch, &stats, &fault, &why);
+	bool ours = false;
+	if (rc == RC_OK)
+		rc = is_of_store(&c.b, st, is_meta, &ours, *keep, scratch, &why);
+	if (rc == RC_NOMEM)
+		*e = why;
+	const uint64_t txid = rc ? 0 : c.b.meta[c.b.current].txid;
+	const bool newer = best->fd < 0 || txid > best->b.meta[best->b.current].txid;
+	const bool better = rc == RC_OK && ours && stats.keys && txid <= newest && newer;
+	if (!better) {
+		candidate_close(&c);
+		*keep = mark;
+		return rc == RC_NOMEM ? rc : RC_OK;
+	}
+	candidate_close(best);
+	*best = c;
+	return RC_OK;
+}
+
+static enum rc find_copy(struct candidate *best, const struct store *st, bool is_meta, uint64_t newest, struct arena *keep,
+	struct arena scratch, struct err *e)
+{
+	static const char *const of_meta[] = {SETTLED_META, SETTLED_META ".1", "sealed-meta.db", "meta.db"};
+	static const char *const of_overlay[] = {
+		SETTLED_OVERLAY, SETTLED_OVERLAY ".1", "sealed-overlayfs-metadata.db", "overlayfs-metadata.db"};
+	auto_fd own = -1, backup = -1;
+	struct err why = {0}; /* without the directory there is none */
+	enum rc rc = RC_OK;
+
+	if (os_open_dir(st->dir, STORE_OWN_DIR, &own, &why) || os_open_dir(own, OWN_BACKUP_DIR, &backup, &why))
+		return RC_OK;
+	for (size_t i = 0; rc == RC_OK && i < 4; i++)
+		rc = look_at_copy(best, st, is_meta, backup, is_meta ? of_meta[i] : of_overlay[i], newest, keep, scratch, e);
+	return rc;
+}
+
+/* Everything that a build of this database could begin with. */
+struct looked {
+	struct candidate copy;
+	struct bolt newest, older;
+	bool opened, has_older; /* newest can be opened at all; the older tree is whole, and another one */
+	uint64_t txid;          /* the newest that is known, 0: none */
+};
+
+static enum rc look_at_file(struct looked *l, struct salvage_database *d, struct arena *keep, struct arena scratch, struct err *e)
+{
+	const struct src *const src = &d->d->src;
+	struct bolt_fault fault = {0};
+	struct bolt_stats stats = {0};
+	enum rc rc;
+
+	if (!d->d->present || src->size == 0)
+		return RC_OK;
+	rc = bolt_open_cut(&l->newest, src, keep, &fault, e);
+	if (rc && rc != RC_CORRUPT)
+		return rc;
+	/* a sound database with nothing in it is none, where there is content */
+	l->opened = rc == RC_OK && d->fault.kind != BOLT_SOUND;
+	if (!l->opened)
+		return RC_OK;
+	const struct bolt_meta *const meta = l->newest.meta;
+	const unsigned slot = l->newest.current, other = 1 - slot;
+	l->txid = meta[slot].txid;
+	/* of a file that was cut short the numbers are what is left of them */
+	rc = bolt_open(&l->older, src, keep, &fault, e);
+	if (rc == RC_OK && !(rc = bolt_check_tree(&l->older, scratch, &stats, &fault, e)))
+		d->tier = SALVAGE_FREELIST;
+	if (rc && rc != RC_CORRUPT)
+		return rc;
+	if (d->tier == SALVAGE_FREELIST || !meta[other].valid || meta[other].root == meta[slot].root)
+		return RC_OK;
+	rc = bolt_open_slot(&l->older, src, other, keep, &fault, e);
+	if (rc == RC_OK)
+		rc = bolt_check_tree(&l->older, scratch, &stats, &fault, e);
+	l->has_older = rc == RC_OK;
+	return rc == RC_CORRUPT ? RC_OK : rc;
+}
+
+static bool all_of_second(const struct salvage_counts *c)
+{
+	return c->of_second == c->images + c->containers + c->snapshots;
+}
+
+static bool holds_something(const struct build *m)
+{
+	return m->counts.images || m->counts.containers || m->counts.snapshots;
+}
+
+/* Picks the tier, and tries it without writing. On return m is what the new file is made of. */
+static enum rc choose(struct salvage_database *d, const struct store *st, bool is_meta, struct looked *l, struct build *m,
+	struct arena *keep, struct arena scratch, struct err *e)
+{
+	const struct bolt_sink sink = {nowhere, NULL};
+	uint64_t bytes = 0;
+	enum rc rc;
+
+	*m = (struct build){.d = d, .is_meta = is_meta, .keep = keep, .page_size = 4096};
+	*l = (struct looked){.copy.fd = -1};
+	if ((rc = look_at_file(l, d, keep, scratch, e)))
+		return rc;
+	if (l->opened)
+		m->page_size = l->newest.page_size;
+	m->txid = d->txid = l->txid;
+	m->first = l->opened ? &l->newest : NULL;
+	if (d->tier == SALVAGE_FREELIST)
+		return make(m, &sink, &bytes, scratch, e); /* for the counts */
+	if ((rc = find_copy(&l->copy, st, is_meta, l->opened ? l->txid : UINT64_MAX, keep, scratch, e)))
+		return rc;
+	struct bolt *const copy = l->copy.fd < 0 ? NULL : &l->copy.b;
+	const uint64_t copied = copy ? copy->meta[copy->current].txid : 0;
+	if (copy && !l->opened) {
+		m->page_size = copy->page_size;
+		m->txid = copied;
+	}
+	if (copy && l->opened && copied == l->txid) {
+		d->tier = SALVAGE_COPY;
+		m->first = copy;
+	} else if (l->has_older) {
+		d->tier = SALVAGE_OLDER;
+		m->second = &l->older;
+	} else if (l->opened) {
+		d->tier = SALVAGE_PART;
+		m->second = copy;
+	} else {
+		d->tier = copy ? SALVAGE_COPY : SALVAGE_CONTENT;
+		m->first = copy;
+	}
+	if (copy && d->tier != SALVAGE_OLDER) {
+		d->source = l->copy.name;
+		d->behind = l->opened ? l->txid - copied : 0;
+	}
+	rc = make(m, &sink, &bytes, scratch, e);
+	if (rc == RC_OK && d->tier == SALVAGE_PART && !holds_something(m))
+		d->tier = SALVAGE_CONTENT;
+	else if (rc == RC_OK && d->tier == SALVAGE_PART && copy && all_of_second(&m->counts))
+		d->tier = SALVAGE_COPY;
+	return rc;
+}
+
+/* ---- whether ---- */
+
+static bool is_dir_with_names(int dir, struct arena scratch)
+{
+	struct os_name *names = NULL;
+	size_t count = 0;
+	struct err ignored = {0}; /* what cannot be listed proves nothing */
+
+	return dir >= 0 && os_list(dir, &scratch, &names, &count, &ignored) == RC_OK && count > 0;
+}
+
+/* What a fault is about, if something can be done; NULL: nothing. */
+static struct salvage_database *concerned(struct salvage *s, const struct store *st, const struct store_fault *f, struct arena scratch)
+{
+	struct salvage_database *const d = strcmp(f->path, s->meta.path) == 0	   ? &s->meta
+					   : strcmp(f->path, s->overlay.path) == 0 ? &s->overlay
+										   : NULL;
+
+	if (!d || d->d->dir < 0)
+		return NULL;
+	const bool is_empty = d->d->present && (d == &s->meta ? st->schema == 0 : !st->backend_count && !st->overlay_sequence);
+	switch (f->kind) {
+	case STORE_DB_FAULT:
+		return f->fault.kind == BOLT_FOREIGN ? NULL : d;
+	case STORE_DB_MISSING: /* a directory without anything in it may be one that is not mounted */
+		return !d->d->present && d->d->fd < 0 && (d == &s->meta || is_dir_with_names(st->snapshots_dir, scratch)) ? d : NULL;
+	case STORE_DB_ROLLED_BACK:
+		return is_empty && (d == &s->meta || is_dir_with_names(st->snapshots_dir, scratch)) ? d : NULL;
+	case STORE_DB_SCHEMA:
+	case STORE_DB_RECORD:
+	case STORE_DB_UNRELATED:
+	case STORE_DIR_UNUSABLE:
+	default:
+		return NULL;
+	}
+}
+
+enum rc salvage_look(struct salvage *s, const struct store *st, struct arena *keep, struct arena scratch, struct err *e)
+{
+	struct salvage made = {.meta = {.path = st->meta.path, .file = "meta.db", .d = &st->meta},
+		.overlay = {.path = st->overlay.path, .file = "metadata.db", .d = &st->overlay},
+		.lock = -1,
+		.old = -1};
+	enum rc rc = RC_OK;
+
+	for (size_t i = 0; i < st->fault_count; i++) {
+		struct salvage_database *const d = concerned(&made, st, &st->faults[i], scratch);
+		if (!d) { /* as long as one thing cannot be judged nothing is done */
+			*s = (struct salvage){.lock = -1, .old = -1};
+			return RC_OK;
+		}
+		if (!d->needed)
+			d->fault = st->faults[i].fault;
+		d->needed = made.needed = true;
+	}
+	struct salvage_database *const both[] = {&made.meta, &made.overlay};
+	for (size_t i = 0; rc == RC_OK && i < 2; i++) {
+		struct looked looked = {.copy.fd = -1};
+		struct build m;
+		if (!both[i]->needed) {
+			both[i]->tier = SALVAGE_SOUND;
+			continue;
+		}
+		both[i]->was_there = both[i]->d->present;
+		rc = choose(both[i], st, i == 0, &looked, &m, keep, scratch, e);
+		both[i]->kept = m.counts;
+		candidate_close(&looked.copy);
+	}
+	*s = made;
+	return rc;
+}
+
+/* ---- writing ---- */
+
+struct target {
+	int fd; /* for writing */
+};
+
+static enum rc into_file(void *self, uint64_t off, const void *buf, size_t n, struct err *e)
+{
+	const struct target *const t = self;
+
+	return os_write(t->fd, off, buf, n, e);
+}
+
+/* Owner, mode and attributes as those of the file that is replaced; where there is none, as containerd makes it. */
+static enum rc dress(int dir, const char *file, const char *name, bool is_meta, struct arena scratch, struct err *e)
+{
+	char *const list = arena_get(&scratch, LIMIT_XATTR_BYTES);
+	uint8_t *const value = arena_get(&scratch, LIMIT_XATTR_BYTES);
+	struct stat st = {0};
+	size_t n = 0;
+	enum rc rc = os_stat(dir, file, &st, e);
+
+	if (!list || !value)
+		return no_memory(e);
+	if (rc == RC_END)
+		return os_chmod(dir, name, is_meta ? 0644 : 0600, e);
+	if (rc || (rc = os_chown(dir, name, st.st_uid, st.st_gid, e)) || (rc = os_chmod(dir, name, st.st_mode & 07777, e)) ||
+		(rc = os_xattr_list(dir, file, list, LIMIT_XATTR_BYTES, &n, e)))
+		return rc;
+	for (size_t at = 0; at < n; at += strlen(list + at) + 1) {
+		size_t bytes = 0;
+		rc = os_xattr_get(dir, file, list + at, value, LIMIT_XATTR_BYTES, &bytes, e);
+		if (rc == RC_END)
+			continue;
+		if (rc || (rc = os_xattr_set(dir, name, list + at, value, bytes, e)))
+			return rc;
+	}
+	return RC_OK;
+}
+
+/* Writes an edit into a file: the pages, then the meta page that shows them. */
+static enum rc write_image(int dir, const char *name, const struct bolt_image *image, struct err *e)
+{
+	auto_fd fd = -1;
+	struct stat st = {0};
+	enum rc rc;
+
+	if (!image->changed)
+		return RC_OK;
+	if ((rc = os_open_write(dir, name, &fd, e)))
+		return rc == RC_END ? fail(e, RC_IO, "%s is gone", name) : rc;
+	if ((rc = os_stat_fd(fd, &st, e)) || ((uint64_t)st.st_size < image->file_bytes && (rc = os_truncate(fd, image->file_bytes, e))))
+		return rc;
+	if (image->append.left &&
+		((rc = os_write(fd, image->append_at, image->append.at, image->append.left, e)) || (rc = os_fsync(fd, e))))
+		return rc;
+	if ((rc = os_write(fd, image->meta_at, image->meta_page.at, image->meta_page.left, e)))
+		return rc;
+	return os_fsync(fd, e);
+}
+
+/* The file as it lies on the medium, if the system agrees, passes the whole check. */
+static enum rc check_written(int dir, const char *name, struct arena scratch, struct err *e)
+{
+	struct bolt_fault fault = {0};
+	struct bolt_stats stats;
+	struct bolt b;
+	struct src src;
+	auto_fd fd = -1;
+	enum rc rc = os_open_file(dir, name, &fd, e);
+
+	if (rc == RC_OK)
+		(void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED); /* only a hint */
+	if (rc || (rc = os_src(fd, &src, e)))
+		return rc;
+	rc = bolt_open(&b, &src, &scratch, &fault, e);
+	if (rc == RC_OK)
+		rc = bolt_check(&b, scratch, &stats, &fault, e);
+	if (rc == RC_CORRUPT) {
+		errno = EIO;
+		return fail(e, RC_IO, "the new %s does not read back as it was written: page %llu: %s", name,
+			(unsigned long long)fault.page, fault.text);
+	}
+	return rc;
+}
+
+/* The new file beside the old one, without what is made again. */
+static enum rc write_base(struct build *m, int dir, const char *name, struct arena scratch, struct err *e)
+{
+	struct target t = {-1};
+	const struct bolt_sink sink = {into_file, &t};
+	auto_fd fd = -1;
+	uint64_t bytes = 0, free_bytes = 0, inodes = 0;
+	struct stat left = {0};
+	enum rc rc;
+
+	rc = os_stat(dir, name, &left, e);
+	if (rc == RC_OK && ((rc = os_unlink(dir, name, e)) || (rc = os_fsync(dir, e)))) /* of a run that was cut off */
+		return rc;
+	if (rc && rc != RC_END)
+		return rc;
+	if ((rc = os_free(dir, &free_bytes, &inodes, e)))
+		return rc;
+	if (free_bytes < m->d->d->src.size + MARGIN_BYTES || inodes < 16) {
+		errno = ENOSPC;
+		return fail(e, RC_IO, "%llu bytes must be free to make %s again", (unsigned long long)(m->d->d->src.size + MARGIN_BYTES),
+			m->d->path);
+	}
+	if ((rc = os_create(dir, name, 0600, &fd, e)))
+		return rc == RC_END ? fail(e, RC_IO, "%s is in the way", name) : rc;
+	t.fd = fd;
+	if ((rc = make(m, &sink, &bytes, scratch, e)) || (rc = os_fsync(fd, e)))
+		return rc;
+	return dress(dir, m->d->file, name, m->is_meta, scratch, e);
+}
+
+/* The broken file gets a second name, which stays; of those before, one. */
+static enum rc set_aside(const struct store *st, const struct salvage_database *d, struct err *e)
+{
+	auto_fd own = -1, aside = -1;
+	char name[64], before[80];
+	struct stat now = {0}, there = {0};
+	enum rc rc = os_stat(d->d->dir, d->file, &now, e);
+
+	if (rc)
+		return rc == RC_END ? RC_OK : rc;
+	(void)snprintf(name, sizeof(name), "broken-%s", d->file); /* fits */
+	(void)snprintf(before, sizeof(before), "%s.1", name);	  /* fits */
+	if ((rc = own_open_dir(st->dir, STORE_OWN_DIR, &own, e)) || (rc = own_open_dir(own, OWN_ASIDE, &aside, e)))
+		return rc;
+	rc = os_stat(aside, name, &there, e);
+	if (rc == RC_OK && there.st_ino == now.st_ino && there.st_dev == now.st_dev)
+		return RC_OK;
+	if (rc == RC_OK)
+		rc = os_rename(aside, name, aside, before, e);
+	if ((rc && rc != RC_END) || (rc = os_link(d->d->dir, d->file, aside, name, e)))
+		return rc == RC_END ? fail(e, RC_IO, "aside/%s is in the way", name) : rc;
+	return os_fsync(aside, e);
+}
+
+/* Snapshots' directories that no record has: containerd would delete them, and what a container wrote may be in one. */
+static enum rc move_directories(struct salvage *s, const struct store *st, const struct forward *f, struct arena scratch, struct err *e)
+{
+	auto_fd own = -1, aside = -1;
+	struct os_name *names = NULL;
+	size_t count = 0, moved = 0;
+	enum rc rc = RC_OK;
+
+	if (st->snapshots_dir < 0 || (rc = os_list(st->snapshots_dir, &scratch, &names, &count, e)))
+		return rc;
+	for (size_t i = 0; rc == RC_OK && i < count; i++) {
+		uint64_t id = 0;
+		char name[64];
+		if (parse_decimal(span_of_string(names[i].name), &id) || forward_knows(f, id))
+			continue;
+		(void)snprintf(name, sizeof(name), "snapshot-%s", names[i].name); /* 20 digits fit */
+		if ((rc = own_open_dir(st->dir, STORE_OWN_DIR, &own, e)) || (rc = own_open_dir(own, OWN_ASIDE, &aside, e)))
+			break;
+		rc = os_rename_new(st->snapshots_dir, names[i].name, aside, name, e);
+		if (rc == RC_END) /* an older one of that number: it goes beside */
+			rc = fail(e, RC_IO, "aside/%s is in the way: move it away and run again", name);
+		moved += rc == RC_OK;
+	}
+	s->directories_aside = moved;
+	if (rc || !moved)
+		return rc;
+	rc = os_fsync(st->snapshots_dir, e);
+	return rc ? rc : os_fsync(aside, e);
+}
+
+static enum rc take_name(const struct salvage_database *d, const char *name, struct err *e)
+{
+	enum rc rc = d->d->fd >= 0 ? os_rename(d->d->dir, name, d->d->dir, d->file, e)
+				   : os_rename_new(d->d->dir, name, d->d->dir, d->file, e);
+
+	if (rc == RC_END)
+		return fail(e, RC_IO, "%s has appeared meanwhile: stop containerd, and begin again", d->path);
+	return rc ? rc : os_fsync(d->d->dir, e);
+}
+
+/* In the file itself. */
+static enum rc drop_freelist(struct salvage_database *d, struct arena scratch, struct err *e)
+{
+	struct bolt_fault fault = {0};
+	struct bolt_edit *t = NULL;
+	struct bolt_image image = {0};
+	struct bolt b;
+	enum rc rc = bolt_open(&b, &d->d->src, &scratch, &fault, e);
+
+	if (rc == RC_OK)
+		rc = bolt_edit_begin(&t, &b, &scratch, e);
+	if (rc)
+		return rc == RC_CORRUPT ? fail(e, RC_IO, "%s: %s", d->path, fault.text) : rc;
+	bolt_edit_drop_freelist(t);
+	if ((rc = bolt_edit_make(t, &image, e)) || (rc = write_image(d->d->dir, d->file, &image, e)) ||
+		(rc = check_written(d->d->dir, d->file, scratch, e)))
+		return rc;
+	d->done = true;
+	return RC_OK;
+}
+
+/* Opens the database that will be: the new file, or the one that is sound. */
+static enum rc open_result(struct candidate *c, const struct salvage_database *d, const char *name, struct arena *a, struct err *e)
+{
+	struct bolt_fault fault = {0};
+	const bool is_new = d->needed && d->tier != SALVAGE_FREELIST;
+	enum rc rc;
+
+	*c = (struct candidate){.fd = -1};
+	if (d->d->dir < 0 || (!is_new && !d->d->present))
+		return RC_END;
+	if ((rc = os_open_file(d->d->dir, is_new ? name : d->file, &c->fd, e)) || (rc = os_src(c->fd, &c->src, e)))
+		return rc;
+	rc = bolt_open(&c->b, &c->src, a, &fault, e);
+	return rc == RC_CORRUPT ? fail(e, RC_IO, "%s: %s", d->path, fault.text) : rc;
+}
+
+/* Of one namespace, or of several. */
+static void lose_names(struct forward *f, struct span ns)
+{
+	const bool same = !f->names_lost || (!f->names_ns.bad && !ns.bad && span_equal(f->names_ns, ns));
+
+	f->names_lost = true;
+	f->names_ns = same ? ns : (struct span){.bad = true};
+}
+
+/* Whether names of images may be lost, and of which namespace. */
+static void set_lost(const struct salvage *s, struct forward *f)
+{
+	const struct salvage_database *const d = &s->meta;
+
+	f->names_lost = d->needed && (d->tier == SALVAGE_CONTENT || (d->tier == SALVAGE_COPY && d->behind));
+	f->containers_lost = f->names_lost;
+	f->names = d->names;
+	f->name_count = d->name_count;
+	for (size_t i = 0; i < d->name_count; i++)
+		lose_names(f, d->names[i].ns);
+	for (size_t i = 0; d->needed && i < d->gap_count; i++)
+		f->containers_lost |= d->gaps[i].what == SALVAGE_ALL || d->gaps[i].what == SALVAGE_CONTAINERS;
+	for (size_t i = 0; d->needed && i < d->gap_count; i++)
+		if (d->gaps[i].what == SALVAGE_ALL || d->gaps[i].what == SALVAGE_IMAGES) {
+			lose_names(f, d->gaps[i].ns);
+		}
+}
+
+static bool is_in(const struct salvage_gap *g, struct span ns, struct span name)
+{
+	if (g->what != SALVAGE_ALL && g->what != SALVAGE_IMAGES)
+		return false;
+	if (g->what == SALVAGE_ALL)
+		return g->ns.bad || span_equal(g->ns, ns);
+	return span_equal(g->ns, ns) && (g->from.bad || span_compare(name, g->from) >= 0) && (g->to.bad || span_compare(name, g->to) < 0);
+}
+
+/* What the journal knows of images that the new database may lack. If it is of the very transaction that is broken, it knows all. */
+static enum rc ask_journal(struct salvage *s, const struct store *st, struct arena *keep, struct err *e)
+{
+	struct salvage_database *const d = &s->meta;
+	struct journal j = {0};
+	auto_fd own = -1;
+	struct err ignored = {0}; /* without the directory there is none */
+	const bool all = d->tier == SALVAGE_CONTENT || (d->tier == SALVAGE_COPY && d->behind);
+	enum rc rc;
+
+	if (!d->needed || d->tier == SALVAGE_FREELIST || os_open_dir(st->dir, STORE_OWN_DIR, &own, &ignored))
+		return RC_OK;
+	if ((rc = journal_read(&j, own, keep, e)) || !j.present)
+		return rc;
+	for (size_t i = 0; i < j.name_count; i++) {
+		const struct journal_name *const n = &j.names[i];
+		bool lost = all;
+		for (size_t k = 0; !lost && k < d->gap_count; k++)
+			lost = is_in(&d->gaps[k], n->ns, n->name);
+		struct forward_name *known = NULL;
+		for (size_t k = 0; k < d->name_count; k++)
+			if (span_equal(d->names[k].ns, n->ns) && span_equal(d->names[k].name, n->name))
+				known = &d->names[k];
+		if (n->kind != JOURNAL_IMAGE || (!lost && !known))
+			continue;
+		if (!known && !(known = arena_push(keep, (void **)&d->names, &d->name_count, sizeof(*known))))
+			return no_memory(e);
+		*known = (struct forward_name){
+			.ns = n->ns, .name = n->name, .digest = n->digest, .media_type = n->media_type, .size = n->size};
+	}
+	for (size_t i = 0; i < j.identity.database_count; i++)
+		d->told_by_journal |= d->txid && j.identity.databases[i].txid == d->txid &&
+				      strcmp(j.identity.databases[i].path, d->path) == 0;
+	return RC_OK;
+}
+
+/* What the two, the blobs and the directories say of each other. */
+static enum rc bring_forward(struct salvage *s, const struct store *st, const char *const *names, struct forward *f, struct arena *keep,
+	struct arena scratch, struct err *e)
+{
+	struct salvage_database *const both[] = {&s->meta, &s->overlay};
+	struct candidate open[2] = {{.fd = -1}, {.fd = -1}};
+	enum rc rc = RC_OK;
+
+	for (size_t i = 0; rc == RC_OK && i < 2; i++) {
+		rc = open_result(&open[i], both[i], names[i], &scratch, e);
+		if (rc == RC_END)
+			rc = RC_OK;
+	}
+	if (rc == RC_OK)
+		rc = forward_read(f, st, open[0].fd < 0 ? NULL : &open[0].b, open[1].fd < 0 ? NULL : &open[1].b, keep, scratch, e);
+	if (rc == RC_OK)
+		rc = ask_journal(s, st, keep, e);
+	set_lost(s, f);
+	for (size_t i = 0; rc == RC_OK && i < 2; i++) {
+		struct arena mine = scratch;
+		struct bolt_edit *t = NULL;
+		struct bolt_image image = {0};
+		if (!both[i]->needed || both[i]->tier == SALVAGE_FREELIST)
+			continue;
+		if ((rc = bolt_edit_begin(&t, &open[i].b, &mine, e)) ||
+			(rc = i == 0 ? forward_meta(f, t, &both[i]->made, &mine, e) : forward_overlay(f, t, &both[i]->made, &mine, e)) ||
+			(rc = bolt_edit_make(t, &image, e)) || (rc = write_image(both[i]->d->dir, names[i], &image, e)))
+			break;
+		rc = check_written(both[i]->d->dir, names[i], mine, e);
+	}
+	s->meta.recovered = f->recovered;
+	candidate_close(&open[0]);
+	candidate_close(&open[1]);
+	return rc;
+}
+
+enum rc salvage_write(struct salvage *s, const struct store *st, struct arena *keep, struct arena scratch, struct err *e)
+{
+	const char *const *const names = new_names;
+	struct salvage_database *const both[] = {&s->meta, &s->overlay};
+	struct forward f = {0};
+	enum rc rc = RC_OK;
+
+	for (size_t i = 0; rc == RC_OK && i < 2; i++) {
+		struct looked looked = {.copy.fd = -1};
+		struct build m;
+		if (!both[i]->needed)
+			continue;
+		if (both[i]->tier == SALVAGE_FREELIST) {
+			rc = drop_freelist(both[i], scratch, e);
+			continue;
+		}
+		both[i]->tier = SALVAGE_NONE;
+		if (!(rc = choose(both[i], st, i == 0, &looked, &m, keep, scratch, e)))
+			rc = write_base(&m, both[i]->d->dir, names[i], scratch, e);
+		both[i]->kept = m.counts;
+		candidate_close(&looked.copy);
+	}
+	const bool is_new[] = {s->meta.needed && s->meta.tier != SALVAGE_FREELIST,
+		s->overlay.needed && s->overlay.tier != SALVAGE_FREELIST};
+	if (rc || (!is_new[0] && !is_new[1]))
+		return rc;
+	if ((rc = bring_forward(s, st, names, &f, keep, scratch, e)))
+		return rc;
+	if (is_new[0]) { /* nobody may have it before we have */
+		auto_fd fd = -1;
+		if ((rc = os_open_file(s->meta.d->dir, names[0], &fd, e)) || (rc = os_lock(fd, e)))
+			return rc == RC_END ? fail(e, RC_IO, "somebody has opened %s", names[0]) : rc;
+		s->lock = take_fd(&fd);
+	}
+	for (size_t i = 0; rc == RC_OK && i < 2; i++)
+		if (is_new[i])
+			rc = set_aside(st, both[i], e);
+	if (rc == RC_OK && is_new[1])
+		rc = move_directories(s, st, &f, scratch, e);
+	for (size_t i = 0; rc == RC_OK && i < 2; i++) {
+		if (!is_new[i])
+			continue;
+		rc = take_name(both[i], names[i], e);
+		both[i]->done = rc == RC_OK;
+	}
+	return rc;
+}
+
+enum rc salvage_sweep(const struct store *st, struct err *e)
+{
+	const int dirs[] = {st->meta.dir, st->overlay.dir};
+	struct stat there = {0};
+	enum rc rc = RC_OK;
+
+	for (size_t i = 0; rc == RC_OK && i < 2; i++) {
+		rc = dirs[i] < 0 ? RC_END : os_stat(dirs[i], new_names[i], &there, e);
+		if (rc == RC_OK && !(rc = os_unlink(dirs[i], new_names[i], e)))
+			rc = os_fsync(dirs[i], e);
+		rc = rc == RC_END ? RC_OK : rc;
+	}
+	return rc;
+}
+
+void salvage_close(struct salvage *s)
+{
+	os_close(&s->lock);
+	os_close(&s->old);
+}

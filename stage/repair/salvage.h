@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+/* A database that does not pass its check is made again from what there is, so that containerd starts with what it had. Judged by the
+ * best of seven ways that its file, a copy or the disk allows (enum salvage_tier); written beside the broken file, checked as it lies on
+ * the disk, and only then given its name; the broken one stays in aside/. A sound database is never touched. */
+#ifndef SALVAGE_H
+#define SALVAGE_H
+
+#include "repair/forward.h"
+
+enum salvage_tier {
+	SALVAGE_NONE,     /* nothing could be done */
+	SALVAGE_SOUND,
+	SALVAGE_FREELIST, /* the tree is whole, the list of free pages not: nothing is lost */
+	SALVAGE_OLDER,    /* what cannot be read is taken from the tree of the transaction before, which is whole */
+	SALVAGE_COPY,     /* a copy of ours, which passed its check */
+	SALVAGE_PART,     /* what can be read, and the rest from a copy if there is one */
+	SALVAGE_CONTENT   /* made of blobs, the other database and the journal */
+};
+
+/* A range of keys that nothing has. */
+struct salvage_gap {
+	const char *where; /* "images of default" */
+	struct span ns, from, to; /* bad: no bound */
+	enum salvage_what { SALVAGE_ALL, SALVAGE_IMAGES, SALVAGE_CONTAINERS, SALVAGE_SNAPSHOTS, SALVAGE_LEASES, SALVAGE_OTHER } what;
+};
+
+struct salvage_counts {
+	size_t images, containers, snapshots, of_second;
+};
+
+struct salvage_database {
+	const char *path; /* relative to the root */
+	const char *file;
+	const struct database *d;
+	bool needed, was_there;
+	struct bolt_fault fault; /* what is broken: page and sentence */
+	enum salvage_tier tier;
+	const char *source;   /* a name in backup/; NULL: none */
+	uint64_t behind;      /* transactions that the source is older than the file, where both are known */
+	uint64_t txid;        /* of the file, 0: not known */
+	bool told_by_journal; /* it has the names of all images of that transaction */
+	struct salvage_counts kept;
+	struct forward_name *names; /* images whose record cannot be read, but for its name, and that no second database has */
+	size_t name_count;
+	struct salvage_gap *gaps; /* that no second database was there for */
+	size_t gap_count;
+	size_t made, recovered; /* records that were made again; images among them that got a name of ours */
+	bool done;
+};
+
+struct salvage {
+	struct salvage_database meta, overlay;
+	bool needed;
+	const char *refused;  /* why nothing can be done, a sentence; NULL: something can */
+	size_t directories_aside; /* of snapshots that no database knows */
+	int lock;             /* the new meta.db, locked; -1: none */
+	int old;              /* what it replaced, which a daemon may have open and wait for; -1: none */
+};
+
+/* Whether the faults of a store that was read are of its databases, and what could be done about them. Reads only. */
+CHECKED enum rc salvage_look(struct salvage *s, const struct store *st, struct arena *keep, struct arena scratch, struct err *e);
+/* Does it. After a power cut at any point each database is the broken one or the new one, whole, and the same can be done again. *e says
+ * what could not be written; a database whose `done` is set then is new all the same. */
+CHECKED enum rc salvage_write(struct salvage *s, const struct store *st, struct arena *keep, struct arena scratch, struct err *e);
+void salvage_close(struct salvage *s);
+/* Takes away what a repair that was cut off left beside the databases, which are sound. RC_OK also where nothing is there. */
+CHECKED enum rc salvage_sweep(const struct store *st, struct err *e);
+
+#endif
