@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A new bbolt file, written from its first page to its last (bolt-format.md 6.4, Method B): every rule that bbolt relies on at its next
+/* A new bbolt file, written from its first page to its last: every rule that bbolt relies on at its next
  * write holds by construction, the freelist is not stored (2^64-1), both metas have one root. Pages go to a sink as they are full, so
  * that memory does not grow with the file: a page for each bucket that is open, and the first key of each page of it. */
 #ifndef BOLT_WRITE_H
