@@ -370,8 +370,9 @@ OUR_SOURCES := $(patsubst %,stage/%.c,$(MODULES)) $(wildcard tests/unit/*.c test
 syntax-clang: $(SOURCES_DONE) ## warnings of clang
 	@status=0; for f in $(OUR_SOURCES); do \
 	clang -fsyntax-only $(OUR_FLAGS) $(WARNINGS) -Wno-string-conversion $$f || status=1; done; exit $$status
-tidy: $(patsubst stage/%.c,tidy-%,$(filter stage/%,$(OUR_SOURCES))) ## clang-tidy
-tidy-%: stage/%.c $(SOURCES_DONE)
+TIDIED := $(patsubst stage/%.c,tidy-%,$(filter stage/%,$(OUR_SOURCES)))
+tidy: $(TIDIED) ## clang-tidy
+$(TIDIED): tidy-%: stage/%.c $(SOURCES_DONE)
 	$(Q)clang-tidy --quiet $< -- $(OUR_FLAGS)
 
 clean: ## removes what was built, but for sources and caches

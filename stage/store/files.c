@@ -292,22 +292,12 @@ bool store_digest_of_ref(struct span ref, struct digest *d)
 
 static void split_ref(struct ingest *in, struct arena *a)
 {
-	struct span s = in->ref;
-	uint64_t number = 0;
-	const uint8_t *const first = s.left ? memchr(s.at, '/', s.left) : NULL;
+	uint64_t number = 0; /* of no use */
 
-	if (!first)
+	if (!split_key(in->ref, &in->ns_name, &number, &in->client_ref))
 		return;
-	const struct span ns = span_of(s.at, (size_t)(first - s.at));
-	(void)span_take(&s, ns.left + 1);
-	const uint8_t *const second = s.left ? memchr(s.at, '/', s.left) : NULL;
-	if (!second || parse_decimal(span_of(s.at, (size_t)(second - s.at)), &number))
-		return;
-	(void)span_take(&s, (size_t)(second - s.at) + 1);
-	in->ns_name = ns;
-	in->client_ref = s;
 	struct digest expected;
-	struct digest *const kept = store_digest_of_ref(s, &expected) ? arena_get(a, sizeof(*kept)) : NULL;
+	struct digest *const kept = store_digest_of_ref(in->client_ref, &expected) ? arena_get(a, sizeof(*kept)) : NULL;
 	if (kept) /* one for which there is no memory ends the reading: see load */
 		*kept = expected;
 	in->expected = kept;

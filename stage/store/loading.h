@@ -72,6 +72,9 @@ CHECKED enum rc read_meta(struct loader *l);
 
 /* snapshotter.c */
 /* "<namespace>/<number>/<key>" of metadata's own snapshotter wrapper. */
+/* "<namespace>/<number>/<what a client calls it>", as containerd's metadata layer names what is in a store below it. false: it is not
+ * so, and only *number may be set. */
+bool split_key(struct span key, struct span *ns, uint64_t *number, struct span *rest);
 void split_backend_key(struct backend *b);
 CHECKED enum rc read_overlay(struct loader *l, struct backend ***by_id_out);
 CHECKED enum rc open_database(struct store *st, struct database *d, int dir, const char *name,

@@ -16,21 +16,26 @@
 
 /* ---- metadata.db ---- */
 
-void split_backend_key(struct backend *b)
+bool split_key(struct span key, struct span *ns, uint64_t *number, struct span *rest)
 {
-	struct span s = b->key;
-	const uint8_t *const first = s.left ? memchr(s.at, '/', s.left) : NULL;
+	const uint8_t *const first = key.left ? memchr(key.at, '/', key.left) : NULL;
 
 	if (!first)
-		return;
-	const struct span ns = span_of(s.at, (size_t)(first - s.at));
-	(void)span_take(&s, ns.left + 1);
-	const uint8_t *const second = s.left ? memchr(s.at, '/', s.left) : NULL;
-	if (!second || parse_decimal(span_of(s.at, (size_t)(second - s.at)), &b->number))
-		return;
-	(void)span_take(&s, (size_t)(second - s.at) + 1);
-	b->ns_name = ns;
-	b->user_key = s;
+		return false;
+	const struct span name = span_of(key.at, (size_t)(first - key.at));
+	(void)span_take(&key, name.left + 1);
+	const uint8_t *const second = key.left ? memchr(key.at, '/', key.left) : NULL;
+	if (!second || parse_decimal(span_of(key.at, (size_t)(second - key.at)), number))
+		return false;
+	(void)span_take(&key, (size_t)(second - key.at) + 1);
+	*ns = name;
+	*rest = key;
+	return true;
+}
+
+void split_backend_key(struct backend *b)
+{
+	(void)split_key(b->key, &b->ns_name, &b->number, &b->user_key); /* a key that is not so has neither */
 }
 
 static enum rc add_backend(struct loader *l, const struct bolt_item *item, void *context)

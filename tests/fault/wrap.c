@@ -9,7 +9,7 @@
  *   FAULT=memory:N  the system has no memory when it is asked for the Nth time, and has some again after that
  *   FAULT=starved:N it has none from then on
  *   FAULT_TICK_NS=N each look at the clock takes so long
- *   FAULT_AT=TEXT   the process is killed (SIGKILL) as soon as it says that it is at what has TEXT in its name (stage/at.h)
+ *   FAULT_AT=TEXT   the process is killed (SIGKILL) as soon as it says that it is at what has TEXT in its name (stage/memory/at.h)
  *   FAULT_LOG=FILE  a line for each call: its number, its name, the inodes of the directory, of the file and of the new
  *                   directory (0: none), and what it was about
  *   FAULT_MEMORY_LOG=FILE  a line for each time that memory is asked for: "given" or "refused"
