@@ -46,7 +46,7 @@ MODULES := main opts \
 	$(addprefix session/,boot record seal) \
 	$(addprefix tell/,console json progress report show sink)
 # Where time goes; the rest is small rather than fast.
-HOT := ground/base format/stream format/digest format/tar format/sha2
+HOT := ground/base format/stream format/digest format/sha2
 # The same of the libraries: what is not in their inner loops.
 SMALL := lib/decompress/zstd_decompress lib/decompress/zstd_ddict lib/common/entropy_common lib/common/error_private \
 	lib/common/fse_decompress lib/common/zstd_common inftrees inflate zutil adler32
@@ -72,7 +72,7 @@ SOURCES := $(BUILD)/deps
 # Z_SOLO leaves zlib without limits.h and string.h, and then without its word-wise CRC and with a memcpy of its own; a CRC of words of
 # four bytes takes half the tables and no longer. zstd: one copy of each decoder; those for BMI2, for far offsets and for two symbols at a
 # time are 61 KiB more and measured no faster.
-LIB_FLAGS := -w -DZ_SOLO -DHAVE_MEMCPY -include string.h -DZ_U4=__UINT32_TYPE__ -DZ_U8=__UINT64_TYPE__ -DZ_TESTW=4 -DZSTD_DISABLE_ASM=1 \
+LIB_FLAGS := -w -DZ_SOLO -DDYNAMIC_CRC_TABLE -DHAVE_MEMCPY -include string.h -DZ_U4=__UINT32_TYPE__ -DZ_U8=__UINT64_TYPE__ -DZ_TESTW=4 -DZSTD_DISABLE_ASM=1 \
 	-DDYNAMIC_BMI2=0 -DHUF_FORCE_DECOMPRESS_X1 -DZSTD_FORCE_DECOMPRESS_SEQUENCES_SHORT -DZSTD_LEGACY_SUPPORT=0 -DZSTD_TRACE=0 -DZSTD_STRIP_ERROR_STRINGS=1 \
 	-DXXH_NAMESPACE=ZSTD_ -DDEBUGLEVEL=0 -I$(SOURCES)/bearssl/inc -I$(SOURCES)/bearssl/src
 OUR_FLAGS := -std=c11 -D_GNU_SOURCE -DPROGRAM_VERSION='"$(VERSION)"' -Istage -isystem $(SOURCES)/zlib \
@@ -85,8 +85,8 @@ WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wmissing-prototypes -Wswitch-en
 MACHINE := $(firstword $(subst -, ,$(shell $(CROSS)gcc -dumpmachine)))
 MUSL_LIB := $(firstword $(wildcard $(SYSROOT)/usr/lib/$(MACHINE)-linux-musl /usr/lib/musl/lib))
 MUSL_CC := $(if $(CROSS),$(CROSS)gcc -specs $(MUSL_LIB)/musl-gcc.specs,musl-gcc)
-MUSL_CFLAGS := -O2 -fPIE -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables -fno-unwind-tables \
-	-fstack-protector-strong '-ffile-prefix-map=$(CURDIR)=.' -idirafter $(BUILD)/kernel
+MUSL_CFLAGS := -O2 -fno-tree-vectorize -fPIE -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables -fno-unwind-tables \
+	-fstack-protector '-ffile-prefix-map=$(CURDIR)=.' -idirafter $(BUILD)/kernel
 # host: the machine's own libc, with every check the compiler has. Tests run on these.
 HOST_CC := $(CROSS)gcc
 SANITIZE := -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
@@ -120,8 +120,9 @@ $(call library_objects,$1): $(BUILD)/$1/%.o: $(SOURCES_DONE) Makefile
 	$(Q)$2 $(LIB_FLAGS) $3 $$(if $$(filter $(addprefix %/,$(SMALL)),$$*),$4) $$(if $$(filter $(addprefix %/,$(FAST)),$$*),-O3 $$(FAST_$$(firstword $$(subst /, ,$$*)))) -c -o $$@ $(SOURCES)/$$*.c
 -include $$(patsubst %,$(BUILD)/$1/stage/%.d,$(MODULES))
 endef
-# The modules see into each other when they are linked: 8 KiB less. Beside that they are common objects, for what must not.
-$(eval $(call variant,musl,$(MUSL_CC),$(MUSL_CFLAGS),-Os,-flto -ffat-lto-objects))
+# What is small rather than fast. The modules see into each other when they are linked: 8 KiB less. Beside that they are common objects, for what must not.
+COMPACT := -Oz -fno-inline-small-functions -fno-ivopts -fno-partial-inlining -fno-tree-ch
+$(eval $(call variant,musl,$(MUSL_CC),$(MUSL_CFLAGS),$(COMPACT),-flto -ffat-lto-objects))
 $(eval $(call variant,host,$(HOST_CC),$(HOST_CFLAGS)))
 $(eval $(call variant,fuzz,$(FUZZ_CC),$(FUZZ_CFLAGS) $(FUZZ_STEPS)))
 
@@ -147,7 +148,7 @@ endif
 MUSL_LDFLAGS := $(MUSL_LINK) -Wl,--gc-sections,--build-id=none,-z,relro,-z,now,-z,noexecstack,-z,noseparate-code
 
 $(BUILD)/containerd-fsck.full: $(MUSL_OBJECTS)
-	$(Q)$(MUSL_CC) $(MUSL_LDFLAGS) -flto=auto -o $@ $(MUSL_BEGIN) $(MUSL_OBJECTS) -lgcc -lc $(MUSL_END)
+	$(Q)$(MUSL_CC) $(MUSL_LDFLAGS) -flto=auto -flto-partition=one -o $@ $(MUSL_BEGIN) $(MUSL_OBJECTS) -lgcc -lc $(MUSL_END)
 # who takes how much: of a program whose modules are linked one by one
 $(BUILD)/containerd-fsck.full.map: $(MUSL_OBJECTS)
 	$(Q)$(MUSL_CC) $(MUSL_LDFLAGS) -fno-lto -Wl,-Map=$@ -o $(BUILD)/musl/parts $(MUSL_BEGIN) $(MUSL_OBJECTS) -lgcc -lc $(MUSL_END)

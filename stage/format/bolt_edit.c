@@ -214,7 +214,7 @@ static enum rc path_ok(const struct bolt_edit *t, const struct bolt_path *path, 
 		return fail(e, RC_LIMIT, "a database path of %u names", path->count);
 	for (unsigned i = 0; i < path->count; i++)
 		if (path->part[i].bad || path->part[i].left == 0 || path->part[i].left > KEY_MAX)
-			return fail(e, RC_LIMIT, "a database name of %zu bytes", path->part[i].left);
+			return fail(e, RC_LIMIT, "a database name of %zu bytes", (size_t)path->part[i].left);
 	return RC_OK;
 }
 
@@ -277,7 +277,7 @@ enum rc bolt_edit_put(struct bolt_edit *t, const struct bolt_path *path, struct 
 		return fail(e, RC_CORRUPT, "the root of a database holds buckets only");
 	const struct span name = path->part[path->count - 1];
 	if (value.bad || value.left > BOLT_ITEM_MAX - name.left)
-		return fail(e, RC_LIMIT, "a database value of %zu bytes", value.left);
+		return fail(e, RC_LIMIT, "a database value of %zu bytes", (size_t)value.left);
 	if ((rc = step_down(t, path, path->count - 1, true, &in, e)))
 		return rc;
 	struct arena scratch = *t->arena;

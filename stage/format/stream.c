@@ -152,7 +152,7 @@ static enum rc peek(struct stream *s, size_t want, struct err *e)
 		const size_t n = (size_t)min_u64(want - s->in.left, s->after.left);
 		if (n)
 			memcpy(s->peeked + s->in.left, span_take(&s->after, n), n);
-		s->in.left += n;
+		s->in.left = (s->in.left + n) & SPAN_BYTES_MAX;
 	}
 	return rc == RC_END ? RC_OK : rc;
 }

@@ -33,12 +33,12 @@ enum rc pace_on(struct pace *p, uint64_t work, struct err *e)
 
 struct span span_of(const void *at, size_t n)
 {
-	return (struct span){at, n, false};
+	return (struct span){at, n & SPAN_BYTES_MAX, false};
 }
 
 struct span span_of_string(const char *s)
 {
-	return (struct span){(const uint8_t *)s, strlen(s), false};
+	return span_of(s, strlen(s));
 }
 
 const uint8_t *span_take(struct span *s, size_t n)
@@ -51,7 +51,7 @@ const uint8_t *span_take(struct span *s, size_t n)
 	const uint8_t *const at = s->at;
 	if (n) {
 		s->at += n;
-		s->left -= n;
+		s->left = (s->left - n) & SPAN_BYTES_MAX;
 	}
 	return at;
 }
@@ -59,7 +59,7 @@ const uint8_t *span_take(struct span *s, size_t n)
 struct span span_sub(struct span *s, size_t n)
 {
 	const uint8_t *const at = span_take(s, n);
-	return (struct span){at, s->bad ? 0 : n, s->bad};
+	return s->bad ? (struct span){.bad = true} : span_of(at, n);
 }
 
 static uint64_t take_number(struct span *s, size_t n, bool big_endian)

@@ -52,11 +52,15 @@ CHECKED enum rc pace_on(struct pace *p, uint64_t work, struct err *e);
 /* ---- spans: bytes in hand. A span can only shrink; reading past its end sets bad for good and yields zeros. Decode
  * straight through, then test bad once before any value is used. ---- */
 
+#define SPAN_BYTES_MAX (SIZE_MAX >> 1)
+
+/* Two words, which a call passes and returns in registers: with a third the program is 8 KiB larger. */
 struct span {
 	const uint8_t *at;
-	size_t left;
-	bool bad;
+	size_t left : 8 * sizeof(size_t) - 1;
+	size_t bad : 1;
 };
+_Static_assert(sizeof(struct span) == 2 * sizeof(size_t), "a span is two words");
 
 #define SPAN_LITERAL(s) ((struct span){(const uint8_t *)(s), sizeof(s) - 1, false})
 

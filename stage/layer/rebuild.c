@@ -114,7 +114,7 @@ static enum rc put_xattr(int dir, const char *name, enum layer_node_kind kind, s
 	struct err why = {0};
 
 	if (!key.left || key.left > LIMIT_NAME_BYTES)
-		return fail(e, RC_LIMIT, "an attribute name of %zu bytes", key.left);
+		return fail(e, RC_LIMIT, "an attribute name of %zu bytes", (size_t)key.left);
 	memcpy(text, key.at, key.left);
 	text[key.left] = 0;
 	/* an empty value has no address of its own */

@@ -29,9 +29,11 @@ struct problem {
 	unsigned code;
 	enum harm harm;
 	enum fate action;
-	const char *id, *message; /* the meaning is the manual's */
 };
 extern const struct problem problems[P_COUNT];
+/* Its name, as in problem.def, and its message with the fields in it; the meaning is the manual's. Valid for ever. */
+const char *problem_id(enum problem_id p);
+const char *problem_text(enum problem_id p);
 const char *harm_name(enum harm h);
 
 /* What a finding is about: an index into the array of the store that the name says. */

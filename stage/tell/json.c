@@ -379,7 +379,7 @@ static void put_json_finding(struct sink *s, const struct outcome *o, const stru
 
 	(void)problem_message(f, message, sizeof(message)); /* a cut message is still a message */
 	putf(s, "{\"code\":\"%04x\",\"problem\":\"%s\",\"harm\":\"%s\",\"fate\":\"%s\"", problems[f->problem].code,
-		problems[f->problem].id, harm_name(problems[f->problem].harm), fate_name(f->fate));
+		problem_id(f->problem), harm_name(problems[f->problem].harm), fate_name(f->fate));
 	put_json_field(s, "namespace", f->ns);
 	put_json_field(s, "name", f->name);
 	put_json_field(s, "digest", f->digest);

@@ -50,7 +50,7 @@ static void actions(void)
 			break;
 		}
 		if (!fits)
-			printf("# %s\n", problems[i].id);
+			printf("# %s\n", problem_id((enum problem_id)i));
 		CHECK(fits);
 	}
 }
