@@ -43,7 +43,7 @@ MODULES := main opts \
 	$(addprefix memory/,at identity journal own) \
 	$(addprefix check/,blobs candidates ingests layers match pool references survey wanted) \
 	$(addprefix repair/,apply apply_content apply_snapshots commit forward plan plan_blobs plan_images plan_snapshots records salvage settled staging) \
-	$(addprefix session/,boot record seal) \
+	$(addprefix session/,boot record record_names seal) \
 	$(addprefix tell/,console json progress report show sink)
 # Where time goes; the rest is small rather than fast.
 HOT := ground/base format/stream format/digest format/sha2
@@ -121,7 +121,8 @@ $(call library_objects,$1): $(BUILD)/$1/%.o: $(SOURCES_DONE) Makefile
 -include $$(patsubst %,$(BUILD)/$1/stage/%.d,$(MODULES))
 endef
 # What is small rather than fast. The modules see into each other when they are linked: 8 KiB less. Beside that they are common objects, for what must not.
-COMPACT := -Oz -fno-inline-small-functions -fno-ivopts -fno-partial-inlining -fno-tree-ch
+COMPACT := -Oz -fno-inline-small-functions -fno-ivopts -fno-partial-inlining -fno-tree-ch \
+	--param=large-stack-frame=64 --param=large-stack-frame-growth=10
 $(eval $(call variant,musl,$(MUSL_CC),$(MUSL_CFLAGS),$(COMPACT),-flto -ffat-lto-objects))
 $(eval $(call variant,host,$(HOST_CC),$(HOST_CFLAGS)))
 $(eval $(call variant,fuzz,$(FUZZ_CC),$(FUZZ_CFLAGS) $(FUZZ_STEPS)))
@@ -148,7 +149,7 @@ endif
 MUSL_LDFLAGS := $(MUSL_LINK) -Wl,--gc-sections,--build-id=none,-z,relro,-z,now,-z,noexecstack,-z,noseparate-code
 
 $(BUILD)/containerd-fsck.full: $(MUSL_OBJECTS)
-	$(Q)$(MUSL_CC) $(MUSL_LDFLAGS) -flto=auto -flto-partition=one -o $@ $(MUSL_BEGIN) $(MUSL_OBJECTS) -lgcc -lc $(MUSL_END)
+	$(Q)$(MUSL_CC) $(MUSL_LDFLAGS) -flto=auto -flto-partition=one $(filter --param%,$(COMPACT)) -o $@ $(MUSL_BEGIN) $(MUSL_OBJECTS) -lgcc -lc $(MUSL_END)
 # who takes how much: of a program whose modules are linked one by one
 $(BUILD)/containerd-fsck.full.map: $(MUSL_OBJECTS)
 	$(Q)$(MUSL_CC) $(MUSL_LDFLAGS) -fno-lto -Wl,-Map=$@ -o $(BUILD)/musl/parts $(MUSL_BEGIN) $(MUSL_OBJECTS) -lgcc -lc $(MUSL_END)

@@ -1305,8 +1305,9 @@ enum rc bolt_sieve_next(struct bolt_sieve *c, struct bolt_piece *piece, struct e
 		if ((rc = sieve_peek(c, l, &next, e)))
 			return rc;
 		next = next.bytes ? next : l->to;
-		/* what is below the first entry of a branch belongs to its first child too */
-		const struct extent from = last.bytes ? element.key : l->from;
+		/* what is below the first entry of a branch belongs to its first child too; of an entry behind one that was passed over, to
+		 * the gap */
+		const struct extent from = l->next > 1 ? element.key : l->from;
 		rc = sieve_enter(c, element.child, from, next, e);
 		if (rc == RC_CORRUPT)
 			return sieve_gap(c, from, next, piece, e);

@@ -55,7 +55,7 @@ static bool read_digest(const struct json_value *v, struct digest *d)
 
 static bool is_layer_type(struct span t)
 {
-	static const char *const docker[] = {"application/vnd.docker.image.rootfs.diff.tar",
+	static const char docker[][58] = {"application/vnd.docker.image.rootfs.diff.tar",
 		"application/vnd.docker.image.rootfs.diff.tar.gzip", "application/vnd.docker.image.rootfs.diff.tar.zstd",
 		"application/vnd.docker.image.rootfs.foreign.diff.tar",
 		"application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"};

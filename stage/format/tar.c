@@ -51,7 +51,7 @@ enum pax_key {
 	PAX_SPARSE_REAL_SIZE,
 	PAX_KEYS
 };
-static const char *const pax_names[PAX_KEYS] = {"path", "linkpath", "uname", "gname", "uid", "gid", "size", "mtime", "atime",
+static const char pax_names[PAX_KEYS][21] = {"path", "linkpath", "uname", "gname", "uid", "gid", "size", "mtime", "atime",
 	"ctime", "GNU.sparse.major", "GNU.sparse.minor", "GNU.sparse.numblocks", "GNU.sparse.map", "GNU.sparse.name",
 	"GNU.sparse.size", "GNU.sparse.realsize"};
 static const char pax_xattr[] = "SCHILY.xattr.";

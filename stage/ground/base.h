@@ -58,7 +58,7 @@ CHECKED enum rc pace_on(struct pace *p, uint64_t work, struct err *e);
 struct span {
 	const uint8_t *at;
 	size_t left : 8 * sizeof(size_t) - 1;
-	size_t bad : 1;
+	bool bad : 1;
 };
 _Static_assert(sizeof(struct span) == 2 * sizeof(size_t), "a span is two words");
 

@@ -187,6 +187,18 @@ static enum rc take_ingest(struct journal *j, const struct line *l, struct arena
 	return unquote(l->fields[4], a, &in->ref) ? RC_OK : RC_CORRUPT;
 }
 
+static const char name_kinds[][10] = {"image", "container", "lease"};
+
+static bool name_kind(struct span text, enum journal_name_kind *kind)
+{
+	for (unsigned i = 0; i < sizeof(name_kinds) / sizeof(name_kinds[0]); i++)
+		if (span_is(text, name_kinds[i])) {
+			*kind = (enum journal_name_kind)i;
+			return true;
+		}
+	return false;
+}
+
 /* "image <ns> <name> <digest> <media type> <size>", "container <ns> <id> <snapshotter> <key> <image>", "lease <ns> <id>"; - for what is
  * empty. */
 static enum rc take_name(struct journal *j, const struct line *l, enum journal_name_kind kind, struct arena *a)
@@ -198,12 +210,27 @@ static enum rc take_name(struct journal *j, const struct line *l, enum journal_n
 	if (!n)
 		return RC_NOMEM;
 	n->kind = kind;
+	n->number = l->number;
 	if (l->count != (kind == JOURNAL_LEASE ? 3u : 6u) || !unquote(l->fields[1], a, &n->ns) || !unquote(l->fields[2], a, &n->name))
 		return RC_CORRUPT;
 	for (size_t i = 0; i < 3; i++)
 		if (more[kind][i] && !span_is(l->fields[3 + i], "-") && !unquote(l->fields[3 + i], a, more[kind][i]))
 			return RC_CORRUPT;
 	return kind != JOURNAL_IMAGE || number_of(l->fields[5], &n->size) ? RC_OK : RC_CORRUPT;
+}
+
+/* "gone image <ns> <name>", and so of the other kinds. */
+static enum rc take_gone(struct journal *j, const struct line *l, struct arena *a)
+{
+	struct journal_name *const n = PUSH(a, j, names, name_count);
+
+	if (!n)
+		return RC_NOMEM;
+	n->number = l->number;
+	n->gone = true;
+	return l->count == 4 && name_kind(l->fields[1], &n->kind) && unquote(l->fields[2], a, &n->ns) && unquote(l->fields[3], a, &n->name)
+		       ? RC_OK
+		       : RC_CORRUPT;
 }
 
 static enum rc take_database(struct journal *j, const struct line *l)
@@ -220,7 +247,7 @@ static enum rc take_database(struct journal *j, const struct line *l)
 		       : RC_CORRUPT;
 }
 
-static const char *const mode_names[JOURNAL_MODES] = {
+static const char mode_names[JOURNAL_MODES][8] = {
 	[JOURNAL_NOT_BEGUN] = "-", [JOURNAL_CLEAN] = "clean", [JOURNAL_CHECKED] = "check", [JOURNAL_FORCED] = "force",
 	[JOURNAL_SKIPPED] = "skip"};
 
@@ -368,12 +395,11 @@ static enum rc take_line(struct journal *j, const struct line *l, struct arena *
 		return take_boot(j, l);
 	if (span_is(type, "done"))
 		return take_done(j, l);
-	if (span_is(type, "image") || span_is(type, "container") || span_is(type, "lease"))
-		return take_name(j, l,
-			span_is(type, "image")	     ? JOURNAL_IMAGE
-			: span_is(type, "container") ? JOURNAL_CONTAINER
-						     : JOURNAL_LEASE,
-			a);
+	if (span_is(type, "gone"))
+		return take_gone(j, l, a);
+	enum journal_name_kind kind;
+	if (name_kind(type, &kind))
+		return take_name(j, l, kind, a);
 	return RC_OK; /* of a later version of this program */
 }
 
@@ -402,6 +428,38 @@ static int compare_snapshot(const void *a, const void *b)
 {
 	const uint64_t x = ((const struct journal_snapshot *)a)->id, y = ((const struct journal_snapshot *)b)->id;
 	return (x > y) - (x < y);
+}
+
+int journal_compare_names(const struct journal_name *a, const struct journal_name *b)
+{
+	const int by_ns = span_compare(a->ns, b->ns);
+
+	if (a->kind != b->kind)
+		return a->kind < b->kind ? -1 : 1;
+	return by_ns ? by_ns : span_compare(a->name, b->name);
+}
+
+static int compare_records(const void *a, const void *b)
+{
+	const struct journal_name *const x = a, *const y = b;
+	const int order = journal_compare_names(x, y);
+
+	return order ? order : (x->number > y->number) - (x->number < y->number);
+}
+
+/* Of each name the last record, if that does not say that it is gone. */
+static void settle_names(struct journal *j)
+{
+	size_t kept = 0;
+
+	if (j->name_count)
+		qsort(j->names, j->name_count, sizeof(*j->names), compare_records);
+	for (size_t i = 0; i < j->name_count; i++) {
+		const bool last = i + 1 == j->name_count || journal_compare_names(&j->names[i], &j->names[i + 1]) != 0;
+		if (last && !j->names[i].gone)
+			j->names[kept++] = j->names[i];
+	}
+	j->name_count = kept;
 }
 
 static void sort_if_needed(void *array, size_t count, size_t size, int (*compare)(const void *, const void *))
@@ -472,6 +530,7 @@ static enum rc parse(struct journal *j, struct span text, struct arena *a)
 	sort_if_needed(j->snapshots, j->snapshot_count, sizeof(*j->snapshots), compare_snapshot);
 	sort_if_needed(j->blob_doubts, j->blob_doubt_count, sizeof(*j->blob_doubts), compare_blob);
 	sort_if_needed(j->snapshot_doubts, j->snapshot_doubt_count, sizeof(*j->snapshot_doubts), compare_snapshot);
+	settle_names(j);
 	return RC_OK;
 }
 
@@ -952,7 +1011,7 @@ static const char *quoted(char out[3 * NAME_MAX_BYTES / 2 + 8], struct span raw)
 
 void journal_put_name(struct journal_writer *w, const struct journal_name *n)
 {
-	static const char *const kinds[] = {"image", "container", "lease"};
+	const char *const kind = name_kinds[n->kind];
 	const struct span *const all[] = {&n->ns, &n->name, &n->digest, &n->media_type, &n->snapshotter, &n->key, &n->image};
 	char text[7][3 * NAME_MAX_BYTES / 2 + 8];
 	const char *shown[7];
@@ -964,12 +1023,14 @@ void journal_put_name(struct journal_writer *w, const struct journal_name *n)
 			return;
 	for (size_t i = 0; i < 7; i++)
 		shown[i] = quoted(text[i], *all[i]);
-	if (n->kind == JOURNAL_IMAGE)
-		put(w, "%s %s %s %s %s %llu", kinds[n->kind], shown[0], shown[1], shown[2], shown[3], (unsigned long long)n->size);
+	if (n->gone)
+		put(w, "gone %s %s %s", kind, shown[0], shown[1]);
+	else if (n->kind == JOURNAL_IMAGE)
+		put(w, "%s %s %s %s %s %llu", kind, shown[0], shown[1], shown[2], shown[3], (unsigned long long)n->size);
 	else if (n->kind == JOURNAL_CONTAINER)
-		put(w, "%s %s %s %s %s %s", kinds[n->kind], shown[0], shown[1], shown[4], shown[5], shown[6]);
+		put(w, "%s %s %s %s %s %s", kind, shown[0], shown[1], shown[4], shown[5], shown[6]);
 	else
-		put(w, "%s %s %s", kinds[n->kind], shown[0], shown[1]);
+		put(w, "%s %s %s", kind, shown[0], shown[1]);
 }
 
 void journal_put_clean(struct journal_writer *w, const char *boot_id)

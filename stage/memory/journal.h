@@ -77,6 +77,8 @@ struct journal_name {
 	struct span digest, media_type;
 	uint64_t size;
 	struct span snapshotter, key, image;
+	uint64_t number; /* of the record: of several with one name the last counts */
+	bool gone;	 /* to be written: it is no more */
 };
 
 /* What the last boot record since the last seal says. */
@@ -102,7 +104,7 @@ struct journal {
 	struct journal_blob *blob_doubts;
 	struct journal_snapshot *snapshot_doubts;
 	size_t blob_doubt_count, snapshot_doubt_count;
-	struct journal_name *names;
+	struct journal_name *names; /* that are still there: sorted by kind, namespace, name */
 	size_t name_count;
 
 	/* What checks are to pass over: those that began ended there (boot.h). */
@@ -199,6 +201,8 @@ void journal_put_ingest(struct journal_writer *w, const struct journal_ingest *i
 void journal_put_stuck(struct journal_writer *w, const struct at_name *one);
 /* What has an empty or too long name is left out. */
 void journal_put_name(struct journal_writer *w, const struct journal_name *n);
+/* The order of the names. */
+int journal_compare_names(const struct journal_name *a, const struct journal_name *b);
 /* As journal_append_boot. */
 void journal_put_boot(struct journal_writer *w, const char *boot_id, enum journal_mode mode, unsigned status);
 void journal_put_done(struct journal_writer *w, unsigned status);

@@ -57,7 +57,7 @@ bool problem_codes_are_unique(unsigned code)
 
 const char *harm_name(enum harm h)
 {
-	static const char *const names[HARM_KINDS] = {"note", "leftover", "torn", "lost", "unchecked", "halt"};
+	static const char names[HARM_KINDS][10] = {"note", "leftover", "torn", "lost", "unchecked", "halt"};
 	return names[h];
 }
 

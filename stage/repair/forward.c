@@ -418,8 +418,9 @@ static enum rc read_document(const struct forward *f, size_t blob, struct arena 
 	struct hash h;
 	size_t got = 0;
 
-	if (!b->regular || b->size > LIMIT_JSON_BYTES || store_open_blob(f->st, blob, &fd, &ignored))
-		return RC_END;
+	if (!b->regular || b->size > LIMIT_JSON_BYTES || pace_on(f->st->hints->pace, b->size + PACE_CALL, &ignored) ||
+		store_open_blob(f->st, blob, &fd, &ignored))
+		return RC_END; /* stopped as well: who called asks once more */
 	uint8_t *const at = arena_get(a, (size_t)b->size + 1);
 	if (!at)
 		return RC_NOMEM;

@@ -426,7 +426,7 @@ static bool is_imported(const struct planner *w, const struct image *image)
 /* Somebody relies on it being here always: CRI's own sandbox image, what a product brings along. */
 static bool is_pinned_name(const struct image *image)
 {
-	static const char *const keys[] = {"io.cri-containerd.pinned", "io.cattle.k3s.pinned"};
+	static const char keys[][25] = {"io.cri-containerd.pinned", "io.cattle.k3s.pinned"};
 
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
 		if (labels_get(&image->labels, keys[i]))

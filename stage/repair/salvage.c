@@ -41,6 +41,7 @@ struct candidate {
 
 /* What one build is made of. */
 struct build {
+	struct pace *pace;
 	struct salvage_database *d;
 	struct bolt *first, *second;
 	uint32_t page_size;
@@ -216,6 +217,12 @@ static enum rc nowhere(void *self, uint64_t off, const void *buf, size_t n, stru
 	return RC_OK;
 }
 
+/* What was stopped on the way may have been taken for what cannot be read: the question is asked once more, and a yes before was a yes. */
+static enum rc was_stopped(struct pace *p, struct err *e)
+{
+	return pace_on(p, PACE_WORK, e);
+}
+
 /* Memory beside what the gaps take of keep goes back: the writer's is an arena of its own. */
 static enum rc make(struct build *m, const struct bolt_sink *sink, uint64_t *bytes, struct arena scratch, struct err *e)
 {
@@ -237,7 +244,7 @@ static enum rc make(struct build *m, const struct bolt_sink *sink, uint64_t *byt
 		!(rc = mend_write(m->first, m->second, &hooks, w, &fault, &sequence, scratch, e)))
 		rc = bolt_write_end(w, sequence, bytes, e);
 	arena_close(&own);
-	return rc;
+	return rc ? rc : was_stopped(m->pace, e);
 }
 
 /* ---- the candidates ---- */
@@ -288,12 +295,13 @@ static enum rc look_at_copy(struct candidate *best, const struct store *st, bool
 		rc = os_src(c.fd, &c.src, &why);
 	if (rc == RC_OK)
 		rc = bolt_open(&c.b, &c.src, keep, &fault, &why);
+	c.b.pace = st->hints->pace;
 	if (rc == RC_OK)
 		rc = bolt_check(&c.b, scratch, &stats, &fault, &why);
 	bool ours = false;
 	if (rc == RC_OK)
 		rc = is_of_store(&c.b, st, is_meta, &ours, *keep, scratch, &why);
-	if (rc == RC_NOMEM)
+	if (rc == RC_NOMEM || rc == RC_STOPPED)
 		*e = why;
 	const uint64_t txid = rc ? 0 : c.b.meta[c.b.current].txid;
 	const bool newer = best->fd < 0 || txid > best->b.meta[best->b.current].txid;
@@ -301,7 +309,7 @@ static enum rc look_at_copy(struct candidate *best, const struct store *st, bool
 	if (!better) {
 		candidate_close(&c);
 		*keep = mark;
-		return rc == RC_NOMEM ? rc : RC_OK;
+		return rc == RC_NOMEM || rc == RC_STOPPED ? rc : RC_OK;
 	}
 	candidate_close(best);
 	*best = c;
@@ -333,7 +341,8 @@ struct looked {
 	uint64_t txid;          /* the newest that is known, 0: none */
 };
 
-static enum rc look_at_file(struct looked *l, struct salvage_database *d, struct arena *keep, struct arena scratch, struct err *e)
+static enum rc look_at_file(struct looked *l, struct salvage_database *d, struct pace *pace, struct arena *keep, struct arena scratch,
+	struct err *e)
 {
 	const struct src *const src = &d->d->src;
 	struct bolt_fault fault = {0};
@@ -343,6 +352,7 @@ static enum rc look_at_file(struct looked *l, struct salvage_database *d, struct
 	if (!d->d->present || src->size == 0)
 		return RC_OK;
 	rc = bolt_open_cut(&l->newest, src, keep, &fault, e);
+	l->newest.pace = pace;
 	if (rc && rc != RC_CORRUPT)
 		return rc;
 	/* a sound database with nothing in it is none, where there is content */
@@ -354,6 +364,7 @@ static enum rc look_at_file(struct looked *l, struct salvage_database *d, struct
 	l->txid = meta[slot].txid;
 	/* of a file that was cut short the numbers are what is left of them */
 	rc = bolt_open(&l->older, src, keep, &fault, e);
+	l->older.pace = pace;
 	if (rc == RC_OK && !(rc = bolt_check_tree(&l->older, scratch, &stats, &fault, e)))
 		d->tier = SALVAGE_FREELIST;
 	if (rc && rc != RC_CORRUPT)
@@ -361,6 +372,7 @@ static enum rc look_at_file(struct looked *l, struct salvage_database *d, struct
 	if (d->tier == SALVAGE_FREELIST || !meta[other].valid || meta[other].root == meta[slot].root)
 		return RC_OK;
 	rc = bolt_open_slot(&l->older, src, other, keep, &fault, e);
+	l->older.pace = pace;
 	if (rc == RC_OK)
 		rc = bolt_check_tree(&l->older, scratch, &stats, &fault, e);
 	l->has_older = rc == RC_OK;
@@ -385,9 +397,9 @@ static enum rc choose(struct salvage_database *d, const struct store *st, bool i
 	uint64_t bytes = 0;
 	enum rc rc;
 
-	*m = (struct build){.d = d, .is_meta = is_meta, .keep = keep, .page_size = 4096};
+	*m = (struct build){.pace = st->hints->pace, .d = d, .is_meta = is_meta, .keep = keep, .page_size = 4096};
 	*l = (struct looked){.copy.fd = -1};
-	if ((rc = look_at_file(l, d, keep, scratch, e)))
+	if ((rc = look_at_file(l, d, st->hints->pace, keep, scratch, e)))
 		return rc;
 	if (l->opened)
 		m->page_size = l->newest.page_size;
@@ -800,6 +812,7 @@ static enum rc bring_forward(struct salvage *s, const struct store *st, const ch
 
 	for (size_t i = 0; rc == RC_OK && i < 2; i++) {
 		rc = open_result(&open[i], both[i], names[i], &scratch, e);
+		open[i].b.pace = st->hints->pace;
 		if (rc == RC_END)
 			rc = RC_OK;
 	}
@@ -820,6 +833,7 @@ static enum rc bring_forward(struct salvage *s, const struct store *st, const ch
 			break;
 		rc = check_written(both[i]->d->dir, names[i], mine, e);
 	}
+	rc = rc ? rc : was_stopped(st->hints->pace, e);
 	s->meta.recovered = f->recovered;
 	candidate_close(&open[0]);
 	candidate_close(&open[1]);

@@ -65,6 +65,24 @@ static enum rc take_turn(int backup, const char *name, struct err *e)
 	return os_rename(backup, next, backup, name, e);
 }
 
+/* RC_END: the file is of another transaction by now, or what was copied is. */
+static enum rc is_still(const struct pair *p, int fd, int backup, struct arena scratch, struct err *e)
+{
+	struct bolt_fault fault = {0};
+	char next[64];
+	struct bolt now;
+	struct src src;
+	enum rc rc = os_src(fd, &src, e);
+
+	(void)snprintf(next, sizeof(next), "%s" NEXT_SUFFIX, p->name); /* fits */
+	if (rc == RC_OK)
+		rc = bolt_open(&now, &src, &scratch, &fault, e);
+	if (rc)
+		return rc == RC_CORRUPT ? RC_END : rc;
+	return now.meta[now.current].txid == p->d.bolt.meta[p->d.bolt.current].txid && is_of(backup, next, &p->d.bolt, scratch) ? RC_OK
+																: RC_END;
+}
+
 /* Both, or neither: a pair is of one moment. */
 enum rc settled_copy(int own, int meta_dir, int overlay_dir, struct arena scratch, struct err *e)
 {
@@ -83,8 +101,8 @@ enum rc settled_copy(int own, int meta_dir, int overlay_dir, struct arena scratc
 		if (both[i].dir < 0)
 			return RC_OK;
 		rc = open_sound(both[i].dir, both[i].file, fds[i], &both[i].d.src, &both[i].d.bolt, mine, e);
-		if (rc)
-			return rc == RC_END || rc == RC_CORRUPT ? RC_OK : rc;
+		if (rc) /* what does not pass may be in motion */
+			return rc == RC_END ? RC_OK : rc == RC_CORRUPT ? RC_END : rc;
 		both[i].d.path = both[i].path;
 		both[i].current = is_of(backup, both[i].name, &both[i].d.bolt, mine);
 		all_current &= both[i].current;
@@ -101,11 +119,12 @@ enum rc settled_copy(int own, int meta_dir, int overlay_dir, struct arena scratc
 		if ((rc = own_copy_file(own, &both[i].d.src, both[i].path, next, scratch, e)))
 			return rc;
 		rc = open_sound(backup, next, &fd, &src, &b, scratch, e);
-		if (rc == RC_CORRUPT || rc == RC_END) /* what was copied is not what it was a moment ago */
-			return RC_OK;
 		if (rc)
-			return rc;
+			return rc == RC_CORRUPT ? RC_END : rc;
 	}
+	for (size_t i = 0; i < 2; i++) /* one moment: neither has gone on since it was looked at */
+		if ((rc = is_still(&both[i], *fds[i], backup, scratch, e)))
+			return rc;
 	for (size_t i = 0; rc == RC_OK && i < 2; i++)
 		rc = take_turn(backup, both[i].name, e);
 	return rc ? rc : os_fsync(backup, e);

@@ -45,7 +45,7 @@ static const char *value_of(const char *word, const char *name)
 
 static bool mode_of(const char *value, bool ours, enum boot_mode *mode)
 {
-	static const char *const words[] = {[BOOT_AUTO] = "auto", [BOOT_CHECK] = "check", [BOOT_FORCE] = "force", [BOOT_SKIP] = "skip"};
+	static const char words[][6] = {[BOOT_AUTO] = "auto", [BOOT_CHECK] = "check", [BOOT_FORCE] = "force", [BOOT_SKIP] = "skip"};
 
 	for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++)
 		if (strcmp(value, words[i]) == 0 && (ours || i != BOOT_CHECK)) {
@@ -166,7 +166,7 @@ static void judge_fstab(struct shadow *s, const char *text)
 /* Unit names are paths with '-' for '/' and \x2d for '-' (systemd.unit(5)); other escapes do not occur in a root's path. */
 static void judge_units(struct shadow *s)
 {
-	static const char *const places[] = {"etc/systemd/system", "usr/lib/systemd/system", "lib/systemd/system", "run/systemd/system"};
+	static const char places[][24] = {"etc/systemd/system", "usr/lib/systemd/system", "lib/systemd/system", "run/systemd/system"};
 	char name[LIMIT_PATH_BYTES];
 	size_t n = 0;
 

@@ -15,6 +15,8 @@
 #include "ground/os.h"
 #include "ground/os_write.h"
 #include "memory/own.h"
+#include "repair/settled.h"
+#include "session/record_names.h"
 #include "store/store.h"
 
 /* blobs named by events; more are found by looking at all */
@@ -28,6 +30,10 @@
 #define DATABASE_WAIT_MS 20
 /* bytes; a journal that grew by more than itself and this is written anew */
 #define GROWTH_BYTES ((uint64_t)256 << 10)
+/* from one copy of the databases to the next, at least; behind the last change, so that it is of a whole pull; and at the latest */
+#define COPY_DISTANCE_NS ((uint64_t)300 * 1000000000)
+#define COPY_QUIET_NS ((uint64_t)10 * 1000000000)
+#define COPY_WAIT_NS ((uint64_t)60 * 1000000000)
 #define PIECE_BYTES ((size_t)64 << 10)
 /* bytes; of a download's name for itself, and longer ones are not recorded */
 #define REF_MAX 4096
@@ -50,9 +56,9 @@ struct recorder {
 	struct arena work;   /* of one round */
 
 	int watch; /* inotify */
-	int root, own, content, blobs, ingest, overlay, snapshots;
+	int root, own, meta, content, blobs, ingest, overlay, snapshots;
 	int kinds[DIGEST_KINDS];              /* blobs/<algorithm> */
-	int parent_id, root_id, content_id, blobs_id, ingest_id, overlay_id, own_id, database_id, kind_ids[DIGEST_KINDS];
+	int parent_id, root_id, meta_id, meta_file_id, content_id, blobs_id, ingest_id, overlay_id, own_id, database_id, kind_ids[DIGEST_KINDS];
 
 	struct journal journal; /* no lists */
 	uint64_t whole_bytes;   /* of the journal when it was last written anew */
@@ -62,9 +68,12 @@ struct recorder {
 	struct download *downloads;
 	struct span *doubtful; /* names of downloads that nobody can vouch for */
 	size_t doubtful_count;
+	struct recorded_names names;
+	uint64_t uncopied_ns, changed_ns; /* the first and the last record since the databases were copied; 0: none */
+	uint64_t copied_ns;		  /* or tried to */
 
 	bool recording; /* else: waiting for something to change */
-	bool reopen, look_at_all, database, ingests;
+	bool reopen, look_at_all, database, named, ingests; /* named: meta.db has changed */
 	uint64_t synced_ns;
 	const char *said;
 };
@@ -80,7 +89,7 @@ static void say(struct recorder *r, const char *text)
 
 static void close_store(struct recorder *r)
 {
-	int *const fds[] = {&r->watch, &r->root, &r->own, &r->content, &r->blobs, &r->ingest, &r->overlay, &r->snapshots};
+	int *const fds[] = {&r->watch, &r->root, &r->own, &r->meta, &r->content, &r->blobs, &r->ingest, &r->overlay, &r->snapshots};
 
 	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
 		os_close(fds[i]);
@@ -88,9 +97,10 @@ static void close_store(struct recorder *r)
 		os_close(&r->kinds[k]);
 		r->kind_ids[k] = -1;
 	}
-	r->parent_id = r->root_id = r->content_id = r->blobs_id = r->ingest_id = r->overlay_id = r->own_id = r->database_id = -1;
-	r->recording = r->database = r->ingests = r->look_at_all = false;
+	r->parent_id = r->root_id = r->meta_id = r->meta_file_id = r->content_id = r->blobs_id = r->ingest_id = r->overlay_id = r->own_id = r->database_id = -1;
+	r->recording = r->database = r->named = r->ingests = r->look_at_all = false;
 	r->pending_count = r->doubtful_count = 0;
+	record_names_close(&r->names);
 	arena_close(&r->keep);
 }
 
@@ -139,6 +149,7 @@ static enum rc open_places(struct recorder *r)
 	enum rc rc;
 
 	if ((rc = open_part(r, r->root, STORE_OWN_DIR, &r->own, &r->own_id)) ||
+		(rc = open_part(r, r->root, STORE_META_DIR, &r->meta, &r->meta_id)) ||
 		(rc = open_part(r, r->root, STORE_CONTENT_DIR, &r->content, &r->content_id)) ||
 		(rc = open_part(r, r->content, "blobs", &r->blobs, &r->blobs_id)) ||
 		(rc = open_part(r, r->content, "ingest", &r->ingest, &r->ingest_id)) ||
@@ -189,7 +200,11 @@ static enum rc read_journal(struct recorder *r, const char **why)
 			goto out;
 		}
 	}
+	if ((rc = record_names_begin(&r->names, &j, r->e)))
+		goto out;
 	r->journal = j;
+	r->journal.names = NULL;
+	r->journal.name_count = 0;
 	r->journal.blobs = r->journal.blob_doubts = NULL; /* they go with the arena */
 	r->journal.snapshots = r->journal.snapshot_doubts = NULL;
 	r->journal.ingests = NULL;
@@ -231,7 +246,7 @@ static enum rc open_store(struct recorder *r)
 	if (why && r->own >= 0 && (rc = os_watch(r->watch, r->own, ".", COMES | IN_CLOSE_WRITE, &r->own_id, r->e)) && rc != RC_END)
 		return rc;
 	say(r, why ? why : "recording");
-	r->look_at_all = r->database = r->ingests = r->recording;
+	r->look_at_all = r->database = r->named = r->ingests = r->recording;
 	return RC_OK;
 }
 
@@ -243,7 +258,7 @@ static void see_event(struct recorder *r, const struct inotify_event *event)
 	struct digest d;
 
 	if (event->mask & IN_Q_OVERFLOW) {
-		r->look_at_all = r->database = r->ingests = true;
+		r->look_at_all = r->database = r->named = r->ingests = true;
 		return;
 	}
 	for (int k = 0; k < DIGEST_KINDS; k++) {
@@ -260,6 +275,8 @@ static void see_event(struct recorder *r, const struct inotify_event *event)
 	}
 	if (event->wd == r->database_id) {
 		r->database = true;
+	} else if (event->wd == r->meta_file_id) {
+		r->named = true;
 	} else if (event->wd == r->own_id) {
 		/* somebody else wrote a journal; ours is told by its size */
 		struct stat st = {0};
@@ -272,7 +289,10 @@ static void see_event(struct recorder *r, const struct inotify_event *event)
 		r->reopen |= span_equal(name, span_of(base, strcspn(base, "/"))) || event->mask & (IN_DELETE_SELF | IN_MOVE_SELF);
 	} else if (event->wd == r->root_id) {
 		r->reopen |= (event->mask & (IN_DELETE_SELF | IN_MOVE_SELF)) || span_is(name, STORE_OWN_DIR) ||
-			     span_is(name, STORE_CONTENT_DIR) || span_is(name, STORE_OVERLAY_DIR);
+			     span_is(name, STORE_META_DIR) || span_is(name, STORE_CONTENT_DIR) || span_is(name, STORE_OVERLAY_DIR);
+	} else if (event->wd == r->meta_id) {
+		r->reopen |= (event->mask & (IN_DELETE_SELF | IN_MOVE_SELF)) != 0;
+		r->named |= span_is(name, "meta.db");
 	} else if (event->wd == r->overlay_id) {
 		r->reopen |= (event->mask & (IN_DELETE_SELF | IN_MOVE_SELF)) || span_is(name, "snapshots");
 		r->database |= span_is(name, "metadata.db");
@@ -299,9 +319,20 @@ static enum rc take_events(struct recorder *r)
 	return rc;
 }
 
+/* Nanoseconds until the databases may be copied; 0: now. */
+static uint64_t until_copy(const struct recorder *r)
+{
+	const uint64_t now = os_clock_ns();
+	const uint64_t behind = min_u64(r->changed_ns + COPY_QUIET_NS, r->uncopied_ns + COPY_WAIT_NS);
+	const uint64_t at = r->copied_ns && r->copied_ns + COPY_DISTANCE_NS > behind ? r->copied_ns + COPY_DISTANCE_NS : behind;
+
+	return at > now ? at - now : 0;
+}
+
 static bool is_due(const struct recorder *r)
 {
-	return r->reopen || (r->recording && (r->look_at_all || r->database || r->ingests || r->pending_count));
+	return r->reopen || (r->recording && (r->look_at_all || r->database || r->named || r->ingests || r->pending_count ||
+						     (r->uncopied_ns && !until_copy(r))));
 }
 
 /* ---- what is new ---- */
@@ -482,6 +513,48 @@ static enum rc put_snapshots(struct recorder *r, struct journal_writer *w)
 		w->snapshot_count = before.snapshot_count;
 	}
 	return RC_OK; /* busy, and then its next change is told already; or damaged, which boot finds */
+}
+
+static enum rc put_names(struct recorder *r, struct journal_writer *w)
+{
+	enum rc rc = RC_OK;
+	auto_fd fd = -1;
+
+	const bool wanted = r->named;
+	r->named = false;
+	if (!wanted || r->meta < 0)
+		return RC_OK;
+	if ((rc = os_open_file(r->meta, "meta.db", &fd, r->e)) ||
+		(rc = os_watch(r->watch, r->meta, "meta.db", IN_MODIFY | IN_ONESHOT, &r->meta_file_id, r->e)))
+		return rc == RC_END || rc == RC_CORRUPT ? RC_OK : rc;
+	for (unsigned i = 0; i < DATABASE_TRIES; i++) {
+		if (i)
+			os_sleep_ms(DATABASE_WAIT_MS);
+		rc = record_names_put(&r->names, fd, w, r->e);
+		if (rc != RC_CORRUPT && rc != RC_LIMIT)
+			return rc;
+		*r->e = (struct err){0};
+		if (rc == RC_LIMIT)
+			break;
+	}
+	return RC_OK; /* busy, or damaged, as in put_snapshots; or too many */
+}
+
+/* Of what was recorded: a copy that cannot be made now is made the next time. */
+static void copy_databases(struct recorder *r)
+{
+	struct err ignored = {0};
+	struct arena scratch;
+
+	if (!r->recording || r->reopen || !r->uncopied_ns || until_copy(r) || arena_open(&scratch, &ignored))
+		return;
+	if (settled_copy(r->own, r->meta, r->overlay, scratch, &ignored) == RC_END) {
+		r->uncopied_ns = r->changed_ns = os_clock_ns(); /* it goes on */
+	} else {
+		r->uncopied_ns = 0;
+		r->copied_ns = os_clock_ns();
+	}
+	arena_close(&scratch);
 }
 
 /* ---- downloads ---- */
@@ -700,11 +773,18 @@ static enum rc settle(struct recorder *r)
 	}
 	r->look_at_all = false;
 	r->pending_count = 0;
-	if (!w.used)
+	const bool objects = w.used;
+	if ((rc = put_names(r, &w)) || !w.used) {
+		rc = unless_gone(r, rc);
 		goto out;
-	r->synced_ns = os_clock_ns();
-	if ((rc = sync_places(r)))
-		goto out;
+	}
+	r->changed_ns = os_clock_ns();
+	r->uncopied_ns = r->uncopied_ns ? r->uncopied_ns : r->changed_ns;
+	if (objects) { /* a name vouches for nothing */
+		r->synced_ns = os_clock_ns();
+		if ((rc = sync_places(r)))
+			goto out;
+	}
 	rc = journal_append_settled(&r->journal, r->own, &w, r->e);
 	if (rc == RC_END) {
 		r->reopen = true;
@@ -726,7 +806,7 @@ static enum rc work(struct recorder *r)
 	os_notify("READY=1");
 	while (rc == RC_OK) {
 		if (!is_due(r) && !*r->o->stop)
-			os_wait(r->watch, -1, r->o->stop);
+			os_wait(r->watch, r->recording && r->uncopied_ns ? (int64_t)(until_copy(r) / 1000000 + 1) : -1, r->o->stop);
 		if ((rc = take_events(r)) || (!is_due(r) && !*r->o->stop))
 			continue;
 		if (r->reopen && !*r->o->stop) {
@@ -743,6 +823,8 @@ static enum rc work(struct recorder *r)
 			os_wait(-1, (int64_t)((end - now) / 1000000 + 1), r->o->stop);
 		if ((rc = take_events(r)) == RC_OK && r->recording && !r->reopen)
 			rc = settle(r);
+		if (rc == RC_OK)
+			copy_databases(r);
 		if (*r->o->stop)
 			break;
 	}
@@ -751,7 +833,7 @@ static enum rc work(struct recorder *r)
 
 enum rc record_run(const char *root, const struct record_options *o, struct err *e)
 {
-	struct recorder r = {.path = root, .o = o, .e = e, .watch = -1, .root = -1, .own = -1, .content = -1, .blobs = -1,
+	struct recorder r = {.path = root, .o = o, .e = e, .watch = -1, .root = -1, .own = -1, .meta = -1, .content = -1, .blobs = -1,
 		.ingest = -1, .overlay = -1, .snapshots = -1};
 
 	for (int k = 0; k < DIGEST_KINDS; k++)

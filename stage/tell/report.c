@@ -66,7 +66,7 @@ enum exit_status report_status(const struct outcome *o, bool repair)
 
 struct size_text size_text(uint64_t bytes)
 {
-	static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+	static const char units[][6] = {"bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
 	struct size_text t;
 	unsigned unit = 0;
 	uint64_t rest = 0;

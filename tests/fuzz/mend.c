@@ -4,6 +4,7 @@
 #include "format/mend.h"
 
 #include "../unit/bolt_file.h"
+#include "steps.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
@@ -68,8 +69,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 		if (bolt_open(&sound, &beside, &scratch, &fault, &e))
 			abort();
 		if (bolt_open_cut(&broken, &src, &scratch, &fault, &e) == RC_OK) {
+			steps_begin();
 			examine(&broken, NULL, scratch, other, &out);
 			examine(&broken, &sound, scratch, other, &out);
+			steps_end(src.size + beside.size, 400, 200000);
 		}
 	}
 	free(s.f.at);

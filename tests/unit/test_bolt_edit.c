@@ -118,7 +118,7 @@ static void describe(struct bolt *b, struct bolt_bucket top, struct arena scratc
 		used += (size_t)snprintf(
 			out + used, cap - used, "%.*s", (int)item.key.left, (const char *)item.key.at);
 		if (!item.is_bucket && item.value.left > 40) {
-			used += (size_t)snprintf(out + used, cap - used, "=#%zu ", item.value.left);
+			used += (size_t)snprintf(out + used, cap - used, "=#%zu ", (size_t)item.value.left);
 		} else if (!item.is_bucket) {
 			used += (size_t)snprintf(out + used, cap - used, "=%.*s ", (int)item.value.left,
 				(const char *)item.value.at);

@@ -274,6 +274,20 @@ static void names_are_told(void)
 	close(fd);
 	struct journal later = read_back();
 	CHECK(later.present && later.name_count == 3 && later.records == j.records + 1);
+
+	/* of a recorder: one goes, one changes, one comes again */
+	const struct journal_name changed = {.kind = JOURNAL_IMAGE, .ns = image.ns, .name = image.name, .digest = image.digest, .size = 78};
+	struct journal_name gone = {.kind = JOURNAL_CONTAINER, .ns = container.ns, .name = container.name, .gone = true};
+	journal_continue(&w, &later, &arena);
+	journal_put_name(&w, &gone);
+	journal_put_name(&w, &changed);
+	gone.kind = JOURNAL_LEASE;
+	journal_put_name(&w, &gone);
+	journal_put_name(&w, &lease);
+	CHECK(journal_append_settled(&later, place, &w, &err) == RC_OK);
+	j = read_back();
+	CHECK(j.present && j.name_count == 2 && j.names[0].size == 78 && !j.names[0].media_type.left);
+	CHECK(j.names[1].kind == JOURNAL_LEASE && span_is(j.names[1].name, "c1"));
 	end();
 }
 

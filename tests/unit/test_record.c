@@ -331,6 +331,7 @@ void __wrap_os_wait(int fd, int64_t ms, const volatile sig_atomic_t *asked)
 	(void)fd;
 	(void)asked;
 	instant();
+	m->clock_ns += ms > 0 ? (uint64_t)ms * 1000000 : 0;
 	if (m->comes_again && m->calls >= m->removed_at) {
 		if (m->waits == 0)
 			CHECK(mkdir(place, 0700) == 0);
