@@ -840,7 +840,7 @@ static enum rc bring_forward(struct salvage *s, const struct store *st, const ch
 	return rc;
 }
 
-enum rc salvage_write(struct salvage *s, const struct store *st, struct arena *keep, struct arena scratch, struct err *e)
+static enum rc write_all(struct salvage *s, const struct store *st, struct arena *keep, struct arena scratch, struct err *e)
 {
 	const char *const *const names = new_names;
 	struct salvage_database *const both[] = {&s->meta, &s->overlay};
@@ -885,6 +885,20 @@ enum rc salvage_write(struct salvage *s, const struct store *st, struct arena *k
 		rc = take_name(both[i], names[i], e);
 		both[i]->done = rc == RC_OK;
 	}
+	return rc;
+}
+
+enum rc salvage_write(struct salvage *s, const struct store *st, struct arena *keep, struct arena scratch, struct err *e)
+{
+	const struct salvage_database *const both[] = {&s->meta, &s->overlay};
+	const enum rc rc = write_all(s, st, keep, scratch, e);
+	struct err ignored = {0}; /* what stays is taken away by the next run */
+
+	for (size_t i = 0; rc && i < 2; i++)
+		if (both[i]->d && both[i]->d->dir >= 0) {
+			const enum rc gone = os_unlink(both[i]->d->dir, new_names[i], &ignored);
+			(void)gone;
+		}
 	return rc;
 }
 
