@@ -58,7 +58,8 @@ struct recorder {
 	int watch; /* inotify */
 	int root, own, meta, content, blobs, ingest, overlay, snapshots;
 	int kinds[DIGEST_KINDS];              /* blobs/<algorithm> */
-	int parent_id, root_id, meta_id, meta_file_id, content_id, blobs_id, ingest_id, overlay_id, own_id, database_id, kind_ids[DIGEST_KINDS];
+	int parent_id, root_id, meta_id, meta_file_id, content_id, blobs_id, ingest_id, overlay_id, own_id, database_id;
+	int kind_ids[DIGEST_KINDS];
 
 	struct journal journal; /* no lists */
 	uint64_t whole_bytes;   /* of the journal when it was last written anew */
@@ -97,7 +98,8 @@ static void close_store(struct recorder *r)
 		os_close(&r->kinds[k]);
 		r->kind_ids[k] = -1;
 	}
-	r->parent_id = r->root_id = r->meta_id = r->meta_file_id = r->content_id = r->blobs_id = r->ingest_id = r->overlay_id = r->own_id = r->database_id = -1;
+	r->parent_id = r->root_id = r->meta_id = r->meta_file_id = -1;
+	r->content_id = r->blobs_id = r->ingest_id = r->overlay_id = r->own_id = r->database_id = -1;
 	r->recording = r->database = r->named = r->ingests = r->look_at_all = false;
 	r->pending_count = r->doubtful_count = 0;
 	record_names_close(&r->names);
