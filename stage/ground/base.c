@@ -181,6 +181,7 @@ struct arena_region {
 	bool refused, full; /* full: for the bound */
 };
 
+_Static_assert(LIMIT_ARENA_BYTES <= UINT32_MAX / 2, "arenas are counted in 32 bits");
 #define ARENA_HEAD 64 /* keeps the first allocation on a cache line of its own */
 
 enum rc arena_open(struct arena *a, struct err *e)
@@ -269,10 +270,10 @@ void *arena_get(struct arena *a, size_t n)
 		return NULL;
 	}
 	const size_t end = a->used + ((n + 15) & ~(size_t)15);
-	if (!arena_reach(a, end))
+	if (!arena_reach(a, end)) /* nor past what 32 bits hold */
 		return NULL;
 	uint8_t *const at = (uint8_t *)a->region + a->used;
-	a->used = end;
+	a->used = (uint32_t)end;
 	clear(a, at, n);
 	return at;
 }
@@ -290,13 +291,13 @@ void *arena_grow(struct arena *a, void *last, size_t old_n, size_t new_n)
 
 	if (last && (uint8_t *)last + old_room == (uint8_t *)a->region + a->used) {
 		const struct arena mark = *a;
-		a->used -= old_room;
+		a->used -= (uint32_t)old_room;
 		if (new_n > LIMIT_ARENA_BYTES - a->used ||
 			!arena_reach(a, a->used + ((new_n + 15) & ~(size_t)15))) {
 			*a = mark;
 			return NULL;
 		}
-		a->used += (new_n + 15) & ~(size_t)15;
+		a->used += (uint32_t)((new_n + 15) & ~(size_t)15);
 		if (new_n > old_n)
 			clear(a, (uint8_t *)last + old_n, new_n - old_n);
 		return last;
@@ -328,7 +329,7 @@ static void move_out(struct arena *a, uint8_t *to, uint8_t *from, size_t n)
 		memcpy(to, from, piece);
 		/* refused (locked memory), it stays as it is */
 		if (piece == LIMIT_ARENA_STEP && !madvise(from, piece, MADV_DONTNEED))
-			a->returned += piece;
+			a->returned += (uint32_t)piece;
 		from += piece;
 		to += piece;
 		n -= piece;
@@ -347,7 +348,7 @@ void *arena_more(struct arena *a, void *array, size_t old_n, size_t new_n, size_
 		return arena_grow(a, array, old_bytes, (size_t)total);
 	/* what will be given back does not count against the bound */
 	const struct arena mark = *a;
-	a->returned += old_bytes;
+	a->returned += (uint32_t)old_bytes;
 	void *const bigger = arena_get(a, (size_t)total);
 	a->returned = mark.returned;
 	if (bigger && old_n)

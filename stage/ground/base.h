@@ -106,8 +106,9 @@ struct src src_of_memory(const void *at, size_t n);
  * frees what was allocated since. An arena belongs to one thread. */
 struct arena {
 	struct arena_region *region;
-	size_t used;
-	size_t returned; /* of these, the memory of so many went back to the system */
+	/* two words in all, as a span: no arena is larger than LIMIT_ARENA_BYTES */
+	uint32_t used;
+	uint32_t returned; /* of these, the memory of so many went back to the system */
 };
 
 /* Reserves LIMIT_ARENA_BYTES of address space, none of it memory yet. */
