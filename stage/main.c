@@ -192,6 +192,9 @@ static enum rc mend_databases(struct run *r, struct store *st, struct survey *s,
 	out->salvage = made;
 	if (!r->repair)
 		return RC_OK;
+	if (made->in_use)
+		return fail(e, RC_IO, "%s has files of this store open, and a database is to be made again: stop it and run this again",
+			made->in_use);
 	survey_close(s);
 	*s = (struct survey){0};
 	if ((rc = note_repair(r, st, e)) || (rc = salvage_write(made, st, &r->keep, r->scratch, e)))

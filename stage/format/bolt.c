@@ -1044,16 +1044,49 @@ uint8_t *bolt_sieve_seen(const struct bolt *b, struct arena *a)
 	return arena_get(a, (size_t)(b->meta[b->current].high_water / 8 + 1));
 }
 
-/* false: one of the run was reached before. The run is below the high water. */
-static bool seen_first(uint8_t *seen, uint64_t id, uint64_t pages)
+/* Of the pages behind its first those that its elements reach into: what its header says may be what is broken, and would keep others
+ * from being read. */
+static enum rc sieve_shrink(const struct bolt *b, struct page *page, struct err *e)
 {
-	bool first = true;
+	uint64_t end = HEADER_BYTES + (uint64_t)page->count * ELEMENT_BYTES;
 
-	for (uint64_t i = id; i < id + pages; i++) {
-		first &= !(seen[i / 8] & 1u << i % 8);
-		seen[i / 8] |= (uint8_t)(1u << i % 8);
+	for (uint32_t i = 0; i < page->count && page->overflow; i++) {
+		struct bolt_fault ignored = {0}; /* told when it is its turn */
+		struct element element = {0};
+		const enum rc rc = element_read(b, page, i, &element, &ignored, e);
+		if (rc && rc != RC_CORRUPT)
+			return rc;
+		if (rc == RC_OK && element.value.at + element.value.bytes - page->all.at > end)
+			end = element.value.at + element.value.bytes - page->all.at;
 	}
-	return first;
+	page->overflow = (uint32_t)((end - 1) / b->page_size);
+	page->all.bytes = ((uint64_t)page->overflow + 1) * b->page_size;
+	return RC_OK;
+}
+
+/* A page that none has been reached of before, as far as it can be used; *seen stays as it is. */
+static enum rc sieve_page(
+	const struct bolt *b, const uint8_t *seen, uint64_t id, struct page *page, struct bolt_fault *fault, struct err *e)
+{
+	uint16_t flags = 0;
+	enum rc rc = page_open(b, id, page, fault, e);
+
+	if (rc == RC_CORRUPT && page->id == id && page->overflow >= b->meta[b->current].high_water - id) {
+		/* too many pages behind it: the first may be right all the same */
+		uint64_t self = 0;
+		struct bolt_fault again = {0};
+		const struct extent first = {NULL, id * b->page_size, b->page_size};
+		rc = header_read(b, first, id, &self, &flags, page, &again, e);
+		page->overflow = 0;
+		if (rc == RC_OK && (self != id || (flags != FLAG_BRANCH && flags != FLAG_LEAF) || table_fits(page, &again)))
+			rc = RC_CORRUPT;
+	}
+	if (rc == RC_OK && page->overflow)
+		rc = sieve_shrink(b, page, e);
+	for (uint64_t i = id; rc == RC_OK && i <= id + page->overflow; i++)
+		if (seen[i / 8] & 1u << i % 8)
+			rc = broken(fault, BOLT_BAD_TREE, id, "is reached twice, or runs into another page");
+	return rc;
 }
 
 /* RC_CORRUPT: nothing of it can be used. */
@@ -1066,22 +1099,23 @@ static enum rc sieve_enter(struct bolt_sieve *c, uint64_t id, struct extent from
 	if (c->depth == LIMIT_BOLT_DEPTH)
 		rc = broken(&fault, BOLT_BAD_TREE, id, "the tree does not end");
 	if (rc == RC_OK)
-		rc = page_open(c->b, id, &l.page, &fault, e);
-	if (rc == RC_OK && !seen_first(c->seen, id, (uint64_t)l.page.overflow + 1))
-		rc = broken(&fault, BOLT_BAD_TREE, id, "is reached twice, or runs into another page");
-	if (rc == RC_OK)
+		rc = sieve_page(c->b, c->seen, id, &l.page, &fault, e);
+	if (rc == RC_OK) {
+		for (uint64_t i = id; i <= id + l.page.overflow; i++)
+			c->seen[i / 8] |= (uint8_t)(1u << i % 8);
 		c->level[c->depth++] = l;
+	}
 	if (rc == RC_CORRUPT && c->fault->kind == BOLT_SOUND)
 		*c->fault = fault;
 	return rc;
 }
 
-enum rc bolt_bucket_begins(struct bolt *b, const struct bolt_bucket *bucket, struct err *e)
+enum rc bolt_bucket_begins(struct bolt *b, const struct bolt_bucket *bucket, const uint8_t *seen, struct err *e)
 {
 	struct bolt_fault fault = {0};
 	struct page page = {0};
 
-	return bucket_open(b, bucket, &page, &fault, e);
+	return bucket->root ? sieve_page(b, seen, bucket->root, &page, &fault, e) : bucket_open(b, bucket, &page, &fault, e);
 }
 
 enum rc bolt_sieve_open(struct bolt *b, const struct bolt_bucket *bucket, uint8_t *seen, struct bolt_fault *fault, struct arena *a,

@@ -124,8 +124,8 @@ struct bolt_piece {
 	struct span from, to;
 	struct bolt_item item;
 };
-/* Whether the page is there that a bucket begins with. RC_CORRUPT: not. */
-CHECKED enum rc bolt_bucket_begins(struct bolt *b, const struct bolt_bucket *bucket, struct err *e);
+/* Whether a sieve of a bucket will find the page that it begins with. RC_CORRUPT: not. */
+CHECKED enum rc bolt_bucket_begins(struct bolt *b, const struct bolt_bucket *bucket, const uint8_t *seen, struct err *e);
 /* A bit for each page, so that none is read as two things: one for a whole walk over all buckets of a file. NULL: no memory. */
 uint8_t *bolt_sieve_seen(const struct bolt *b, struct arena *a);
 /* The arena as of a cursor. *fault gets the first thing that could not be read, if it is BOLT_SOUND still. */

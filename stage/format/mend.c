@@ -146,14 +146,14 @@ static enum rc step_piece(struct mender *m, struct level *l)
 	/* the root holds buckets only */
 	bool good = item->is_bucket ? bolt_bucket_of(item, &first) == RC_OK : m->depth > 1;
 	if (item->is_bucket && good) {
-		rc = bolt_bucket_begins(m->first, &first, m->e);
+		rc = bolt_bucket_begins(m->first, &first, m->seen, m->e);
 		if (rc && rc != RC_CORRUPT)
 			return rc;
 		good = rc == RC_OK;
 	}
-	if (item->is_bucket && good && m->hooks->is_good) {
+	if (good && m->hooks->is_good) {
 		m->path.part[m->path.count++] = item->key;
-		good = m->hooks->is_good(m->hooks->self, &m->path, m->first, &first);
+		good = m->hooks->is_good(m->hooks->self, &m->path, m->first, item->is_bucket ? &first : NULL);
 		m->path.count--;
 	}
 	if (!good) { /* its name may be as wrong as what it holds: the gap is all between its neighbours */

@@ -330,8 +330,8 @@ static const struct forward_snapshot *find_name(const struct forward *f, struct 
 
 static bool has_key(const struct forward *f, struct span ns, struct span key)
 {
-	for (size_t i = 0; i < f->snapshot_count; i++)
-		if (span_equal(f->snapshots[i].ns, ns) && span_equal(f->snapshots[i].key, key))
+	for (size_t i = 0; i < f->snapshot_count; i++) /* one without a name is none */
+		if (f->snapshots[i].name.left && span_equal(f->snapshots[i].ns, ns) && span_equal(f->snapshots[i].key, key))
 			return true;
 	return false;
 }
@@ -381,6 +381,14 @@ static bool has_container(const struct forward *f, const struct forward_backend 
 	return false;
 }
 
+static bool has_backend(const struct forward *f, const struct forward_snapshot *s)
+{
+	for (size_t i = 0; i < f->backend_count; i++)
+		if (span_equal(f->backends[i].ns, s->ns) && span_equal(f->backends[i].user_key, s->key))
+			return true;
+	return false;
+}
+
 /* Namespaces count their snapshots in the bucket's sequence. */
 static enum rc make_snapshots(struct maker *m)
 {
@@ -401,6 +409,12 @@ static enum rc make_snapshots(struct maker *m)
 		if (!known && !has_key(f, x->ns, x->user_key) && (rc = make_snapshot(m, x)))
 			return rc;
 		if (known && f->containers_lost && !has_container(f, x) && (rc = hold(m, x)))
+			return rc;
+	}
+	for (size_t i = 0; i < f->snapshot_count; i++) { /* what has no name is none, and containerd could not read it */
+		const struct forward_snapshot *const s = &f->snapshots[i];
+		const struct bolt_path path = SNAPSHOT_PATH(s->ns, s->key);
+		if (!s->name.left && !has_backend(f, s) && (rc = bolt_edit_remove(m->t, &path, m->e)))
 			return rc;
 	}
 	return RC_OK;
@@ -439,11 +453,14 @@ static enum rc has_content(struct maker *m, struct span ns, struct span digest, 
 	const struct span parts[] = {SPAN_LITERAL("v1"), ns, SPAN_LITERAL("content"), SPAN_LITERAL("blob"), digest};
 	struct arena scratch = *m->a;
 	struct bolt_bucket at = bolt_root(m->f->meta);
+	struct span size = {0};
 	enum rc rc = RC_OK;
 
 	for (size_t i = 0; rc == RC_OK && i < 5; i++)
 		rc = open_bucket(m->f->meta, &at, parts[i], &scratch, &at, m->e);
-	*has = rc == RC_OK;
+	if (rc == RC_OK)
+		rc = get(m->f->meta, &at, "size", &scratch, &size, m->e);
+	*has = rc == RC_OK && size.left; /* one without is none */
 	return rc == RC_END ? RC_OK : rc;
 }
 

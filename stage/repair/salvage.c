@@ -17,6 +17,7 @@
 #include "format/bolt_edit.h"
 #include "memory/journal.h"
 #include "format/mend.h"
+#include "ground/host.h"
 #include "ground/os.h"
 #include "ground/os_write.h"
 #include "memory/own.h"
@@ -115,6 +116,18 @@ static enum salvage_what what_of(bool is_meta, const struct mend_path *p)
 	return p->count == 5 && span_is(p->part[2], "snapshots") ? SALVAGE_SNAPSHOTS : SALVAGE_OTHER;
 }
 
+/* Where no bucket is, but a value: in a record, or among labels (containerd 2.1: core/metadata/buckets.go, core/snapshots/storage/bolt.go). */
+static bool may_be_value(bool is_meta, const struct mend_path *p)
+{
+	if (!is_meta)
+		return p->count != 3 || !span_is(p->part[1], "snapshots");
+	if (p->count == 2)
+		return span_is(p->part[1], "version");
+	if (p->count == 4)
+		return span_is(p->part[2], "labels");
+	return p->count > 5 || (p->count == 5 && !span_is(p->part[2], "content") && !span_is(p->part[2], "snapshots"));
+}
+
 static bool is_good(void *self, const struct mend_path *path, struct bolt *b, const struct bolt_bucket *bucket)
 {
 	const struct build *const m = self;
@@ -122,6 +135,8 @@ static bool is_good(void *self, const struct mend_path *path, struct bolt *b, co
 	struct span name = {0};
 	struct arena scratch = *m->keep;
 
+	if (!bucket)
+		return may_be_value(m->is_meta, path);
 	if (what == SALVAGE_IMAGES)
 		return is_good_image(b, bucket, scratch);
 	if (what == SALVAGE_SNAPSHOTS)
@@ -477,6 +492,18 @@ static struct salvage_database *concerned(struct salvage *s, const struct store 
 	}
 }
 
+/* The lock is no proof: of a file that was removed nobody holds one. */
+static enum rc look_who(struct salvage *s, const struct store *st, struct arena *keep, struct arena scratch, struct err *e)
+{
+	const char *const names[] = {st->path, NULL};
+	const struct host_question question = {.root = st->dir, .snapshots = -1, .names = names};
+	struct host_view view = {0};
+	const enum rc rc = host_look(&view, &question, keep, scratch, e);
+
+	s->in_use = view.held;
+	return rc;
+}
+
 enum rc salvage_look(struct salvage *s, const struct store *st, struct arena *keep, struct arena scratch, struct err *e)
 {
 	struct salvage made = {.meta = {.path = st->meta.path, .file = "meta.db", .d = &st->meta},
@@ -496,6 +523,8 @@ enum rc salvage_look(struct salvage *s, const struct store *st, struct arena *ke
 		d->needed = made.needed = true;
 	}
 	struct salvage_database *const both[] = {&made.meta, &made.overlay};
+	if (made.needed)
+		rc = look_who(&made, st, keep, scratch, e);
 	for (size_t i = 0; rc == RC_OK && i < 2; i++) {
 		struct looked looked = {.copy.fd = -1};
 		struct build m;

@@ -51,7 +51,7 @@ struct salvage_database {
 struct salvage {
 	struct salvage_database meta, overlay;
 	bool needed;
-	const char *refused;  /* why nothing can be done, a sentence; NULL: something can */
+	const char *in_use;   /* "process 12 (containerd)", which would go on with the file that is broken or gone; NULL: none seen */
 	size_t directories_aside; /* of snapshots that no database knows */
 	int lock;             /* the new meta.db, locked; -1: none */
 	int old;              /* what it replaced, which a daemon may have open and wait for; -1: none */
