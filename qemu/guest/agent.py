@@ -318,6 +318,16 @@ def step_ruin():
     say("ruined")
 
 
+def step_misplace():
+    """The directory of the main database becomes a link to where it was moved: nobody knows what containerd will make of that."""
+    sh("systemctl", "stop", "containerd", check=True)
+    place = ROOT + "/io.containerd.metadata.v1.bolt"
+    os.rename(place, ROOT + "/moved")
+    os.symlink("moved", place)
+    sh("sync")
+    say("misplaced")
+
+
 def step_by_hand():
     """What a person is told to do when it stepped aside."""
     sh("systemctl", "stop", "containerd", check=True)

@@ -116,7 +116,8 @@ static enum salvage_what what_of(bool is_meta, const struct mend_path *p)
 	return p->count == 5 && span_is(p->part[2], "snapshots") ? SALVAGE_SNAPSHOTS : SALVAGE_OTHER;
 }
 
-/* Where no bucket is, but a value: in a record, or among labels (containerd 2.1: core/metadata/buckets.go, core/snapshots/storage/bolt.go). */
+/* Where no bucket is, but a value: in a record, or among labels (containerd 2.1: core/metadata/buckets.go,
+ * core/snapshots/storage/bolt.go). */
 static bool may_be_value(bool is_meta, const struct mend_path *p)
 {
 	if (!is_meta)
