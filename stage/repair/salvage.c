@@ -332,20 +332,66 @@ static enum rc look_at_copy(struct candidate *best, const struct store *st, bool
 	return RC_OK;
 }
 
+static const char *const copies_of_meta[] = {SETTLED_META, SETTLED_META ".1", "sealed-meta.db", "meta.db"};
+static const char *const copies_of_overlay[] = {
+	SETTLED_OVERLAY, SETTLED_OVERLAY ".1", "sealed-overlayfs-metadata.db", "overlayfs-metadata.db"};
+#define COPIES (sizeof(copies_of_meta) / sizeof(copies_of_meta[0]))
+
+static enum rc open_backup(const struct store *st, int *backup, struct err *e)
+{
+	auto_fd own = -1;
+	const enum rc rc = os_open_dir(st->dir, STORE_OWN_DIR, &own, e);
+
+	return rc ? rc : os_open_dir(own, OWN_BACKUP_DIR, backup, e);
+}
+
 static enum rc find_copy(struct candidate *best, const struct store *st, bool is_meta, uint64_t newest, struct arena *keep,
 	struct arena scratch, struct err *e)
 {
-	static const char *const of_meta[] = {SETTLED_META, SETTLED_META ".1", "sealed-meta.db", "meta.db"};
-	static const char *const of_overlay[] = {
-		SETTLED_OVERLAY, SETTLED_OVERLAY ".1", "sealed-overlayfs-metadata.db", "overlayfs-metadata.db"};
-	auto_fd own = -1, backup = -1;
+	auto_fd backup = -1;
 	struct err why = {0}; /* without the directory there is none */
 	enum rc rc = RC_OK;
 
-	if (os_open_dir(st->dir, STORE_OWN_DIR, &own, &why) || os_open_dir(own, OWN_BACKUP_DIR, &backup, &why))
+	if (open_backup(st, &backup, &why))
 		return RC_OK;
-	for (size_t i = 0; rc == RC_OK && i < 4; i++)
-		rc = look_at_copy(best, st, is_meta, backup, is_meta ? of_meta[i] : of_overlay[i], newest, keep, scratch, e);
+	for (size_t i = 0; rc == RC_OK && i < COPIES; i++)
+		rc = look_at_copy(best, st, is_meta, backup, is_meta ? copies_of_meta[i] : copies_of_overlay[i], newest, keep, scratch, e);
+	return rc;
+}
+
+enum rc salvage_copies(
+	const struct store *st, struct salvage_copy out[SALVAGE_COPIES_MAX], size_t *count, struct arena scratch, struct err *e)
+{
+	auto_fd backup = -1;
+	struct err why = {0}; /* without the directory there is none */
+	struct arena own = {0};
+	enum rc rc;
+
+	_Static_assert(2 * COPIES == SALVAGE_COPIES_MAX, "room for all");
+	*count = 0;
+	if (open_backup(st, &backup, &why))
+		return RC_OK;
+	rc = arena_open(&own, e);
+	for (size_t i = 0; rc == RC_OK && i < 2 * COPIES; i++) {
+		const bool is_meta = i < COPIES;
+		struct candidate c = {.fd = -1, .name = is_meta ? copies_of_meta[i] : copies_of_overlay[i - COPIES]};
+		struct arena keep = own;
+		struct forward f = {0};
+		struct stat made = {0};
+		if (os_stat(backup, c.name, &made, &why))
+			continue;
+		rc = look_at_copy(&c, st, is_meta, backup, c.name, UINT64_MAX, &keep, scratch, e);
+		out[*count] = (struct salvage_copy){.name = c.name, .is_meta = is_meta, .sound = c.fd >= 0, .made_s = made.st_mtime};
+		if (rc == RC_OK && c.fd >= 0)
+			rc = forward_read(&f, st, is_meta ? &c.b : NULL, is_meta ? NULL : &c.b, &keep, scratch, e);
+		out[*count].txid = c.fd >= 0 ? c.b.meta[c.b.current].txid : 0;
+		out[*count].images = f.image_count;
+		out[*count].containers = f.container_count;
+		out[*count].snapshots = is_meta ? f.snapshot_count : f.backend_count;
+		++*count;
+		candidate_close(&c);
+	}
+	arena_close(&own);
 	return rc;
 }
 

@@ -62,6 +62,17 @@ CHECKED enum rc salvage_look(struct salvage *s, const struct store *st, struct a
 /* Does it. After a power cut at any point each database is the broken one or the new one, whole, and the same can be done again. *e says
  * what could not be written; a database whose `done` is set then is new all the same. */
 CHECKED enum rc salvage_write(struct salvage *s, const struct store *st, struct arena *keep, struct arena scratch, struct err *e);
+/* The copies in backup/, each checked as a whole: what a person could go back to. out: of names that live for ever. */
+struct salvage_copy {
+	const char *name;
+	bool is_meta, sound; /* not sound: or not of this store; then the rest is 0 */
+	int64_t made_s;      /* by the file's time, seconds since 1970 */
+	uint64_t txid;
+	size_t images, containers, snapshots;
+};
+#define SALVAGE_COPIES_MAX 8
+CHECKED enum rc salvage_copies(
+	const struct store *st, struct salvage_copy out[SALVAGE_COPIES_MAX], size_t *count, struct arena scratch, struct err *e);
 void salvage_close(struct salvage *s);
 /* Takes away what a repair that was cut off left beside the databases, which are sound. RC_OK also where nothing is there. */
 CHECKED enum rc salvage_sweep(const struct store *st, struct err *e);

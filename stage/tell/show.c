@@ -7,6 +7,7 @@
 #include "memory/journal.h"
 #include "memory/own.h"
 #include "policy/policy.h"
+#include "repair/salvage.h"
 #include "tell/sink.h"
 
 /* ---- show ---- */
@@ -253,6 +254,33 @@ static void show_aside(struct sink *s, const struct outcome *o)
 	}
 }
 
+/* What a broken database could be made of, or a person go back to. */
+static void show_copies(struct sink *s, const struct outcome *o)
+{
+	struct salvage_copy copies[SALVAGE_COPIES_MAX];
+	const int64_t now_s = (int64_t)(os_calendar_ns() / 1000000000u);
+	struct arena scratch = *o->store->keep;
+	struct err ignored = {0}; /* what cannot be listed is not */
+	size_t count = 0;
+
+	if (salvage_copies(o->store, copies, &count, scratch, &ignored))
+		return;
+	for (size_t i = 0; i < count; i++) {
+		const struct salvage_copy *const c = &copies[i];
+		const long long minutes = (now_s - c->made_s) / 60;
+		putf(s, "copy          backup/%s  ", c->name);
+		if (!c->sound) {
+			puts_to(s, "unsound, or of another store\n");
+			continue;
+		}
+		putf(s, "%lld h %lld min old, txid %llu: ", minutes / 60, minutes % 60, (unsigned long long)c->txid);
+		if (c->is_meta)
+			putf(s, "%zu %s, %zu %s, ", c->images, plural(c->images, "image", "images"), c->containers,
+				plural(c->containers, "container", "containers"));
+		putf(s, "%zu %s\n", c->snapshots, plural(c->snapshots, "snapshot", "snapshots"));
+	}
+}
+
 void report_show(const struct outcome *o, const struct report_options *options)
 {
 	struct err ignored = {0};
@@ -284,6 +312,7 @@ void report_show(const struct outcome *o, const struct report_options *options)
 			putf(&s, "  directory %s\n", st->backends[i].dir);
 		}
 	show_aside(&s, o);
+	show_copies(&s, o);
 	show_journal(&s, o);
 	show_last_report(&s, o);
 	sink_flush(&s);
