@@ -8,7 +8,7 @@ from rig import Row
 def database(rig, rng):
     disks = rig.clean_disks()
     rig.through(disks, ["ruin", "wait"])
-    result = rig.through(disks, ["tool", "judge", "whole", "wait"], "unit")
+    result = rig.through(disks, ["tool", "judge", "whole", "wait"])
     rig.tell(result)
     status, state = result.status()
     if (status, state) != ("1", "active"):
