@@ -856,7 +856,7 @@ static void without_memory_it_says_so(void)
 			struct feeder f = {.all = k ? zstd : gzip, .most = 5000, .fail_at = SIZE_MAX};
 			struct err e = {0};
 			struct stream *s = NULL;
-			scratch.used = (LIMIT_ARENA_BYTES - left) / 16 * 16;
+			scratch.used = (uint32_t)((LIMIT_ARENA_BYTES - left) / 16 * 16);
 			const enum rc rc =
 				stream_open(&s, (struct stream_source){feeder_next, &f}, DIGEST_SHA256, true, &scratch, &e);
 			CHECK(rc == RC_NOMEM ? e.rc == RC_NOMEM && !s : rc == RC_OK && !k && left > 190000);
