@@ -26,23 +26,13 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MAGIC 0xED0CDAEDu
+#include "format/bolt_pages.h"
+
 #define MAGIC_SWAPPED 0xEDDA0CEDu
-#define VERSION 2u
 #define META_BYTES 80u /* header included */
-
-#define FLAG_BRANCH 1u
-#define FLAG_LEAF 2u
-#define FLAG_FREELIST 16u
-
-#define HEADER_BYTES 16u
-#define ELEMENT_BYTES 16u
-#define BUCKET_BYTES 16u
 
 #define PAGE_SIZE_MIN 512u
 #define PAGE_SIZE_MAX (16u << 20)
-#define COUNT_MAX 65534u /* elements of a page: bbolt's writer stops at 65535 */
-#define KEY_MAX 32768u	 /* bytes; bbolt: MaxKeySize, which bucket names escape */
 #define VALUE_MAX 0x7ffffffeu
 
 /* ---- the page cache: windows onto the file, the least recently used one is filled again ---- */

@@ -15,19 +15,7 @@
 #include <assert.h>
 #include <string.h>
 
-#define MAGIC 0xED0CDAEDu
-#define VERSION 2u
-#define META_SUM_AT 72u
-
-#define FLAG_BRANCH 1u
-#define FLAG_LEAF 2u
-#define FLAG_META 4u
-
-#define HEADER_BYTES 16u
-#define ELEMENT_BYTES 16u
-#define BUCKET_BYTES 16u
-#define COUNT_MAX 65534u /* elements of a page: bbolt's writer stops at 65535 */
-#define KEY_MAX 32768u	 /* bytes; bbolt: MaxKeySize */
+#include "format/bolt_pages.h"
 
 /* What the operations made of one name. */
 struct entry {

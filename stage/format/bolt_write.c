@@ -8,17 +8,7 @@
 #include <assert.h>
 #include <string.h>
 
-#define MAGIC 0xED0CDAEDu
-#define VERSION 2u
-#define META_SUM_AT 72u
-#define FLAG_BRANCH 1u
-#define FLAG_LEAF 2u
-#define FLAG_META 4u
-#define HEADER_BYTES 16u
-#define ELEMENT_BYTES 16u
-#define BUCKET_BYTES 16u
-#define COUNT_MAX 65534u
-#define KEY_MAX 32768u
+#include "format/bolt_pages.h"
 
 /* A page that is written, for the branch above it. */
 struct child {

@@ -50,6 +50,7 @@ struct build {
 	bool is_meta;
 	struct arena *keep;
 	struct salvage_counts counts;
+	struct err failed; /* a look at a record that failed: then what was built is not to be used */
 };
 
 static enum rc no_memory(struct err *e)
@@ -59,43 +60,55 @@ static enum rc no_memory(struct err *e)
 
 /* ---- what a record must have ---- */
 
-static bool value_of(struct bolt *b, const struct bolt_bucket *bucket, const char *key, struct arena *a, struct span *value)
+/* A look that failed proves nothing of a record: the first is kept. */
+static enum rc looked(enum rc rc, const struct err *why, struct err *failed)
+{
+	if (rc && rc != RC_END && rc != RC_CORRUPT && !failed->rc)
+		*failed = *why;
+	return rc;
+}
+
+static bool value_of(
+	struct bolt *b, const struct bolt_bucket *bucket, const char *key, struct arena *a, struct span *value, struct err *failed)
 {
 	struct bolt_item item = {0};
-	struct err ignored = {0}; /* what cannot be read is no record */
+	struct err why = {0};
 
-	if (bolt_get(b, bucket, span_of_string(key), a, &item, &ignored) || item.is_bucket)
+	if (looked(bolt_get(b, bucket, span_of_string(key), a, &item, &why), &why, failed) || item.is_bucket)
 		return false;
 	*value = item.value;
 	return true;
 }
 
-static bool is_good_image(struct bolt *b, const struct bolt_bucket *bucket, struct arena scratch)
+static bool is_good_image(struct bolt *b, const struct bolt_bucket *bucket, struct arena scratch, struct err *failed)
 {
 	struct bolt_item item = {0};
 	struct bolt_bucket target = {0};
 	struct span digest = {0}, size = {0};
-	struct err ignored = {0};
+	struct err why = {0};
 	struct digest d;
 
-	return bolt_get(b, bucket, SPAN_LITERAL("target"), &scratch, &item, &ignored) == RC_OK && !bolt_bucket_of(&item, &target) &&
-	       value_of(b, &target, "digest", &scratch, &digest) && digest_parse(digest, &d) != RC_CORRUPT &&
-	       value_of(b, &target, "size", &scratch, &size) && span_varint(&size) > 0 && !size.bad;
+	return looked(bolt_get(b, bucket, SPAN_LITERAL("target"), &scratch, &item, &why), &why, failed) == RC_OK &&
+	       !bolt_bucket_of(&item, &target) &&
+	       value_of(b, &target, "digest", &scratch, &digest, failed) && digest_parse(digest, &d) != RC_CORRUPT &&
+	       value_of(b, &target, "size", &scratch, &size, failed) && span_varint(&size) > 0 && !size.bad;
 }
 
-static bool is_good_content(struct bolt *b, struct span key, const struct bolt_bucket *bucket, struct arena scratch)
+static bool is_good_content(
+	struct bolt *b, struct span key, const struct bolt_bucket *bucket, struct arena scratch, struct err *failed)
 {
 	struct span size = {0};
 	struct digest d;
 
-	return digest_parse(key, &d) != RC_CORRUPT && value_of(b, bucket, "size", &scratch, &size) && span_varint(&size) >= 0 && !size.bad;
+	return digest_parse(key, &d) != RC_CORRUPT && value_of(b, bucket, "size", &scratch, &size, failed) &&
+	       span_varint(&size) >= 0 && !size.bad;
 }
 
-static bool is_good_backend(struct bolt *b, const struct bolt_bucket *bucket, struct arena scratch)
+static bool is_good_backend(struct bolt *b, const struct bolt_bucket *bucket, struct arena scratch, struct err *failed)
 {
 	struct span id = {0}, kind = {0};
 
-	if (!value_of(b, bucket, "id", &scratch, &id) || !value_of(b, bucket, "kind", &scratch, &kind))
+	if (!value_of(b, bucket, "id", &scratch, &id, failed) || !value_of(b, bucket, "kind", &scratch, &kind, failed))
 		return false;
 	const uint64_t n = span_uvarint(&id);
 	const uint8_t k = span_u8(&kind);
@@ -131,7 +144,7 @@ static bool may_be_value(bool is_meta, const struct mend_path *p)
 
 static bool is_good(void *self, const struct mend_path *path, struct bolt *b, const struct bolt_bucket *bucket)
 {
-	const struct build *const m = self;
+	struct build *const m = self;
 	const enum salvage_what what = what_of(m->is_meta, path);
 	struct span name = {0};
 	struct arena scratch = *m->keep;
@@ -139,11 +152,12 @@ static bool is_good(void *self, const struct mend_path *path, struct bolt *b, co
 	if (!bucket)
 		return may_be_value(m->is_meta, path);
 	if (what == SALVAGE_IMAGES)
-		return is_good_image(b, bucket, scratch);
+		return is_good_image(b, bucket, scratch, &m->failed);
 	if (what == SALVAGE_SNAPSHOTS)
-		return m->is_meta ? value_of(b, bucket, "name", &scratch, &name) && name.left : is_good_backend(b, bucket, scratch);
+		return m->is_meta ? value_of(b, bucket, "name", &scratch, &name, &m->failed) && name.left
+				  : is_good_backend(b, bucket, scratch, &m->failed);
 	if (m->is_meta && path->count == 5 && span_is(path->part[2], "content") && span_is(path->part[3], "blob"))
-		return is_good_content(b, path->part[4], bucket, scratch);
+		return is_good_content(b, path->part[4], bucket, scratch, &m->failed);
 	return true;
 }
 
@@ -250,6 +264,7 @@ static enum rc make(struct build *m, const struct bolt_sink *sink, uint64_t *byt
 	enum rc rc;
 
 	m->counts = (struct salvage_counts){0};
+	m->failed = (struct err){0};
 	m->d->gaps = NULL;
 	m->d->gap_count = 0;
 	m->d->names = NULL;
@@ -260,6 +275,10 @@ static enum rc make(struct build *m, const struct bolt_sink *sink, uint64_t *byt
 		!(rc = mend_write(m->first, m->second, &hooks, w, &fault, &sequence, scratch, e)))
 		rc = bolt_write_end(w, sequence, bytes, e);
 	arena_close(&own);
+	if (rc == RC_OK && m->failed.rc) {
+		*e = m->failed;
+		return e->rc;
+	}
 	return rc ? rc : was_stopped(m->pace, e);
 }
 
