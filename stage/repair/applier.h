@@ -48,6 +48,7 @@ struct applier {
 };
 
 #define NUMBER_TEXT_BYTES 32
+#define SHORT_NS 500000000u /* what is short may take so long after the deadline, all of it */
 
 /* apply.c */
 /* Of a struct pace; any thread's. */

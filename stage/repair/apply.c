@@ -354,9 +354,12 @@ static const char *reason(struct applier *w, const struct err *e)
 	return text ? text : "no memory";
 }
 
-/* What an action that needs the databases' change waits for; NULL: nothing. */
+/* What keeps an action from being begun; NULL: nothing. What is short is done after the deadline too, but 100,000 of it are not short. */
 static const char *waits(const struct applier *w, const struct action *a)
 {
+	if (w->o->deadline_ns && a->kind != ACTION_EDIT_META && a->kind != ACTION_EDIT_OVERLAY &&
+		os_clock_ns() >= w->o->deadline_ns + SHORT_NS)
+		return "the time allowed (--budget) was over";
 	if (a->kind == ACTION_EDIT_OVERLAY && w->result->meta_left)
 		return "meta.db could not be changed";
 	if (!a->recorded || !(w->result->meta_left || (a->kind == ACTION_REMOVE_SNAPSHOT && w->result->overlay_left)))

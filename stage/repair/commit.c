@@ -13,8 +13,6 @@
 #define COPY_BYTES ((size_t)1 << 20)
 
 /* Records tell containerd what is not good: their change is made even where the time is over, if it does not take long. */
-#define EDIT_NS 500000000u
-
 static enum rc ask_of_edit(void *self, struct err *e)
 {
 	const struct applier *const w = self;
@@ -128,7 +126,7 @@ enum rc open_edits(struct applier *w)
 	const size_t taken = arena_in_use(w->keep);
 	const enum rc rc = arena_open(&w->edits, w->e);
 
-	w->edit_until_ns = os_clock_ns() + EDIT_NS;
+	w->edit_until_ns = os_clock_ns() + SHORT_NS;
 	if (rc == RC_OK)
 		arena_bound(&w->edits, taken < LIMIT_KEEP_BYTES ? LIMIT_KEEP_BYTES - taken : 0);
 	return rc;
