@@ -630,17 +630,27 @@ static enum rc meta_make(
 	return RC_OK;
 }
 
+/* Behind the pages of both transactions, of which a cut may show either. What lies beyond the file's end is no page: a meta page that nobody
+ * reads any more may tell of more than a file can have. */
+static uint64_t first_unused(const struct bolt *b)
+{
+	const uint64_t there = b->src.size / b->page_size;
+	uint64_t first = b->meta[b->current].high_water;
+
+	for (unsigned i = 0; i < 2; i++)
+		if (b->meta[i].valid && min_u64(b->meta[i].high_water, there) > first)
+			first = min_u64(b->meta[i].high_water, there);
+	return first;
+}
+
 static enum rc image_make(struct bolt_edit *t, struct bolt_image *image, struct err *e)
 {
 	const struct bolt *const b = t->b;
 	struct bolt_image made = {.changed = true};
-	uint64_t first_page = 0, next_page;
+	const uint64_t first_page = first_unused(b);
+	uint64_t next_page = first_page;
 	enum rc rc;
 
-	for (unsigned i = 0; i < 2; i++)
-		if (b->meta[i].valid && b->meta[i].high_water > first_page)
-			first_page = b->meta[i].high_water;
-	next_page = first_page;
 	for (struct edited *x = t->newest; x; x = x->older)
 		if (x->changed && x->attached && (rc = bucket_plan(t, x, &next_page, e)))
 			return rc;
@@ -800,9 +810,8 @@ static enum rc image_verify(struct bolt_edit *t, const struct bolt_image *image,
 	if (shown.current == t->b->current || next->txid <= now->txid || next->txid % 2 != shown.current ||
 		next->freelist != BOLT_NO_FREELIST || next->high_water < now->high_water)
 		return bug(e, "the meta page");
-	for (unsigned i = 0; i < 2; i++)
-		if (t->b->meta[i].valid && image->append_at / t->b->page_size < t->b->meta[i].high_water)
-			return bug(e, "it overwrites pages");
+	if (image->append_at / t->b->page_size < first_unused(t->b))
+		return bug(e, "it overwrites pages");
 	t->root->shown = bolt_root(&shown);
 	for (struct edited *x = t->root; x; x = x->newer)
 		if (x->changed && x->attached && (rc = bucket_compare(t, x, &shown, e)))

@@ -364,9 +364,13 @@ static void end_inventory(struct journal *j)
 static enum rc take_line(struct journal *j, const struct line *l, struct arena *a)
 {
 	const struct span type = l->fields[0];
+	const bool of_header = span_is(type, "database") || span_is(type, "store");
 
 	if (l->number == 1)
 		return l->count == 2 && span_is(type, "journal") && span_is(l->fields[1], JOURNAL_VERSION) ? RC_OK : RC_CORRUPT;
+	/* whoever looks for the marker reads these alone, and must come to the same */
+	if (of_header && l->number != 2 + j->identity.database_count + (*j->identity.fs != 0))
+		return RC_CORRUPT;
 	j->clean = span_is(type, "clean");
 	if (j->clean || span_is(type, "boot"))
 		end_inventory(j);

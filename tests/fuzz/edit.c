@@ -241,16 +241,6 @@ static void must_be(const struct file *f, struct arena scratch, struct list *wan
 		abort();
 }
 
-/* New pages come after those of either meta page, and one of them, which nobody reads, may name more than a file can have. */
-static bool is_beyond(const struct bolt *b)
-{
-	bool beyond = false;
-
-	for (unsigned i = 0; i < 2; i++)
-		beyond |= b->meta[i].valid && b->meta[i].high_water >= LIMIT_BOLT_BYTES / b->page_size - 1024;
-	return beyond;
-}
-
 static void examine(struct file *f, struct span s, struct arena scratch)
 {
 	static struct list old, want, found;
@@ -282,8 +272,6 @@ static void examine(struct file *f, struct span s, struct arena scratch)
 	const enum rc rc = bolt_edit_make(t, &image, &e);
 	steps_end(f->n * (edits + 1), 60, 100000);
 	if (!sound)
-		return;
-	if (rc == RC_LIMIT && is_beyond(&b))
 		return;
 	if (rc) {
 		(void)fprintf(stderr, "%s\n", e.text);

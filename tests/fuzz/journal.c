@@ -5,6 +5,7 @@
 
 #include "place.h"
 #include "steps.h"
+#include <stdio.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -46,11 +47,14 @@ static bool same_stamp(const struct journal_stamp *a, const struct journal_stamp
 	return a->inode == b->inode && a->size == b->size && a->ctime_ns == b->ctime_ns;
 }
 
-static void want(bool holds)
+static void want_at(bool holds, int line)
 {
-	if (!holds)
-		abort();
+	if (holds)
+		return;
+	(void)fprintf(stderr, "line %d does not hold\n", line);
+	abort();
 }
+#define want(holds) want_at(holds, __LINE__)
 
 static void read_journal(struct journal *j, int own, struct arena *a)
 {
