@@ -123,9 +123,10 @@ static enum rc note_repair(struct run *r, const struct store *st, struct err *e)
 /* What a repair by hand puts right is noted as well, if there is a place for it; what it looks at is not, for a look that is killed is no
  * attempt of the next boot's. What the file says of a check that did not end is kept for the next boot.
  * A cut leaves the old file, or the journal with what it said. */
-static void begin_at(struct run *r, const struct store *st)
+static void begin_at(struct run *r, const struct store *st, bool something_to_do)
 {
 	struct arena scratch = r->scratch;
+	struct stat left = {0};
 	struct at_name *const names = arena_array(&scratch, AT_NAMES_MAX, sizeof(*names));
 	struct journal j = {0};
 	struct err ignored = {0}; /* it helps, and is not needed */
@@ -133,6 +134,8 @@ static void begin_at(struct run *r, const struct store *st)
 
 	if (r->at.fd >= 0 || !r->repair || !names || os_open_dir(st->dir, STORE_OWN_DIR, &r->at_dir, &ignored))
 		return;
+	if (!something_to_do && os_stat(r->at_dir, AT_NAME, &left, &ignored))
+		return; /* else it is of a repair that was killed after its last action, and goes with the end of this one */
 	if (journal_read(&j, r->at_dir, &scratch, &ignored) == RC_OK && j.present && j.unfinished &&
 		at_read(r->at_dir, j.boot_id, names, &count, scratch, &ignored) == RC_OK && count &&
 		journal_append_ended(&j, r->at_dir, names, count, scratch, &ignored))
@@ -262,11 +265,9 @@ static enum rc run_root(struct run *r, struct outcome *out, struct store *st, st
 		return RC_OK;
 	if ((rc = salvage_sweep(st, e)))
 		return rc;
-	if (p->action_count) {
-		begin_at(r, st);
-		if ((rc = note_repair(r, st, e)))
-			return rc;
-	}
+	begin_at(r, st, p->action_count);
+	if (p->action_count && (rc = note_repair(r, st, e)))
+		return rc;
 	out->applied = applied;
 	const struct apply_options touching = {.threads = threads,
 		.stop = &stop,

@@ -12,7 +12,8 @@
  *   some     0       else   any    no       not proved: an old metadata.db, of before root_path was set
  *   some     some    0      any    no       kin: it was written to after those were made, and still lacks them
  *   some     some    1      yes    no       kin: the last transaction was lost, the directory it had made was not
- *   some     some    else   any    no       not proved: it stopped before they were made
+ *   some     some    else   any    no       kin if it is behind its own directories: it was in use with them and has gone back;
+ *                                           else not proved: it stopped before they were made
  */
 bool evidence_is_kin(const struct kinship *k)
 {
@@ -20,7 +21,7 @@ bool evidence_is_kin(const struct kinship *k)
 		return true;
 	if (k->newer == 1 && k->ahead && (k->shared || k->missing == 1))
 		return true;
-	return k->shared && k->newer == 0;
+	return k->shared && (k->newer == 0 || k->behind);
 }
 
 /*   mounted  told  journal_says  contradicted  first_boot  state_known and all_seen

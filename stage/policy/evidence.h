@@ -12,6 +12,7 @@ struct kinship {
 	size_t shared;  /* in both under one key, made at one time; or a commit of which only metadata.db has the end */
 	size_t newer;   /* of those missing: nothing that metadata.db has of their namespace was made after them */
 	bool ahead;     /* a directory has the number after metadata.db's counter: the transaction that made it was lost */
+	bool behind;    /* directories with something in them have numbers that metadata.db never gave out: it has gone back */
 	bool nothing;   /* metadata.db has never held anything */
 };
 

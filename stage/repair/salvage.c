@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The order of what is written, so that a cut leaves something that can be repaired again:
  *
- *   1. the new database, under another name in the same directory; synced, read back and checked
+ *   1. the new database, under another name in the same directory; synced, read back and checked; the directory is synced
  *   2. the broken one gets a second name in containerd-fsck/aside (a link: no byte of it moves); the directory is synced
  *   3. directories of snapshots that no database knows are moved to aside/, for containerd would delete them
  *   4. the new one takes the name; the directory is synced
@@ -437,12 +437,14 @@ static enum rc look_at_file(struct looked *l, struct salvage_database *d, struct
 	if (rc && rc != RC_CORRUPT)
 		return rc;
 	/* a sound database with nothing in it is none, where there is content */
-	l->opened = rc == RC_OK && d->fault.kind != BOLT_SOUND;
+	l->opened = rc == RC_OK && (d->fault.kind != BOLT_SOUND || d->behind_rest);
 	if (!l->opened)
 		return RC_OK;
 	const struct bolt_meta *const meta = l->newest.meta;
 	const unsigned slot = l->newest.current, other = 1 - slot;
 	l->txid = meta[slot].txid;
+	if (d->behind_rest)
+		return RC_OK; /* it is sound, and so is the one before, which is older still */
 	/* of a file that was cut short the numbers are what is left of them */
 	rc = bolt_open(&l->older, src, keep, &fault, e);
 	l->older.pace = pace;
@@ -488,20 +490,22 @@ static enum rc choose(struct salvage_database *d, const struct store *st, bool i
 	m->first = l->opened ? &l->newest : NULL;
 	if (d->tier == SALVAGE_FREELIST)
 		return make(m, &sink, &bytes, scratch, e); /* for the counts */
-	if ((rc = find_copy(&l->copy, st, is_meta, l->opened ? l->txid : UINT64_MAX, keep, scratch, e)))
+	/* one that has gone back may be older than a copy */
+	if ((rc = find_copy(&l->copy, st, is_meta, l->opened && !d->behind_rest ? l->txid : UINT64_MAX, keep, scratch, e)))
 		return rc;
 	struct bolt *const copy = l->copy.fd < 0 ? NULL : &l->copy.b;
 	const uint64_t copied = copy ? copy->meta[copy->current].txid : 0;
-	if (copy && !l->opened) {
+	const bool older = l->opened && d->behind_rest;
+	if (copy && (older ? copied > l->txid : !l->opened)) {
 		m->page_size = copy->page_size;
 		m->txid = copied;
 	}
-	if (copy && l->opened && copied == l->txid) {
+	if (copy && l->opened && (older ? copied > l->txid : copied == l->txid)) {
 		d->tier = SALVAGE_COPY;
 		m->first = copy;
-	} else if (l->has_older) {
+	} else if (older || l->has_older) {
 		d->tier = SALVAGE_OLDER;
-		m->second = &l->older;
+		m->second = older ? NULL : &l->older;
 	} else if (l->opened) {
 		d->tier = SALVAGE_PART;
 		m->second = copy;
@@ -511,7 +515,7 @@ static enum rc choose(struct salvage_database *d, const struct store *st, bool i
 	}
 	if (copy && d->tier != SALVAGE_OLDER) {
 		d->source = l->copy.name;
-		d->behind = l->opened ? l->txid - copied : 0;
+		d->behind = l->opened && copied < l->txid ? l->txid - copied : 0;
 	}
 	rc = make(m, &sink, &bytes, scratch, e);
 	if (rc == RC_OK && d->tier == SALVAGE_PART && !holds_something(m))
@@ -532,6 +536,23 @@ static bool is_dir_with_names(int dir, struct arena scratch)
 	return dir >= 0 && os_list(dir, &scratch, &names, &count, &ignored) == RC_OK && count > 0;
 }
 
+/* Whether the directory of snapshots is that of this store: without anything in it it may be one that is not mounted, or a repair that was
+ * cut off had moved all of it aside, which made the new database before that. */
+static bool is_in_use(const struct store *st, struct arena scratch)
+{
+	struct stat there = {0};
+	struct err ignored = {0}; /* what cannot be looked at proves nothing */
+
+	return is_dir_with_names(st->snapshots_dir, scratch) ||
+	       (st->snapshots_dir >= 0 && st->overlay.dir >= 0 && os_stat(st->overlay.dir, new_names[1], &there, &ignored) == RC_OK);
+}
+
+/* Whether it is a database, with nothing in it. */
+static bool is_empty(const struct salvage_database *d, const struct store *st)
+{
+	return d->d->present && (d->d == &st->meta ? st->schema == 0 : !st->backend_count && !st->overlay_sequence);
+}
+
 /* What a fault is about, if something can be done; NULL: nothing. */
 static struct salvage_database *concerned(struct salvage *s, const struct store *st, const struct store_fault *f, struct arena scratch)
 {
@@ -541,14 +562,13 @@ static struct salvage_database *concerned(struct salvage *s, const struct store 
 
 	if (!d || d->d->dir < 0)
 		return NULL;
-	const bool is_empty = d->d->present && (d == &s->meta ? st->schema == 0 : !st->backend_count && !st->overlay_sequence);
 	switch (f->kind) {
 	case STORE_DB_FAULT:
 		return f->fault.kind == BOLT_FOREIGN ? NULL : d;
-	case STORE_DB_MISSING: /* a directory without anything in it may be one that is not mounted */
-		return !d->d->present && d->d->fd < 0 && (d == &s->meta || is_dir_with_names(st->snapshots_dir, scratch)) ? d : NULL;
+	case STORE_DB_MISSING:
+		return !d->d->present && d->d->fd < 0 && (d == &s->meta || is_in_use(st, scratch)) ? d : NULL;
 	case STORE_DB_ROLLED_BACK:
-		return is_empty && (d == &s->meta || is_dir_with_names(st->snapshots_dir, scratch)) ? d : NULL;
+		return !is_empty(d, st) || d == &s->meta || is_in_use(st, scratch) ? d : NULL;
 	case STORE_DB_SCHEMA:
 	case STORE_DB_RECORD:
 	case STORE_DB_UNRELATED:
@@ -586,6 +606,7 @@ enum rc salvage_look(struct salvage *s, const struct store *st, struct arena *ke
 		}
 		if (!d->needed)
 			d->fault = st->faults[i].fault;
+		d->behind_rest |= st->faults[i].kind == STORE_DB_ROLLED_BACK && !is_empty(d, st);
 		d->needed = made.needed = true;
 	}
 	struct salvage_database *const both[] = {&made.meta, &made.overlay};
@@ -770,7 +791,7 @@ static enum rc move_directories(struct salvage *s, const struct store *st, const
 			rc = fail(e, RC_IO, "aside/%s is in the way: move it away and run again", name);
 		moved += rc == RC_OK;
 	}
-	s->directories_aside = moved;
+	s->directories_aside = moved; /* of a failure too */
 	if (rc || !moved)
 		return rc;
 	rc = os_fsync(st->snapshots_dir, e);
@@ -833,12 +854,18 @@ static void lose_names(struct forward *f, struct span ns)
 	f->names_ns = same ? ns : (struct span){.bad = true};
 }
 
+/* Any name may be lacking, and nothing tells which. */
+static bool may_lack_names(const struct salvage_database *d)
+{
+	return d->needed && (d->behind_rest || d->tier == SALVAGE_CONTENT || (d->tier == SALVAGE_COPY && d->behind));
+}
+
 /* Whether names of images may be lost, and of which namespace. */
 static void set_lost(const struct salvage *s, struct forward *f)
 {
 	const struct salvage_database *const d = &s->meta;
 
-	f->names_lost = d->needed && (d->tier == SALVAGE_CONTENT || (d->tier == SALVAGE_COPY && d->behind));
+	f->names_lost = may_lack_names(d);
 	f->containers_lost = f->names_lost;
 	f->names = d->names;
 	f->name_count = d->name_count;
@@ -868,7 +895,7 @@ static enum rc ask_journal(struct salvage *s, const struct store *st, struct are
 	struct journal j = {0};
 	auto_fd own = -1;
 	struct err ignored = {0}; /* without the directory there is none */
-	const bool all = d->tier == SALVAGE_CONTENT || (d->tier == SALVAGE_COPY && d->behind);
+	const bool all = may_lack_names(d);
 	enum rc rc;
 
 	if (!d->needed || d->tier == SALVAGE_FREELIST || os_open_dir(st->dir, STORE_OWN_DIR, &own, &ignored))
@@ -970,7 +997,7 @@ static enum rc write_all(struct salvage *s, const struct store *st, struct arena
 		s->lock = take_fd(&fd);
 	}
 	for (size_t i = 0; rc == RC_OK && i < 2; i++)
-		if (is_new[i])
+		if (is_new[i] && !(rc = os_fsync(both[i]->d->dir, e)))
 			rc = set_aside(st, both[i], e);
 	if (rc == RC_OK && is_new[1])
 		rc = move_directories(s, st, &f, scratch, e);
@@ -989,7 +1016,8 @@ enum rc salvage_write(struct salvage *s, const struct store *st, struct arena *k
 	const enum rc rc = write_all(s, st, keep, scratch, e);
 	struct err ignored = {0}; /* what stays is taken away by the next run */
 
-	for (size_t i = 0; rc && i < 2; i++)
+	/* but not what tells the next run that directories were moved */
+	for (size_t i = 0; rc && !s->directories_aside && i < 2; i++)
 		if (both[i]->d && both[i]->d->dir >= 0) {
 			const enum rc gone = os_unlink(both[i]->d->dir, new_names[i], &ignored);
 			(void)gone;
@@ -997,9 +1025,25 @@ enum rc salvage_write(struct salvage *s, const struct store *st, struct arena *k
 	return rc;
 }
 
+/* Staging was in it when that was a mount of its own; with something in it it stays. */
+static enum rc sweep_place(int dir, struct err *e)
+{
+	struct stat there = {0};
+	struct err left = {0};
+	enum rc rc = dir < 0 ? RC_END : os_stat(dir, STORE_OWN_DIR, &there, &left);
+
+	if (rc == RC_OK && (rc = os_rmdir(dir, STORE_OWN_DIR, &left)) && os_write_failed()) {
+		*e = left;
+		return rc;
+	}
+	return RC_OK;
+}
+
 enum rc salvage_sweep(const struct store *st, struct err *e)
 {
 	const int dirs[] = {st->meta.dir, st->overlay.dir};
+	auto_fd content = -1;
+	struct err ignored = {0};
 	struct stat there = {0};
 	enum rc rc = RC_OK;
 
@@ -1009,7 +1053,9 @@ enum rc salvage_sweep(const struct store *st, struct err *e)
 			rc = os_fsync(dirs[i], e);
 		rc = rc == RC_END ? RC_OK : rc;
 	}
-	return rc;
+	if (rc == RC_OK && os_open_dir(st->dir, STORE_CONTENT_DIR, &content, &ignored) == RC_OK)
+		rc = sweep_place(content, e);
+	return rc ? rc : sweep_place(st->overlay.dir, e);
 }
 
 void salvage_close(struct salvage *s)

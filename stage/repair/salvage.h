@@ -11,7 +11,8 @@ enum salvage_tier {
 	SALVAGE_NONE,     /* nothing could be done */
 	SALVAGE_SOUND,
 	SALVAGE_FREELIST, /* the tree is whole, the list of free pages not: nothing is lost */
-	SALVAGE_OLDER,    /* what cannot be read is taken from the tree of the transaction before, which is whole */
+	SALVAGE_OLDER,    /* what cannot be read is taken from the tree of the transaction before, which is whole; of one that is behind
+			   * the rest of the store: that one itself */
 	SALVAGE_COPY,     /* a copy of ours, which passed its check */
 	SALVAGE_PART,     /* what can be read, and the rest from a copy if there is one */
 	SALVAGE_CONTENT   /* made of blobs, the other database and the journal */
@@ -33,6 +34,7 @@ struct salvage_database {
 	const char *file;
 	const struct database *d;
 	bool needed, was_there;
+	bool behind_rest; /* sound, and older than the other database or the directories: what it lacks is made again */
 	struct bolt_fault fault; /* what is broken: page and sentence */
 	enum salvage_tier tier;
 	const char *source;   /* a name in backup/; NULL: none */
@@ -74,7 +76,8 @@ struct salvage_copy {
 CHECKED enum rc salvage_copies(
 	const struct store *st, struct salvage_copy out[SALVAGE_COPIES_MAX], size_t *count, struct arena scratch, struct err *e);
 void salvage_close(struct salvage *s);
-/* Takes away what a repair that was cut off left beside the databases, which are sound. RC_OK also where nothing is there. */
+/* Takes away what a repair that was cut off left beside the databases, which are sound, and a directory of ours that is empty and not in
+ * the root. RC_OK also where nothing is there. */
 CHECKED enum rc salvage_sweep(const struct store *st, struct err *e);
 
 #endif

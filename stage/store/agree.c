@@ -30,9 +30,9 @@ static bool is_half_committed(const struct store *st, const struct snapshot *s, 
 
 /* The names of meta.db's snapshots, looked for in metadata.db. Numbers are compared within a namespace, times of one snapshot only
  * with each other. */
-static enum rc judge_kinship(struct store *st, struct arena scratch)
+static enum rc judge_kinship(struct store *st, bool behind, struct arena scratch)
 {
-	struct kinship k = {.nothing = st->backend_count == 0 && st->overlay_sequence == 0};
+	struct kinship k = {.behind = behind, .nothing = st->backend_count == 0 && st->overlay_sequence == 0};
 	uint64_t *const last = arena_array(&scratch, st->namespace_count + 1, sizeof(*last));
 
 	if (!last)
@@ -86,7 +86,8 @@ enum rc judge_sequences(struct store *st, struct arena scratch)
 			rc = add_fault(st, OVERLAY_PATH, STORE_DB_ROLLED_BACK,
 				"its counter says %llu, a snapshot in it has id %llu",
 				(unsigned long long)st->overlay_sequence, (unsigned long long)st->backends[i].id);
-	if (rc == RC_OK && (dir_max > st->overlay_sequence + 1 || ahead_holds_data))
+	const bool behind = dir_max > st->overlay_sequence + 1 || ahead_holds_data;
+	if (rc == RC_OK && behind)
 		rc = add_fault(st, OVERLAY_PATH, STORE_DB_ROLLED_BACK,
 			"its counter says %llu, the directory snapshots/%llu was made later: the database is older than the "
 			"directories",
@@ -106,12 +107,13 @@ enum rc judge_sequences(struct store *st, struct arena scratch)
 		if (b->user_key.left && b->number > sequence + 1 && (ns != STORE_NONE || !known)) {
 			char shown[100];
 			(void)escape(shown, sizeof(shown), b->key); /* a cut name is still a name */
-			return add_fault(st, META_PATH, STORE_DB_ROLLED_BACK,
+			rc = add_fault(st, META_PATH, STORE_DB_ROLLED_BACK,
 				"its counter says %llu, metadata.db has %s: meta.db is older than metadata.db",
 				(unsigned long long)sequence, shown);
+			break;
 		}
 	}
-	return rc || st->fault_count || st->hints->mended ? rc : judge_kinship(st, scratch);
+	return rc || st->hints->mended ? rc : judge_kinship(st, behind, scratch);
 }
 
 enum rc judge_missing(struct store *st)

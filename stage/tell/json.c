@@ -35,7 +35,8 @@ static void put_source(struct sink *s, const struct salvage_database *d, bool do
 		puts_to(s, "in its place: only the list of free pages is wrong, and that is made anew");
 		break;
 	case SALVAGE_OLDER:
-		puts_to(s, "of what can be read, and where nothing can, of the transaction before");
+		puts_to(s, d->behind_rest ? "of what it has, and of what the rest of the store knows beyond that"
+					  : "of what can be read, and where nothing can, of the transaction before");
 		break;
 	case SALVAGE_COPY:
 		putf(s, "of the copy " STORE_OWN_DIR "/" OWN_BACKUP_DIR "/%s", d->source);
@@ -100,7 +101,7 @@ static void put_database(struct sink *s, const struct outcome *o, const struct s
 	if (o->applied || !o->survey || !o->survey->halted) { /* else a finding says it */
 		puts_to(s, "  ");
 		put_sentence(s, d->path);
-		putf(s, " was broken: ");
+		puts_to(s, d->behind_rest ? " was older than the rest of the store: " : " was broken: ");
 		if (d->fault.page)
 			putf(s, "page %llu: ", (unsigned long long)d->fault.page);
 		put_sentence(s, d->fault.text);

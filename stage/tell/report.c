@@ -30,7 +30,7 @@ static bool salvage_loses(const struct salvage_database *d)
 	for (size_t i = 0; d->needed && i < d->gap_count; i++)
 		if (!d->told_by_journal || d->gaps[i].what == SALVAGE_CONTAINERS || d->gaps[i].what == SALVAGE_ALL)
 			return true;
-	return d->needed && (d->recovered || d->tier == SALVAGE_CONTENT || (d->tier == SALVAGE_COPY && d->behind));
+	return d->needed && (d->recovered || d->behind_rest || d->tier == SALVAGE_CONTENT || (d->tier == SALVAGE_COPY && d->behind));
 }
 
 static enum exit_status status_beside(const struct outcome *o, bool repair)
