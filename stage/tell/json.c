@@ -123,6 +123,8 @@ static void put_database(struct sink *s, const struct outcome *o, const struct s
 	if (d->recovered)
 		putf(s, "        without a name any more: %zu %s, now called containerd-fsck.recovered/ and the beginning of the digest\n",
 			d->recovered, plural(d->recovered, "image", "images"));
+	if (d->behind_rest && d == &o->salvage->meta)
+		puts_to(s, "        lost: names and containers that were made since, where nothing else tells of them\n");
 	put_gaps(s, d, options);
 	if (d->done && d->tier != SALVAGE_FREELIST && d->was_there)
 		putf(s, "        the broken one: " STORE_OWN_DIR "/" OWN_ASIDE "/broken-%s\n", d->file);
@@ -152,7 +154,7 @@ static void put_json_database(struct sink *s, const struct salvage_database *d)
 	putf(s, ",\"broken\":%s,\"tier\":\"%s\",\"done\":%s", d->needed ? "true" : "false", tier_names[d->tier],
 		d->done ? "true" : "false");
 	if (d->needed) {
-		putf(s, ",\"page\":%llu", (unsigned long long)d->fault.page);
+		putf(s, ",\"page\":%llu,\"behind\":%s", (unsigned long long)d->fault.page, d->behind_rest ? "true" : "false");
 		put_json_reason(s, "why", d->fault.text);
 		if (d->source)
 			put_json_field(s, "source", span_of_string(d->source));
