@@ -145,11 +145,16 @@ MUSL_END := $(shell $(CROSS)gcc -print-file-name=crtendS.o) $(MUSL_LIB)/crtn.o
 else
 MUSL_LINK := -static
 endif
+# Nothing unwinds its stack: what musl and the start files have for that is 4 KiB.
+WITHOUT_FRAMES := $(BUILD)/musl/without-frames.ld
+$(WITHOUT_FRAMES):
+	@mkdir -p $(@D)
+	@echo 'SECTIONS { /DISCARD/ : { *(.eh_frame) } } INSERT AFTER .rodata;' >$@
 # noseparate-code: without pages of nothing between code and constants, 12 KiB of file
 MUSL_LDFLAGS := $(MUSL_LINK) -Wl,--gc-sections,--build-id=none,-z,relro,-z,now,-z,noexecstack,-z,noseparate-code
 
-$(BUILD)/containerd-fsck.full: $(MUSL_OBJECTS)
-	$(Q)$(MUSL_CC) $(MUSL_LDFLAGS) -flto=auto -flto-partition=one $(filter --param%,$(COMPACT)) -o $@ $(MUSL_BEGIN) $(MUSL_OBJECTS) -lgcc -lc $(MUSL_END)
+$(BUILD)/containerd-fsck.full: $(MUSL_OBJECTS) $(WITHOUT_FRAMES)
+	$(Q)$(MUSL_CC) $(MUSL_LDFLAGS) -Wl,-T,$(WITHOUT_FRAMES) -flto=auto -flto-partition=one $(filter --param%,$(COMPACT)) -o $@ $(MUSL_BEGIN) $(MUSL_OBJECTS) -lgcc -lc $(MUSL_END)
 # who takes how much: of a program whose modules are linked one by one
 $(BUILD)/containerd-fsck.full.map: $(MUSL_OBJECTS)
 	$(Q)$(MUSL_CC) $(MUSL_LDFLAGS) -fno-lto -Wl,-Map=$@ -o $(BUILD)/musl/parts $(MUSL_BEGIN) $(MUSL_OBJECTS) -lgcc -lc $(MUSL_END)

@@ -630,8 +630,8 @@ static enum rc meta_make(
 	return RC_OK;
 }
 
-/* Behind the pages of both transactions, of which a cut may show either. What lies beyond the file's end is no page: a meta page that nobody
- * reads any more may tell of more than a file can have. */
+/* Behind the pages of both transactions, of which a cut may show either. What lies beyond the file's end is no page: a meta page that
+ * nobody reads any more may tell of more than a file can have. */
 static uint64_t first_unused(const struct bolt *b)
 {
 	const uint64_t there = b->src.size / b->page_size;

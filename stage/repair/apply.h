@@ -8,7 +8,8 @@
 struct apply_options {
 	unsigned threads; /* above 1: a long layer is decompressed beside the writing of its files */
 	const volatile sig_atomic_t *stop; /* set: stop, within an action too, as a power cut would; may be NULL */
-	uint64_t deadline_ns; /* of os_clock_ns; after it nothing long is begun or gone on with, and short things go on for half a second; 0: none */
+	uint64_t deadline_ns; /* of os_clock_ns; after it nothing long is begun or gone on with, and short things go on for half a
+			       * second; 0: none */
 	const struct journal *stuck; /* what is passed over: the last checks or repairs ended at it; NULL: nothing is */
 	struct at *at;               /* is told what is worked on; NULL: nobody is */
 	/* Before each action, and within a long one now and then; may be NULL. */

@@ -7,6 +7,7 @@
 
 #include "format/oci.h"
 #include "ground/os.h"
+#include "memory/own.h"
 
 /* What an older containerd writes, newer ones migrate (containerd 2.3: core/metadata/migrations.go). */
 #define SCHEMA_BYTES SPAN_LITERAL("\x06")
@@ -178,6 +179,28 @@ static enum rc add_backend(struct forward *f, struct bolt *b, struct span ns, st
 	return RC_OK;
 }
 
+/* Numbers of directories that a repair, perhaps this one before it was cut off, has moved aside, so that none is given out again. */
+static enum rc read_aside(struct forward *f, struct arena scratch, struct err *e)
+{
+	struct os_name *names = NULL;
+	struct err why = {0}; /* what cannot be read is not avoided */
+	auto_fd own = -1, aside = -1;
+	size_t count = 0;
+
+	if (os_open_dir(f->st->dir, STORE_OWN_DIR, &own, &why) || os_open_dir(own, OWN_ASIDE, &aside, &why))
+		return RC_OK;
+	if (os_list(aside, &scratch, &names, &count, &why) == RC_NOMEM)
+		return no_memory(e);
+	for (size_t i = 0; i < count; i++) {
+		const size_t before = sizeof("snapshot-") - 1;
+		uint64_t id = 0;
+		if (strncmp(names[i].name, "snapshot-", before) == 0 &&
+			parse_decimal(span_of_string(names[i].name + before), &id) == RC_OK && id <= UINT64_MAX / 2)
+			f->id_max = id > f->id_max ? id : f->id_max;
+	}
+	return RC_OK;
+}
+
 /* The directories have been handed out as well. */
 static enum rc read_directories(struct forward *f, struct arena scratch, struct err *e)
 {
@@ -197,7 +220,7 @@ static enum rc read_directories(struct forward *f, struct arena scratch, struct 
 		f->id_max = id > f->id_max ? id : f->id_max;
 		f->strange = strange++ ? 0 : id;
 	}
-	return RC_OK;
+	return read_aside(f, scratch, e);
 }
 
 enum rc forward_read(struct forward *f, const struct store *st, struct bolt *meta, struct bolt *overlay, struct arena *keep,
@@ -738,6 +761,24 @@ static struct forward_name *name_of(struct maker *m, struct span ns, const struc
 	return found;
 }
 
+/* An image's record. */
+static enum rc put_image(struct maker *m, struct span ns, struct span name, struct span digest, struct span media_type, uint64_t bytes)
+{
+	struct bolt_path path = {.part = {SPAN_LITERAL("v1"), ns, SPAN_LITERAL("images"), name}, .count = 4};
+	uint8_t *const size = arena_get(m->a, 16);
+	enum rc rc;
+
+	if (!size)
+		return no_memory(m->e);
+	if ((rc = put_at(m, &path, "createdat", m->now)) || (rc = put_at(m, &path, "updatedat", m->now)))
+		return rc;
+	path.part[path.count++] = SPAN_LITERAL("target");
+	if ((rc = put_at(m, &path, "digest", digest)) || (rc = put_at(m, &path, "mediatype", media_type)))
+		return rc;
+	++*m->made;
+	return put_at(m, &path, "size", span_of(size, put_uvarint(size, bytes << 1)));
+}
+
 static enum rc name_it(struct maker *m, struct span ns, const struct found *x, const struct found *all, size_t count)
 {
 	const struct blob *const b = &m->f->st->blob_files[x->blob];
@@ -745,23 +786,14 @@ static enum rc name_it(struct maker *m, struct span ns, const struct found *x, c
 	struct forward_name *const known = digest.bad ? NULL : name_of(m, ns, x, all, count);
 	char *const made = arena_printf(m->a, FORWARD_RECOVERED "%.12s", digest.bad ? "" : strchr((const char *)digest.at, ':') + 1);
 	const struct span name = known ? known->name : span_of_string(made ? made : "");
-	struct bolt_path path = {.part = {SPAN_LITERAL("v1"), ns, SPAN_LITERAL("images"), name}, .count = 4};
-	uint8_t *const size = arena_get(m->a, 16);
 	enum rc rc;
 
-	if (!made || !size || digest.bad)
+	if (!made || digest.bad)
 		return no_memory(m->e);
 	if (known)
 		known->used = true;
-	if ((rc = put_at(m, &path, "createdat", m->now)) || (rc = put_at(m, &path, "updatedat", m->now)))
-		return rc;
-	path.part[path.count++] = SPAN_LITERAL("target");
-	if ((rc = put_at(m, &path, "digest", digest)) || (rc = put_at(m, &path, "mediatype", x->media_type)) ||
-		(rc = put_at(m, &path, "size", span_of(size, put_uvarint(size, b->size << 1)))))
-		return rc;
-	++*m->made;
 	m->f->recovered += !known;
-	return make_contents(m, ns, &b->digest);
+	return (rc = put_image(m, ns, name, digest, x->media_type, b->size)) ? rc : make_contents(m, ns, &b->digest);
 }
 
 /* Whether something is a manifest of x, or it itself. */
@@ -882,28 +914,19 @@ static enum rc make_known(struct maker *m)
 	for (size_t i = 0; rc == RC_OK && i < f->name_count; i++) {
 		struct forward_name *const n = &f->names[i];
 		struct forward_image image = {.ns = n->ns, .name = n->name};
-		struct bolt_path path = {.part = {SPAN_LITERAL("v1"), n->ns, SPAN_LITERAL("images"), n->name}, .count = 4};
-		uint8_t *const size = arena_get(m->a, 16);
-		if (!size)
-			return no_memory(m->e);
 		if (!n->digest.left || digest_parse(n->digest, &image.target) || store_find_blob(f->st, &image.target) == STORE_NONE)
 			continue;
 		for (size_t k = 0; k < f->image_count; k++)
 			n->used |= span_equal(f->images[k].ns, n->ns) && span_equal(f->images[k].name, n->name);
 		if (n->used)
 			continue;
-		if ((rc = put_at(m, &path, "createdat", m->now)) || (rc = put_at(m, &path, "updatedat", m->now)))
-			return rc;
-		path.part[path.count++] = SPAN_LITERAL("target");
-		if ((rc = put_at(m, &path, "digest", n->digest)) || (rc = put_at(m, &path, "mediatype", n->media_type)) ||
-			(rc = put_at(m, &path, "size", span_of(size, put_uvarint(size, n->size << 1)))))
+		if ((rc = put_image(m, n->ns, n->name, n->digest, n->media_type, n->size)))
 			return rc;
 		struct forward_image *const made = arena_push(m->a, (void **)&f->images, &f->image_count, sizeof(*made));
 		if (!made)
 			return no_memory(m->e);
 		*made = image;
 		n->used = true;
-		++*m->made;
 	}
 	return rc;
 }

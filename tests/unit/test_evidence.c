@@ -25,7 +25,7 @@ static void kinship(void)
 		{{.missing = 1, .newer = 1, .shared = 1, .ahead = true}, true, "the last transaction was lost"},
 		{{.missing = 4, .newer = 1, .shared = 3, .ahead = true}, true, "that, and older ones"},
 		{{.missing = 2, .newer = 2, .shared = 3, .ahead = true}, false, "more than one transaction can hold"},
-		{{.missing = 3, .newer = 3, .shared = 2, .behind = true}, true, "it has gone back by several transactions, its directories have not"},
+		{{.missing = 3, .newer = 3, .shared = 2, .behind = true}, true, "it has gone back, its directories have not"},
 		{{.missing = 3, .newer = 3, .behind = true}, false, "that, of a database with nothing in common"},
 		{{.missing = 1, .newer = 1, .ahead = true}, true, "the first one after all were removed was lost"},
 		{{.missing = 2, .newer = 1, .ahead = true}, false, "that, and others that nothing is known of"},
