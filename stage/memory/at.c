@@ -14,7 +14,7 @@
 /* syncs may take that long, and from there on a quarter of the time */
 #define SYNCS_FREE_NS ((uint64_t)10 * 1000000000u)
 
-static const char *const words[AT_KINDS] = {
+static const char words[AT_KINDS][12] = {
 	[AT_BLOB] = "blob", [AT_SNAPSHOT] = "snapshot", [AT_INGEST] = "ingest", [AT_STORE] = "store"};
 
 bool at_equal(const struct at_name *a, const struct at_name *b)

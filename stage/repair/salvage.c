@@ -23,14 +23,13 @@
 #include "memory/own.h"
 #include "repair/settled.h"
 
-#define NEW_SUFFIX ".containerd-fsck"
 #define COPY_BYTES ((size_t)1 << 20)
 /* bytes; kept free beside what is written */
 #define MARGIN_BYTES ((uint64_t)16 << 20)
 /* gaps that are told one by one */
 #define GAPS_MAX 1000
 
-static const char *const new_names[2] = {"meta.db" NEW_SUFFIX, "metadata.db" NEW_SUFFIX};
+static const char new_names[2][32] = {"meta.db" STORE_NEW_SUFFIX, "metadata.db" STORE_NEW_SUFFIX};
 
 /* A file that is looked at as a database. */
 struct candidate {
@@ -42,7 +41,7 @@ struct candidate {
 
 /* What one build is made of. */
 struct build {
-	struct pace *pace;
+	const struct store *st;
 	struct salvage_database *d;
 	struct bolt *first, *second;
 	uint32_t page_size;
@@ -142,6 +141,14 @@ static bool may_be_value(bool is_meta, const struct mend_path *p)
 	return p->count > 5 || (p->count == 5 && !span_is(p->part[2], "content") && !span_is(p->part[2], "snapshots"));
 }
 
+/* Not one that the records beside it contradict; only where pages are sound all of them were read. */
+static bool is_usable(const struct build *m, struct span key)
+{
+	const size_t known = m->d->bad_records ? store_find_backend(m->st, key) : STORE_NONE;
+
+	return known == STORE_NONE || !m->st->backends[known].unusable;
+}
+
 static bool is_good(void *self, const struct mend_path *path, struct bolt *b, const struct bolt_bucket *bucket)
 {
 	struct build *const m = self;
@@ -155,7 +162,7 @@ static bool is_good(void *self, const struct mend_path *path, struct bolt *b, co
 		return is_good_image(b, bucket, scratch, &m->failed);
 	if (what == SALVAGE_SNAPSHOTS)
 		return m->is_meta ? value_of(b, bucket, "name", &scratch, &name, &m->failed) && name.left
-				  : is_good_backend(b, bucket, scratch, &m->failed);
+				  : is_usable(m, path->part[2]) && is_good_backend(b, bucket, scratch, &m->failed);
 	if (m->is_meta && path->count == 5 && span_is(path->part[2], "content") && span_is(path->part[3], "blob"))
 		return is_good_content(b, path->part[4], bucket, scratch, &m->failed);
 	return true;
@@ -279,7 +286,7 @@ static enum rc make(struct build *m, const struct bolt_sink *sink, uint64_t *byt
 		*e = m->failed;
 		return e->rc;
 	}
-	return rc ? rc : was_stopped(m->pace, e);
+	return rc ? rc : was_stopped(m->st->hints->pace, e);
 }
 
 /* ---- the candidates ---- */
@@ -351,8 +358,8 @@ static enum rc look_at_copy(struct candidate *best, const struct store *st, bool
 	return RC_OK;
 }
 
-static const char *const copies_of_meta[] = {SETTLED_META, SETTLED_META ".1", "sealed-meta.db", "meta.db"};
-static const char *const copies_of_overlay[] = {
+static const char copies_of_meta[][32] = {SETTLED_META, SETTLED_META ".1", "sealed-meta.db", "meta.db"};
+static const char copies_of_overlay[][32] = {
 	SETTLED_OVERLAY, SETTLED_OVERLAY ".1", "sealed-overlayfs-metadata.db", "overlayfs-metadata.db"};
 #define COPIES (sizeof(copies_of_meta) / sizeof(copies_of_meta[0]))
 
@@ -437,14 +444,15 @@ static enum rc look_at_file(struct looked *l, struct salvage_database *d, struct
 	if (rc && rc != RC_CORRUPT)
 		return rc;
 	/* a sound database with nothing in it is none, where there is content */
-	l->opened = rc == RC_OK && (d->fault.kind != BOLT_SOUND || d->behind_rest);
+	const bool sound = d->behind_rest || d->bad_records;
+	l->opened = rc == RC_OK && (d->fault.kind != BOLT_SOUND || sound);
 	if (!l->opened)
 		return RC_OK;
 	const struct bolt_meta *const meta = l->newest.meta;
 	const unsigned slot = l->newest.current, other = 1 - slot;
 	l->txid = meta[slot].txid;
-	if (d->behind_rest)
-		return RC_OK; /* it is sound, and so is the one before, which is older still */
+	if (sound)
+		return RC_OK; /* the transaction before is older still */
 	/* of a file that was cut short the numbers are what is left of them */
 	rc = bolt_open(&l->older, src, keep, &fault, e);
 	l->older.pace = pace;
@@ -480,7 +488,7 @@ static enum rc choose(struct salvage_database *d, const struct store *st, bool i
 	uint64_t bytes = 0;
 	enum rc rc;
 
-	*m = (struct build){.pace = st->hints->pace, .d = d, .is_meta = is_meta, .keep = keep, .page_size = 4096};
+	*m = (struct build){.st = st, .d = d, .is_meta = is_meta, .keep = keep, .page_size = 4096};
 	*l = (struct looked){.copy.fd = -1};
 	if ((rc = look_at_file(l, d, st->hints->pace, keep, scratch, e)))
 		return rc;
@@ -500,7 +508,7 @@ static enum rc choose(struct salvage_database *d, const struct store *st, bool i
 		m->page_size = copy->page_size;
 		m->txid = copied;
 	}
-	if (copy && l->opened && (older ? copied > l->txid : copied == l->txid)) {
+	if (copy && l->opened && !d->bad_records && (older ? copied > l->txid : copied == l->txid)) {
 		d->tier = SALVAGE_COPY;
 		m->first = copy;
 	} else if (older || l->has_older) {
@@ -569,8 +577,9 @@ static struct salvage_database *concerned(struct salvage *s, const struct store 
 		return !d->d->present && d->d->fd < 0 && (d == &s->meta || is_in_use(st, scratch)) ? d : NULL;
 	case STORE_DB_ROLLED_BACK:
 		return !is_empty(d, st) || d == &s->meta || is_in_use(st, scratch) ? d : NULL;
-	case STORE_DB_SCHEMA:
 	case STORE_DB_RECORD:
+		return d;
+	case STORE_DB_SCHEMA:
 	case STORE_DB_UNRELATED:
 	case STORE_DIR_UNUSABLE:
 	default:
@@ -606,6 +615,7 @@ enum rc salvage_look(struct salvage *s, const struct store *st, struct arena *ke
 		}
 		if (!d->needed)
 			d->fault = st->faults[i].fault;
+		d->bad_records |= st->faults[i].kind == STORE_DB_RECORD;
 		d->behind_rest |= st->faults[i].kind == STORE_DB_ROLLED_BACK && !is_empty(d, st);
 		d->needed = made.needed = true;
 	}
@@ -964,7 +974,7 @@ static enum rc bring_forward(struct salvage *s, const struct store *st, const ch
 
 static enum rc write_all(struct salvage *s, const struct store *st, struct arena *keep, struct arena scratch, struct err *e)
 {
-	const char *const *const names = new_names;
+	const char *const names[] = {new_names[0], new_names[1]};
 	struct salvage_database *const both[] = {&s->meta, &s->overlay};
 	struct forward f = {0};
 	enum rc rc = RC_OK;

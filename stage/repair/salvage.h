@@ -34,6 +34,7 @@ struct salvage_database {
 	const char *file;
 	const struct database *d;
 	bool needed, was_there;
+	bool bad_records; /* its pages are sound, and records in it do not decode, or contradict each other */
 	bool behind_rest; /* sound, and older than the other database or the directories: what it lacks is made again */
 	struct bolt_fault fault; /* what is broken: page and sentence */
 	enum salvage_tier tier;

@@ -71,6 +71,8 @@ enum rc judge_sequences(struct store *st, struct arena scratch)
 {
 	uint64_t dir_max = 0;
 	bool ahead_holds_data = false;
+	struct stat there = {0};
+	struct err ignored = {0}; /* what cannot be looked at proves nothing */
 	enum rc rc = RC_OK;
 
 	for (size_t i = 0; i < st->stray_count; i++) {
@@ -86,8 +88,12 @@ enum rc judge_sequences(struct store *st, struct arena scratch)
 			rc = add_fault(st, OVERLAY_PATH, STORE_DB_ROLLED_BACK,
 				"its counter says %llu, a snapshot in it has id %llu",
 				(unsigned long long)st->overlay_sequence, (unsigned long long)st->backends[i].id);
-	const bool behind = dir_max > st->overlay_sequence + 1 || ahead_holds_data;
-	if (rc == RC_OK && behind)
+	/* the directories may be aside already, when that was cut off */
+	const bool cut_off = os_stat(st->overlay.dir, "metadata.db" STORE_NEW_SUFFIX, &there, &ignored) == RC_OK;
+	const bool behind = dir_max > st->overlay_sequence + 1 || ahead_holds_data || cut_off;
+	if (rc == RC_OK && cut_off && !st->hints->mended)
+		rc = add_fault(st, OVERLAY_PATH, STORE_DB_ROLLED_BACK, "it was older than the directories, and its repair was cut off");
+	else if (rc == RC_OK && behind && !cut_off)
 		rc = add_fault(st, OVERLAY_PATH, STORE_DB_ROLLED_BACK,
 			"its counter says %llu, the directory snapshots/%llu was made later: the database is older than the "
 			"directories",

@@ -452,7 +452,7 @@ int compare_blobs(const void *a, const void *b)
 /* A download's directory, among what a repair was removing: a layer's files are there as well, by the million. */
 static bool looks_like_download(int staging, const char *name)
 {
-	static const char *const files[] = {"data", "ref", "startedat", "updatedat", "total"};
+	static const char files[][12] = {"data", "ref", "startedat", "updatedat", "total"};
 	struct err ignored = {0}; /* what cannot be looked at may be one */
 	struct stat found = {0};
 	auto_fd dir = -1;

@@ -136,9 +136,15 @@ enum rc read_overlay(struct loader *l, struct backend ***by_id_out)
 		qsort(by_id, st->backend_count, sizeof(*by_id), compare_backend_id);
 	*by_id_out = by_id; /* also of a database that is not right: the directories are looked at */
 	for (size_t i = 0; i + 1 < st->backend_count; i++)
-		if (by_id[i]->id == by_id[i + 1]->id)
-			return add_fault(st, OVERLAY_PATH, STORE_DB_RECORD, "two snapshots have the id %llu",
-				(unsigned long long)by_id[i]->id);
+		if (by_id[i]->id == by_id[i + 1]->id) {
+			const bool told = by_id[i]->unusable;
+			by_id[i]->unusable = by_id[i + 1]->unusable = true;
+			if (!told && (rc = add_fault(st, OVERLAY_PATH, STORE_DB_RECORD, "two snapshots have the id %llu",
+					      (unsigned long long)by_id[i]->id)))
+				return rc;
+		}
+	if (st->fault_count)
+		return RC_OK;
 	for (size_t i = 0; i < st->backend_count; i++) {
 		struct backend *const b = &st->backends[i];
 		if (b->parent.left)
@@ -153,9 +159,12 @@ enum rc read_overlay(struct loader *l, struct backend ***by_id_out)
 			top = st->backends[top].parent_index;
 			steps++;
 		}
-		if (steps > st->backend_count)
+		if (steps > st->backend_count) {
+			for (; !st->backends[top].unusable; top = st->backends[top].parent_index)
+				st->backends[top].unusable = true; /* by now it is on the circle */
 			return add_fault(st, OVERLAY_PATH, STORE_DB_RECORD, "the parents of snapshot %llu go round in a circle",
 				(unsigned long long)st->backends[i].id);
+		}
 		size_t depth = st->backends[top].depth + steps;
 		if (depth >= LIMIT_LAYERS)
 			return fail(l->e, RC_LIMIT, "a chain of more than %d snapshots is too deep to check", LIMIT_LAYERS);

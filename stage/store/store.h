@@ -127,6 +127,7 @@ struct backend {
 	enum snapshot_kind kind;
 	bool dir_found, dir_is_directory;
 	bool parents_entry;  /* the parents bucket has its entry */
+	bool unusable;       /* another has its id, or it is above itself: a fault says so */
 	bool interrupted;    /* a rebuild of ours was cut off: its directories' times may be wrong */
 };
 

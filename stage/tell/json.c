@@ -18,7 +18,7 @@ static void put_json_field(struct sink *s, const char *name, struct span value);
 
 static void put_json_reason(struct sink *s, const char *name, const char *sentence);
 
-static const char *const tier_names[] = {[SALVAGE_NONE] = "none",
+static const char tier_names[][12] = {[SALVAGE_NONE] = "none",
 	[SALVAGE_SOUND] = "sound",
 	[SALVAGE_FREELIST] = "freelist",
 	[SALVAGE_OLDER] = "older",

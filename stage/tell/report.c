@@ -125,7 +125,7 @@ const char *why_left(const struct outcome *o, const struct finding *f)
 
 const char *outcome_name(enum action_outcome o)
 {
-	static const char *const names[] = {"pending", "done", "nothing", "left", "disk"};
+	static const char names[][12] = {"pending", "done", "nothing", "left", "disk"};
 	return names[o];
 }
 
@@ -147,13 +147,13 @@ const char *image_word(const struct image_state *state, bool repair)
 
 const char *fate_name(enum fate f)
 {
-	static const char *const names[] = {"none", "repair", "remove", "drop", "left", "unchecked", "halted"};
+	static const char names[][12] = {"none", "repair", "remove", "drop", "left", "unchecked", "halted"};
 	return names[f];
 }
 
 const char *verdict_name(const struct outcome *o, enum image_verdict v)
 {
-	static const char *const names[] = {"whole", "healed", "pull", "unverified"};
+	static const char names[][12] = {"whole", "healed", "pull", "unverified"};
 	return v == IMAGE_IS_HEALED && !o->applied ? "damaged" : names[v];
 }
 
