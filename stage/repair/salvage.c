@@ -149,6 +149,16 @@ static bool is_usable(const struct build *m, struct span key)
 	return known == STORE_NONE || !m->st->backends[known].unusable;
 }
 
+/* "<parent's id>\0<child's id>", with the child's key for a value. */
+static bool is_good_kin(struct span key, const struct bolt_bucket *bucket)
+{
+	(void)span_uvarint(&key);
+	const uint8_t zero = span_u8(&key);
+
+	(void)span_uvarint(&key);
+	return !bucket && !zero && !key.bad && !key.left;
+}
+
 static bool is_good(void *self, const struct mend_path *path, struct bolt *b, const struct bolt_bucket *bucket)
 {
 	struct build *const m = self;
@@ -156,6 +166,8 @@ static bool is_good(void *self, const struct mend_path *path, struct bolt *b, co
 	struct span name = {0};
 	struct arena scratch = *m->keep;
 
+	if (!m->is_meta && path->count == 3 && span_is(path->part[1], "parents"))
+		return is_good_kin(path->part[2], bucket);
 	if (!bucket)
 		return may_be_value(m->is_meta, path);
 	if (what == SALVAGE_IMAGES)
