@@ -126,6 +126,13 @@ static void put_database(struct sink *s, const struct outcome *o, const struct s
 	if (d->behind_rest && d == &o->salvage->meta)
 		puts_to(s, "        lost: names and containers that were made since, where nothing else tells of them\n");
 	put_gaps(s, d, options);
+	if (d->source && !d->done) {
+		puts_to(s, "        to take another (containerd-fsck show lists them): cp -a '");
+		put_escaped(s, span_of_string(o->root));
+		puts_to(s, "/" STORE_OWN_DIR "/" OWN_BACKUP_DIR "/COPY' '");
+		put_escaped(s, span_of_string(o->root));
+		putf(s, "/%s'\n", d->path);
+	}
 	if (d->done && d->tier != SALVAGE_FREELIST && d->was_there)
 		putf(s, "        the broken one: " STORE_OWN_DIR "/" OWN_ASIDE "/broken-%s\n", d->file);
 }
