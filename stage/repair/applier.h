@@ -42,6 +42,7 @@ struct applier {
 		char name[2 * DIGEST_MAX_BYTES + 24];
 	} *freed; /* names of ours, room for each that may get one */
 	size_t freed_count;
+	unsigned room_waits; /* for room that was made and is not there yet, in this run */
 	uint64_t edit_until_ns; /* so long no deadline ends the databases' change */
 	struct arena edits; /* what both databases' changes take, until they are made; opened by prepare */
 	struct bolt_image meta, overlay;

@@ -13,6 +13,8 @@
 
 /* What a run of ours may need beside the content it writes: directories, journal of the file system. */
 #define SPACE_MARGIN_BYTES ((uint64_t)4 << 20)
+#define ROOM_WAITS 40 /* of ROOM_WAIT_MS: two seconds, of a whole run */
+#define ROOM_WAIT_MS 50
 
 /* ---- snapshots ---- */
 
@@ -161,8 +163,14 @@ enum rc check_room(struct applier *w, int dir, uint64_t bytes, uint64_t inodes)
 {
 	uint64_t free_bytes = 0, free_inodes = 0;
 	const uint64_t need = bytes + bytes / 20 + SPACE_MARGIN_BYTES;
-	const enum rc rc = os_free(dir, &free_bytes, &free_inodes, w->e);
+	enum rc rc;
 
+	/* XFS gives back what was removed some time after it (Linux 5.14 and later: fs/xfs/xfs_icache.c, inodegc) */
+	while (!(rc = os_free(dir, &free_bytes, &free_inodes, w->e)) && (need > free_bytes || inodes + 16 > free_inodes) &&
+		w->result->done && w->room_waits < ROOM_WAITS && !(rc = may_touch(w, w->e))) {
+		w->room_waits++;
+		os_sleep_ms(ROOM_WAIT_MS);
+	}
 	if (rc)
 		return rc;
 	if (need > free_bytes || inodes + 16 > free_inodes)
