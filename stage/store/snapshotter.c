@@ -135,15 +135,16 @@ enum rc read_overlay(struct loader *l, struct backend ***by_id_out)
 	if (st->backend_count)
 		qsort(by_id, st->backend_count, sizeof(*by_id), compare_backend_id);
 	*by_id_out = by_id; /* also of a database that is not right: the directories are looked at */
+	bool twice = false; /* then nothing is told of their parents */
 	for (size_t i = 0; i + 1 < st->backend_count; i++)
 		if (by_id[i]->id == by_id[i + 1]->id) {
 			const bool told = by_id[i]->unusable;
-			by_id[i]->unusable = by_id[i + 1]->unusable = true;
+			by_id[i]->unusable = by_id[i + 1]->unusable = twice = true;
 			if (!told && (rc = add_fault(st, OVERLAY_PATH, STORE_DB_RECORD, "two snapshots have the id %llu",
 					      (unsigned long long)by_id[i]->id)))
 				return rc;
 		}
-	if (st->fault_count)
+	if (twice)
 		return RC_OK;
 	for (size_t i = 0; i < st->backend_count; i++) {
 		struct backend *const b = &st->backends[i];
