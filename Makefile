@@ -35,7 +35,7 @@ comma := ,
 # ---- what we are made of -------------------------------------------------------------------------------------------
 
 MODULES := main opts \
-	$(addprefix ground/,base host os_change os_file os_host os_reader) \
+	$(addprefix ground/,base host os_change os_file os_host os_reader print) \
 	$(addprefix format/,bolt bolt_edit bolt_write config cri digest json mend oci path sha2 stream tar) \
 	$(addprefix policy/,evidence policy problem) \
 	$(addprefix store/,agree files lookup meta_db places snapshotter store this_boot) \

@@ -290,7 +290,7 @@ static void say_failure(const struct run *r, const char *about, const struct err
 {
 	char text[sizeof(e->text) + 100];
 
-	(void)snprintf(text, sizeof(text), "%s%s%s", e->text, e->sys_errno ? ": " : "",
+	(void)print_to(text, sizeof(text), "%s%s%s", e->text, e->sys_errno ? ": " : "",
 		e->sys_errno ? strerror(e->sys_errno) : ""); /* fits */
 	report_message(&r->report, about, text);
 }
@@ -329,7 +329,7 @@ static enum rc one_root(struct run *r, const struct place *root, enum exit_statu
 	char command[8400];
 
 	const bool inside = *r->sysroot;
-	(void)snprintf(command, sizeof(command), "containerd-fsck repair %s%s%s'%s'", inside ? "--sysroot '" : "", r->sysroot,
+	(void)print_to(command, sizeof(command), "containerd-fsck repair %s%s%s'%s'", inside ? "--sysroot '" : "", r->sysroot,
 		inside ? "' " : "", root->named); /* only told */
 	r->report.command = command;
 	r->report.repair = r->repair;
@@ -396,7 +396,7 @@ static void say_span(const struct run *r, const struct place *root, const char *
 	const uint64_t us = (os_clock_ns() - began_ns) / 1000;
 	char line[600];
 
-	(void)snprintf(line, sizeof(line), "%s (%llu.%03llu ms)", text, (unsigned long long)(us / 1000),
+	(void)print_to(line, sizeof(line), "%s (%llu.%03llu ms)", text, (unsigned long long)(us / 1000),
 		(unsigned long long)(us % 1000)); /* a cut text is still a text */
 	report_message(&r->report, root->path, line);
 }
@@ -436,7 +436,7 @@ static void say_passed_over(const struct run *r, const struct place *root, const
 {
 	char text[AT_NAME_BYTES + 160];
 
-	(void)snprintf(text, sizeof(text), "passing over %s %s, where the last checks ended: containerd-fsck repair by hand tries it again",
+	(void)print_to(text, sizeof(text), "passing over %s %s, where the last checks ended: containerd-fsck repair by hand tries it again",
 		at_kind_word(one->kind), one->name); /* fits */
 	report_message(&r->report, root->path, text);
 }
@@ -545,12 +545,12 @@ static enum exit_status seal_root(struct run *r, const struct place *root)
 	} else if (rc || (rc = seal_stop(&st, &result, r->scratch, &e))) {
 		say_failure(r, root->path, &e);
 	} else if (result.clean) {
-		(void)snprintf(text, sizeof(text), "sealed: %llu blobs and %llu snapshots are durable",
+		(void)print_to(text, sizeof(text), "sealed: %llu blobs and %llu snapshots are durable",
 			(unsigned long long)result.blobs, (unsigned long long)result.snapshots); /* fits */
 		say_span(r, root, text, began);
 		status = EXIT_CLEAN;
 	} else {
-		(void)snprintf(text, sizeof(text), "%s: %s", result.later ? "sealed without a marker" : "not sealed",
+		(void)print_to(text, sizeof(text), "%s: %s", result.later ? "sealed without a marker" : "not sealed",
 			result.why); /* fits */
 		report_message(&r->report, root->path, text);
 		status = result.later ? EXIT_CLEAN : EXIT_LEFT;
@@ -566,7 +566,7 @@ static void say_recorder(void *self, const char *text)
 	char status[200];
 
 	report_message(&r->report, r->recorded, text);
-	(void)snprintf(status, sizeof(status), "STATUS=%s", text); /* a cut text is still a text */
+	(void)print_to(status, sizeof(status), "STATUS=%s", text); /* a cut text is still a text */
 	os_notify(status);
 }
 
@@ -751,8 +751,16 @@ static bool is_journal(int fd)
 
 	if (!text || fstat(fd, &st))
 		return false;
-	(void)snprintf(mine, sizeof(mine), "%llu:%llu", (unsigned long long)st.st_dev, (unsigned long long)st.st_ino); /* fits */
+	(void)print_to(mine, sizeof(mine), "%llu:%llu", (unsigned long long)st.st_dev, (unsigned long long)st.st_ino); /* fits */
 	return strcmp(text, mine) == 0;
+}
+
+static void complain(const struct err *e, const char *next)
+{
+	(void)fputs("containerd-fsck: ", stderr);
+	(void)fputs(e->text, stderr);
+	(void)fputs("\n", stderr);
+	(void)fputs(next, stderr);
 }
 
 int main(int argc, char **argv)
@@ -762,7 +770,7 @@ int main(int argc, char **argv)
 	struct err e = {0};
 
 	if (opts_parse(&o, argc, argv, &e)) {
-		(void)fprintf(stderr, "containerd-fsck: %s\ntry: containerd-fsck --help\n", e.text);
+		complain(&e, "try: containerd-fsck --help\n");
 		return EXIT_USAGE;
 	}
 	if (o.verb == VERB_HELP || o.verb == VERB_VERSION) {
@@ -793,7 +801,7 @@ int main(int argc, char **argv)
 			.priority = 6,
 			.out = o.json && strcmp(o.json, "-") == 0 ? NULL : stdout}};
 	if (arena_open(&r.keep, &e) || arena_open(&r.scratch, &e)) {
-		(void)fprintf(stderr, "containerd-fsck: %s\n", e.text);
+		complain(&e, "");
 		return EXIT_FAILED;
 	}
 	const bool looks = o.verb != VERB_SEAL && o.verb != VERB_RECORD;

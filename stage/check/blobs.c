@@ -18,7 +18,7 @@ void blob_unreadable(struct survey_run *r, size_t blob, int error, const char *w
 	r->some_unlearnt = true;
 	if (r->documents)
 		r->some_unread = true;
-	(void)snprintf(text, sizeof(text), "%s", error ? strerror(error) : why); /* a cut text is still a text */
+	(void)print_to(text, sizeof(text), "%s", error ? strerror(error) : why); /* a cut text is still a text */
 	if (b->spare != STORE_NONE)
 		r->s->spares[b->spare].held = true;
 	emit(r, (struct finding){.problem = P_BLOB_UNCHECKED,

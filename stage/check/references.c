@@ -75,7 +75,7 @@ static void emit_stray(struct survey_run *r, size_t index)
 		if (bytes->moved || (bytes->held && bytes->verdict == SPARE_IS_UNREADABLE))
 			return; /* told as what its bytes are, or may be */
 	}
-	(void)snprintf(path, sizeof(path), "%s/%s", s->dir, s->name); /* both are short */
+	(void)print_to(path, sizeof(path), "%s/%s", s->dir, s->name); /* both are short */
 	emit(r, (struct finding){
 			.problem = of_kind[s->kind], .subject = SUBJECT_STRAY, .index = index, .path = span_of_string(path)});
 }
@@ -112,7 +112,7 @@ void pass_references(struct survey_run *r)
 	for (size_t i = 0; i < st->state_file_count; i++) {
 		const struct state_file *const f = &st->state_files[i];
 		char path[LIMIT_PATH_BYTES];
-		(void)snprintf(path, sizeof(path), "%s/%s", f->dir, f->name); /* both are short */
+		(void)print_to(path, sizeof(path), "%s/%s", f->dir, f->name); /* both are short */
 		emit(r, (struct finding){.problem = f->kind == STATE_UUID	    ? P_UUID_BROKEN
 						    : f->kind == STATE_CRI_STATUS ? P_CRI_STATUS
 										    : P_STATE_UNCHECKED,
@@ -139,20 +139,20 @@ static void emit_cri(struct survey_run *r, size_t index)
 	switch (j->verdict) {
 	case CRI_NAME_IS_TAKEN:
 		f.problem = sandbox ? P_CRI_SANDBOX_NAME : P_CRI_CONTAINER_NAME;
-		(void)snprintf(text, sizeof(text), "%.*s is that of %.*s", (int)min_u64(name.left, 1000), (const char *)name.at,
+		(void)print_to(text, sizeof(text), "%.*s is that of %.*s", (int)min_u64(name.left, 1000), (const char *)name.at,
 			(int)min_u64(st->cri[j->other].id.left, 1000), (const char *)st->cri[j->other].id.at); /* fits */
 		f.why = span_of_string(text);
 		break;
 	case CRI_HAS_NO_SANDBOX:
 		f.problem = P_CRI_NO_SANDBOX;
-		(void)snprintf(text, sizeof(text), "%.*s %s", (int)min_u64(record->metadata.sandbox.left, 1000),
+		(void)print_to(text, sizeof(text), "%.*s %s", (int)min_u64(record->metadata.sandbox.left, 1000),
 			(const char *)record->metadata.sandbox.at, j->other == SIZE_MAX ? "is not there" : "cannot stay either"); /* fits */
 		f.why = span_of_string(text);
 		break;
 	case CRI_HAS_NO_DIRECTORY:
 	case CRI_IS_UNCHECKED:
 		f.problem = j->verdict == CRI_IS_UNCHECKED ? P_CRI_UNCHECKED : P_CRI_NO_DIRECTORY;
-		(void)snprintf(text, sizeof(text), STORE_CRI_DIR "/containers/%.*s", (int)min_u64(id.left, 1000),
+		(void)print_to(text, sizeof(text), STORE_CRI_DIR "/containers/%.*s", (int)min_u64(id.left, 1000),
 			(const char *)id.at); /* fits */
 		f.path = span_of_string(text);
 		if (j->verdict == CRI_IS_UNCHECKED)

@@ -21,7 +21,6 @@
  *   12  4  vsize  after the key                                                                          */
 #include "format/bolt.h"
 
-#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -79,7 +78,7 @@ static enum rc broken(
 
 	*fault = (struct bolt_fault){.kind = kind, .page = page};
 	va_start(arguments, format);
-	(void)vsnprintf(fault->text, sizeof(fault->text), format, arguments); /* a cut text is still a text */
+	(void)print_to_v(fault->text, sizeof(fault->text), format, arguments); /* a cut text is still a text */
 	va_end(arguments);
 	return RC_CORRUPT;
 }
@@ -99,7 +98,7 @@ static enum rc fetch(const struct bolt *b, uint64_t off, size_t n, const uint8_t
 	struct window *w = &cache->window[0];
 	enum rc rc = pace_on(b->pace, PACE_STEP + n, e);
 
-	assert(n <= PIECE_BYTES);
+	MUST(n <= PIECE_BYTES);
 	if (rc)
 		return rc;
 	cache->clock++;
@@ -118,7 +117,7 @@ static enum rc fetch(const struct bolt *b, uint64_t off, size_t n, const uint8_t
 	const uint64_t wanted = min_u64(WINDOW_BYTES, (off + n + page - 1) / page * page - from);
 	const uint64_t got = from < b->src.size ? min_u64(wanted, b->src.size - from) : 0;
 	/* bolt_open: all pages end before the file does */
-	assert(got >= off - from && n <= got - (off - from));
+	MUST(got >= off - from && n <= got - (off - from));
 	w->n = 0;
 	if ((rc = src_read(&b->src, from, w->bytes, (size_t)got, e)))
 		return rc;
@@ -132,7 +131,7 @@ static enum rc fetch(const struct bolt *b, uint64_t off, size_t n, const uint8_t
 /* The part [off, off + n) of x, which the caller knows to be inside. */
 static struct extent extent_part(struct extent x, uint64_t off, uint64_t n)
 {
-	assert(off <= x.bytes && n <= x.bytes - off);
+	MUST(off <= x.bytes && n <= x.bytes - off);
 	return (struct extent){x.memory ? x.memory + off : NULL, x.at + off, n};
 }
 
@@ -310,7 +309,7 @@ static enum rc open_on(struct bolt *b, const struct src *src, unsigned slot, boo
 		return fail(e, RC_LIMIT, "a database of %llu bytes", (unsigned long long)src->size);
 	if ((rc = read_metas(&made, fault, e)))
 		return rc;
-	assert(made.page_size);
+	MUST(made.page_size);
 	if (slot < SLOT_OF_BBOLT) {
 		if (!made.meta[slot].valid)
 			return broken(fault, BOLT_NO_META, slot, "the meta page is not valid");
@@ -343,7 +342,7 @@ enum rc bolt_open(
 
 enum rc bolt_open_slot(struct bolt *b, const struct src *src, unsigned slot, struct arena *a, struct bolt_fault *fault, struct err *e)
 {
-	assert(slot < SLOT_OF_BBOLT);
+	MUST(slot < SLOT_OF_BBOLT);
 	return open_on(b, src, slot, false, a, fault, e);
 }
 
@@ -843,7 +842,7 @@ static enum rc enter(struct check *k, uint64_t id, struct frame f, struct extent
 		if (!buckets)
 			return RC_OK; /* nothing to follow */
 	}
-	assert(k->frame_count < FRAME_MAX);
+	MUST(k->frame_count < FRAME_MAX);
 	k->frame[k->frame_count++] = f;
 	return RC_OK;
 }

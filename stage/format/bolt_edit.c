@@ -12,7 +12,6 @@
  * Operations are kept as a tree of the buckets they touch, each with a list of what became of its names. */
 #include "format/bolt_edit.h"
 
-#include <assert.h>
 #include <string.h>
 
 #include "format/bolt_pages.h"
@@ -197,7 +196,7 @@ static enum rc step_down(struct bolt_edit *t, const struct bolt_path *path, unsi
 
 static enum rc path_ok(const struct bolt_edit *t, const struct bolt_path *path, struct err *e)
 {
-	assert(!t->made);
+	MUST(!t->made);
 	if (path->count == 0 || path->count > BOLT_PATH_MAX)
 		return fail(e, RC_LIMIT, "a database path of %u names", path->count);
 	for (unsigned i = 0; i < path->count; i++)
@@ -829,7 +828,7 @@ enum rc bolt_edit_make(struct bolt_edit *t, struct bolt_image *image, struct err
 	struct bolt_image made = {0};
 	enum rc rc;
 
-	assert(!t->made);
+	MUST(!t->made);
 	t->made = true;
 	if (t->root->changed || t->only_meta) {
 		for (struct edited *x = t->root; x; x = x->newer)

@@ -5,7 +5,6 @@
  * larger than a page is a run of its own. */
 #include "format/bolt_write.h"
 
-#include <assert.h>
 #include <string.h>
 
 #include "format/bolt_pages.h"
@@ -162,7 +161,7 @@ enum rc bolt_write_begin(struct bolt_writer **w, const struct bolt_sink *sink, u
 {
 	struct bolt_writer *const made = arena_get(a, sizeof(*made));
 
-	assert(page_size >= 512 && !(page_size & (page_size - 1)));
+	MUST(page_size >= 512 && !(page_size & (page_size - 1)));
 	if (!made)
 		return no_memory(e);
 	if (txid > UINT64_MAX - 8)
@@ -285,7 +284,7 @@ enum rc bolt_write_bucket_end(struct bolt_writer *w, uint64_t sequence, struct e
 	uint8_t head[BUCKET_BYTES] = {0};
 	enum rc rc;
 
-	assert(b->parent);
+	MUST(b->parent);
 	put_le(head + 8, sequence, 8);
 	const bool is_inline = b->child_count == 0 && !b->has_bucket && inline_bytes <= w->page_size / 4;
 	uint8_t *value = head;
@@ -338,7 +337,7 @@ enum rc bolt_write_end(struct bolt_writer *w, uint64_t root_sequence, uint64_t *
 	uint64_t root = 0;
 	enum rc rc;
 
-	assert(!w->at->parent);
+	MUST(!w->at->parent);
 	if ((rc = bucket_pages(w, w->at, &root, e)) || (rc = meta_write(w, 1, root, root_sequence, e)) ||
 		(rc = meta_write(w, 0, root, root_sequence, e)))
 		return rc;

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "ground/base.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -18,7 +16,7 @@ enum rc fail(struct err *e, enum rc rc, const char *format, ...)
 	e->sys_errno = rc == RC_IO ? cause : 0;
 	va_list arguments;
 	va_start(arguments, format);
-	(void)vsnprintf(e->text, sizeof(e->text), format, arguments); /* a cut text is still a text */
+	(void)print_to_v(e->text, sizeof(e->text), format, arguments); /* a cut text is still a text */
 	va_end(arguments);
 	return rc;
 }
@@ -381,11 +379,11 @@ char *arena_printf(struct arena *a, const char *format, ...)
 
 	va_start(arguments, format);
 	va_copy(again, arguments);
-	const int n = vsnprintf(NULL, 0, format, arguments);
+	const int n = print_to_v(NULL, 0, format, arguments);
 	va_end(arguments);
 	char *const at = n < 0 ? NULL : arena_get(a, (size_t)n + 1);
 	if (at)
-		(void)vsnprintf(at, (size_t)n + 1, format, again); /* the size was just measured */
+		(void)print_to_v(at, (size_t)n + 1, format, again); /* the size was just measured */
 	va_end(again);
 	return at;
 }

@@ -4,6 +4,7 @@
 #ifndef BASE_H
 #define BASE_H
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -29,6 +30,17 @@ struct err {
 	int sys_errno;  /* 0 if the system was not the cause */
 	char text[320]; /* without newline and without strerror; not escaped */
 };
+
+/* Of our own code, never of bytes: what does not hold is said, and is the end. assert of libc, but that it brings fprintf along, 10 KiB. */
+#define MUST(x) ((x) ? (void)0 : must_not(#x))
+_Noreturn void must_not(const char *what);
+
+/* ---- text ---- */
+
+/* As snprintf of C11, for the conversions c, s, d, u, o, x and %, with a precision of s, a width and a leading 0 of numbers, and the
+ * lengths l, ll and z. The result is the length of the whole text, also where cap cuts it; nothing of it fails. */
+int print_to(char *out, size_t cap, const char *format, ...) PRINTF_LIKE(3, 4);
+int print_to_v(char *out, size_t cap, const char *format, va_list arguments) PRINTF_LIKE(3, 0);
 
 /* Fills *e if it is still empty (the first cause wins) and returns rc. errno is kept in *e when rc is RC_IO. */
 enum rc fail(struct err *e, enum rc rc, const char *format, ...) PRINTF_LIKE(3, 4);

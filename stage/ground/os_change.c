@@ -152,7 +152,7 @@ static long mount_id(int fd)
 	const char *found;
 	uint64_t id = 0;
 
-	(void)snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd); /* fits */
+	(void)print_to(path, sizeof(path), "/proc/self/fdinfo/%d", fd); /* fits */
 	const int info = open(path, O_RDONLY | O_CLOEXEC);
 	const ssize_t n = info < 0 ? -1 : read(info, text, sizeof(text) - 1);
 	if (info >= 0)
@@ -211,7 +211,7 @@ enum rc os_remount(int dir, bool writable, bool *whole, struct err *e)
 	auto_fd top = top_of_mount(dir);
 	if (top < 0)
 		return change_failed(e, "find the mount point");
-	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", top); /* fits */
+	(void)print_to(path, sizeof(path), "/proc/self/fd/%d", top); /* fits */
 	if (!writable) {
 		if (mount(NULL, path, NULL, flags | (*whole ? 0 : MS_BIND), NULL))
 			return change_failed(e, "make the file system read-only again");

@@ -105,7 +105,7 @@ int open_regular(int dir, const char *name, int flags)
 		return -1;
 	if (fstat(place, &st) == 0) {
 		if (S_ISREG(st.st_mode)) {
-			(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", place); /* it fits */
+			(void)print_to(path, sizeof(path), "/proc/self/fd/%d", place); /* it fits */
 			got = open(path, flags | O_CLOEXEC | O_NOCTTY);
 			if (got < 0 && errno == ENOENT) /* no /proc here */
 				got = open_beneath(dir, name, flags);
@@ -336,7 +336,7 @@ enum rc os_list(int dir, struct arena *a, struct os_name **names, size_t *count,
 
 bool through_proc(char *path, size_t cap, int dir, const char *name)
 {
-	const int n = snprintf(path, cap, "/proc/self/fd/%d/%s", dir, name);
+	const int n = print_to(path, cap, "/proc/self/fd/%d/%s", dir, name);
 	return n > 0 && (size_t)n < cap;
 }
 

@@ -8,7 +8,6 @@
 #include <poll.h>
 #include <sched.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -44,16 +43,16 @@ enum rc os_fs_identity(int dir, char *out, size_t cap, struct err *e)
 	if ((uint32_t)fs.f_type == EXT4_MAGIC || (uint32_t)fs.f_type == BTRFS_MAGIC) {
 		uint64_t id = 0;
 		memcpy(&id, &fs.f_fsid, sizeof(fs.f_fsid) < sizeof(id) ? sizeof(fs.f_fsid) : sizeof(id));
-		(void)snprintf(out, cap, "fsid:%016llx", (unsigned long long)id); /* fits */
+		(void)print_to(out, cap, "fsid:%016llx", (unsigned long long)id); /* fits */
 		return RC_OK;
 	}
-	(void)snprintf(out, cap, "-"); /* fits */
+	(void)print_to(out, cap, "-"); /* fits */
 	/* C libraries do not agree on the type of a request */
 	if (syscall(SYS_ioctl, dir, (unsigned long)FS_UUID_IOCTL, &uuid) || uuid.length == 0 || uuid.length > sizeof(uuid.bytes))
 		return RC_OK;
-	int n = snprintf(out, cap, "uuid:");
+	int n = print_to(out, cap, "uuid:");
 	for (unsigned i = 0; i < uuid.length; i++)
-		n += snprintf(out + n, cap - (size_t)n, "%02x", uuid.bytes[i]); /* 37 bytes of JOURNAL_FS_BYTES */
+		n += print_to(out + n, cap - (size_t)n, "%02x", uuid.bytes[i]); /* 37 bytes of JOURNAL_FS_BYTES */
 	return RC_OK;
 }
 
@@ -71,14 +70,14 @@ enum rc os_resolve_in(const char *sysroot, const char *path, char *out, struct e
 	if (fd < 0) {
 		if (why == ENOSYS) { /* before Linux 5.6: what a link leads out of sysroot is not there */
 			char whole[2 * LIMIT_PATH_BYTES];
-			(void)snprintf(whole, sizeof(whole), "%s%s%s", sysroot, *path == '/' ? "" : "/", path);
+			(void)print_to(whole, sizeof(whole), "%s%s%s", sysroot, *path == '/' ? "" : "/", path);
 			const size_t n = strlen(sysroot);
 			return realpath(whole, out) && strncmp(out, sysroot, n) == 0 && out[n] == '/' ? RC_OK : RC_END;
 		}
 		errno = why;
 		return why == ENOENT || why == ENOTDIR ? RC_END : fail(e, RC_IO, "open %s in %s", path, sysroot);
 	}
-	(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd); /* fits */
+	(void)print_to(link, sizeof(link), "/proc/self/fd/%d", fd); /* fits */
 	const ssize_t n = readlink(link, out, LIMIT_PATH_BYTES - 1);
 	(void)close(fd); /* as above */
 	if (n <= 0)
@@ -119,7 +118,7 @@ void os_kernel_log(int priority, const char *line)
 
 	if (fd < 0)
 		return;
-	const int n = snprintf(text, sizeof(text), "<%d>containerd-fsck: %s", priority, line);
+	const int n = print_to(text, sizeof(text), "<%d>containerd-fsck: %s", priority, line);
 	if (n > 0 && write(fd, text, (size_t)n < sizeof(text) ? (size_t)n : sizeof(text) - 1) < 0)
 		errno = 0; /* a log that takes nothing cannot be told so */
 	(void)close(fd);
@@ -136,7 +135,7 @@ enum rc os_watch(int watch, int dir, const char *name, uint32_t events, int *id,
 	char path[64 + LIMIT_NAME_BYTES];
 
 	/* no call takes a directory and a name; this way the directory is the one that is held */
-	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d/%.*s", dir, LIMIT_NAME_BYTES, name); /* fits */
+	(void)print_to(path, sizeof(path), "/proc/self/fd/%d/%.*s", dir, LIMIT_NAME_BYTES, name); /* fits */
 	*id = inotify_add_watch(watch, path, events | IN_DONT_FOLLOW);
 	if (*id >= 0)
 		return RC_OK;

@@ -510,7 +510,7 @@ static enum rc on_removed(void *self, uint32_t node, struct err *e)
 		return rc;
 	if (layer_kind(r->layer, node) != NODE_DIR)
 		return unexpected(os_unlink(dir, name, e), name, e);
-	(void)snprintf(gone, sizeof(gone), "gone-%u", r->gone_count++); /* it fits */
+	(void)print_to(gone, sizeof(gone), "gone-%u", r->gone_count++); /* it fits */
 	rc = os_rename(dir, name, r->target.staging, gone, e);
 	layer_dirs_close(&r->staged);
 	return rc;
@@ -650,7 +650,7 @@ static enum rc set_aside(struct rebuild *r, int dir, const char *name, uint32_t 
 {
 	for (unsigned i = 0; i < 1000; i++) { /* an aside directory is emptied long before */
 		char free_name[128];
-		(void)snprintf(free_name, sizeof(free_name), "%.64s-%u-%u", r->target.id, node, i); /* it fits */
+		(void)print_to(free_name, sizeof(free_name), "%.64s-%u-%u", r->target.id, node, i); /* it fits */
 		const enum rc rc = os_rename_new(dir, name, r->target.aside, free_name, e);
 		if (rc != RC_END)
 			return rc;
@@ -838,7 +838,7 @@ static enum rc drain(int top, const char *name, unsigned *risen, struct arena sc
 		}
 		do {
 			char free_name[32];
-			(void)snprintf(free_name, sizeof(free_name), "~%u", (*risen)++); /* it fits */
+			(void)print_to(free_name, sizeof(free_name), "~%u", (*risen)++); /* it fits */
 			rc = os_rename_new(dir, names[i].name, top, free_name, e);
 		} while (rc == RC_END); /* each name is tried once */
 	}

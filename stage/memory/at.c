@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "memory/at.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "ground/os.h"
@@ -50,7 +49,7 @@ bool at_make_number(struct at_name *out, enum at_kind kind, uint64_t name)
 {
 	char text[24];
 
-	(void)snprintf(text, sizeof(text), "%llu", (unsigned long long)name); /* fits */
+	(void)print_to(text, sizeof(text), "%llu", (unsigned long long)name); /* fits */
 	return at_make(out, kind, span_of_string(text));
 }
 
@@ -78,7 +77,7 @@ static bool open_slot(const uint8_t *slot, struct span *text)
 
 	if (n < CHECKSUM_DIGITS)
 		return false;
-	(void)snprintf(sum, sizeof(sum), "%016llx", (unsigned long long)fnv1a(slot, n - CHECKSUM_DIGITS)); /* fits */
+	(void)print_to(sum, sizeof(sum), "%016llx", (unsigned long long)fnv1a(slot, n - CHECKSUM_DIGITS)); /* fits */
 	*text = span_of(slot, n - CHECKSUM_DIGITS);
 	return memcmp(sum, slot + n - CHECKSUM_DIGITS, CHECKSUM_DIGITS) == 0;
 }
@@ -130,7 +129,7 @@ enum rc at_read(int own, const char *boot_id, struct at_name *names, size_t *cou
 /* Overwrites the line alone: what is behind it counts for nothing. */
 static void put_slot(struct at *a, unsigned slot, char *line, size_t n)
 {
-	n += (size_t)snprintf(line + n, AT_SLOT_BYTES - n, "%016llx\n", (unsigned long long)fnv1a(line, n)); /* fits */
+	n += (size_t)print_to(line + n, AT_SLOT_BYTES - n, "%016llx\n", (unsigned long long)fnv1a(line, n)); /* fits */
 	os_note(a->fd, (uint64_t)slot * AT_SLOT_BYTES, line, n);
 	if (!a->synced)
 		return;
@@ -151,7 +150,7 @@ void at_begin(struct at *a, int own, const char *boot_id, bool synced)
 		return;
 	a->began_ns = os_clock_ns();
 	os_note(a->fd, (uint64_t)AT_SLOTS * AT_SLOT_BYTES, nothing, sizeof(nothing)); /* its size stays: a sync is of bytes alone */
-	put_slot(a, 0, line, (size_t)snprintf(line, sizeof(line), AT_NAME " " VERSION " %s ", boot_id)); /* fits */
+	put_slot(a, 0, line, (size_t)print_to(line, sizeof(line), AT_NAME " " VERSION " %s ", boot_id)); /* fits */
 	if (synced)
 		os_note_sync(own); /* its name */
 }
@@ -164,7 +163,7 @@ void at_put(struct at *a, unsigned slot, const struct at_name *names, unsigned c
 	if (!a || a->fd < 0 || slot >= AT_SLOTS)
 		return;
 	for (unsigned i = 0; i < count && i < AT_PER_SLOT; i++)
-		n += (size_t)snprintf(line + n, sizeof(line) - n, "%s %s ", words[names[i].kind], names[i].name); /* two fit */
+		n += (size_t)print_to(line + n, sizeof(line) - n, "%s %s ", words[names[i].kind], names[i].name); /* two fit */
 	put_slot(a, slot + 1, line, n);
 }
 

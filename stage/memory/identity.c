@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "memory/identity.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "format/bolt.h"
@@ -30,7 +29,7 @@ static enum rc add_database(struct journal_identity *id, int root, const char *d
 	if (id->database_count == JOURNAL_DATABASES_MAX)
 		return fail(e, RC_LIMIT, "more than %d databases", JOURNAL_DATABASES_MAX);
 	struct journal_database *const d = &id->databases[id->database_count];
-	if (snprintf(d->path, sizeof(d->path), "%s/%s", dir_name, name) >= (int)sizeof(d->path))
+	if (print_to(d->path, sizeof(d->path), "%s/%s", dir_name, name) >= (int)sizeof(d->path))
 		return fail(e, RC_LIMIT, "%s: the name is too long", dir_name);
 	if (strpbrk(d->path, " \n%"))
 		return RC_OK; /* no name of containerd's: not listed, and not trusted for it */
@@ -56,12 +55,12 @@ static enum rc add_directory(struct journal_identity *id, int root, const char *
 	char path[256];
 	enum rc rc = RC_OK;
 
-	(void)snprintf(path, sizeof(path), "%s/%s", parent, name); /* constants */
+	(void)print_to(path, sizeof(path), "%s/%s", parent, name); /* constants */
 	for (const char *at = path; rc == RC_OK && *at;) {
 		char part[128];
 		const size_t n = strcspn(at, "/");
 		int next = -1;
-		(void)snprintf(part, sizeof(part), "%.*s", (int)n, at); /* as above */
+		(void)print_to(part, sizeof(part), "%.*s", (int)n, at); /* as above */
 		rc = os_open_dir(dir < 0 ? root : dir, part, &next, e);
 		os_close(&dir);
 		dir = next;

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,7 +25,7 @@ struct line {
 
 static void checksum_text(char out[CHECKSUM_DIGITS + 1], const void *at, size_t n)
 {
-	(void)snprintf(out, CHECKSUM_DIGITS + 1, "%016llx", (unsigned long long)fnv1a(at, n)); /* fits */
+	(void)print_to(out, CHECKSUM_DIGITS + 1, "%016llx", (unsigned long long)fnv1a(at, n)); /* fits */
 }
 
 /* One line without its newline. false: it is none of ours. */
@@ -114,7 +113,7 @@ static size_t quote(char *out, size_t cap, struct span raw)
 		if (c > ' ' && c < 0x7f && c != '%')
 			out[n++] = (char)c;
 		else
-			n += (size_t)snprintf(out + n, cap - n, "%%%02x", c);
+			n += (size_t)print_to(out + n, cap - n, "%%%02x", c);
 	}
 	out[n] = 0;
 	return n;
@@ -616,7 +615,7 @@ enum rc journal_read_marker(struct journal *out, int own, struct arena scratch, 
 		return RC_END;
 	if (journal_sum(fd, from + begin, &sum, scratch, &why))
 		return RC_END;
-	(void)snprintf(sum_text, sizeof(sum_text), "%016llx", (unsigned long long)sum); /* fits */
+	(void)print_to(sum_text, sizeof(sum_text), "%016llx", (unsigned long long)sum); /* fits */
 	if (!span_is(l.fields[5], sum_text) ||
 		os_read(fd, 0, piece, (size_t)min_u64(PIECE_BYTES, from + begin), &got, &why) ||
 		!parse_header(&j, span_of(piece, got), &scratch))
@@ -800,10 +799,10 @@ static void put(struct journal_writer *w, const char *format, ...)
 {
 	char line[LINE_MAX_BYTES];
 	va_list arguments;
-	int n = snprintf(line, sizeof(line), "%llu ", (unsigned long long)w->number + 1);
+	int n = print_to(line, sizeof(line), "%llu ", (unsigned long long)w->number + 1);
 
 	va_start(arguments, format);
-	n += vsnprintf(line + n, sizeof(line) - (size_t)n, format, arguments);
+	n += print_to_v(line + n, sizeof(line) - (size_t)n, format, arguments);
 	va_end(arguments);
 	if (n < 0 || (size_t)n + CHECKSUM_DIGITS + 3 > sizeof(line)) {
 		w->full = true; /* no name is that long */
@@ -811,7 +810,7 @@ static void put(struct journal_writer *w, const char *format, ...)
 	}
 	char sum[CHECKSUM_DIGITS + 1];
 	checksum_text(sum, line, (size_t)n);
-	n += snprintf(line + n, sizeof(line) - (size_t)n, " %s\n", sum);
+	n += print_to(line + n, sizeof(line) - (size_t)n, " %s\n", sum);
 	if (w->used + (size_t)n > w->cap) {
 		const size_t cap = w->cap ? 2 * w->cap : (size_t)64 << 10;
 		char *const bigger = w->at ? arena_grow(w->a, w->at, w->cap, cap) : arena_get(w->a, cap);
@@ -979,7 +978,7 @@ void journal_put_snapshot(struct journal_writer *w, const struct journal_snapsho
 	if (doubt || s->key.left > sizeof(key) / 3 - 4) { /* a doubt is found by its id */
 		if (!doubt)
 			return;
-		(void)snprintf(key, sizeof(key), "-");
+		(void)print_to(key, sizeof(key), "-");
 	} else {
 		(void)quote(key, sizeof(key), s->key); /* fits */
 		w->snapshot_count++;

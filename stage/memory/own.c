@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "ground/os.h"
@@ -62,7 +61,7 @@ enum rc own_copy_file(int own, const struct src *src, const char *path, const ch
 		return fail(e, RC_NOMEM, "no memory to copy %s", path);
 	if ((rc = own_open_dir(own, OWN_BACKUP_DIR, &backup, e)))
 		return rc;
-	(void)snprintf(temporary, sizeof(temporary), "%s.tmp", name); /* fits */
+	(void)print_to(temporary, sizeof(temporary), "%s.tmp", name); /* fits */
 	if ((rc = os_unlink(backup, temporary, e)) && rc != RC_END) /* of a run that was cut off */
 		return rc;
 	if ((rc = os_create(backup, temporary, 0600, &fd, e)))

@@ -2,7 +2,6 @@
 #include "policy/problem.h"
 
 #include <stddef.h>
-#include <stdio.h>
 #include <string.h>
 
 const struct problem problems[P_COUNT] = {
@@ -99,7 +98,7 @@ size_t problem_message(const struct finding *f, char *out, size_t cap)
 		}
 		if (span_is(field, "got") || span_is(field, "want")) {
 			char number[24];
-			const int n = snprintf(number, sizeof(number), "%llu",
+			const int n = print_to(number, sizeof(number), "%llu",
 				(unsigned long long)(span_is(field, "got") ? f->got : f->want));
 			used = add(out, cap, used, number, (size_t)n);
 		}

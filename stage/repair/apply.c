@@ -173,7 +173,7 @@ static enum rc clean_staging(struct applier *w, size_t index)
 	if (!adopted && (rc = open_staging(w, p)))
 		return rc;
 	if (adopted) {
-		(void)snprintf(p->staging_name, sizeof(p->staging_name), "%s", s->name); /* find_prefixed passes no longer one */
+		(void)print_to(p->staging_name, sizeof(p->staging_name), "%s", s->name); /* find_prefixed passes no longer one */
 		p->staging = take_fd(&old);
 		for (size_t i = 0; i < count; i++) {
 			uint64_t number = 0;

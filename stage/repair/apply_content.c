@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Actions on the content store. */
-#include <stdio.h>
 #include <string.h>
 
 #include "ground/os.h"
@@ -82,7 +81,7 @@ enum rc free_bytes(struct applier *w, size_t index, bool aside)
 		(rc = open_or_make(blobs, digest_name(d->kind), 0755, &kind, w->e)))
 		return rc;
 	for (unsigned i = 0; i < FREE_TRIES; i++) {
-		(void)snprintf(freed->name, sizeof(freed->name), "%s.found-%u", hex, i); /* fits */
+		(void)print_to(freed->name, sizeof(freed->name), "%s.found-%u", hex, i); /* fits */
 		if ((rc = os_rename_new(dir, s->name, kind, freed->name, w->e)) == RC_END)
 			continue;
 		if (rc || (rc = os_fsync(kind, w->e)) || (rc = os_fsync(dir, w->e)))

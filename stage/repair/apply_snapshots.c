@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Actions on snapshots: rebuilt beside, verified, and put in place. */
 #include <errno.h>
-#include <stdio.h>
 
 #include "ground/os.h"
 #include "ground/os_write.h"
@@ -134,7 +133,7 @@ static enum rc note_intent(struct applier *w, const char *id)
 	auto_fd fd = -1;
 	enum rc rc;
 
-	(void)snprintf(name, sizeof(name), STORE_INTENT "%s", id); /* fits */
+	(void)print_to(name, sizeof(name), STORE_INTENT "%s", id); /* fits */
 	if ((rc = open_staging(w, p)))
 		return rc;
 	rc = os_create(p->staging, name, 0600, &fd, w->e);
@@ -148,7 +147,7 @@ static enum rc drop_intent(struct applier *w, const char *id)
 	char name[48];
 	enum rc rc;
 
-	(void)snprintf(name, sizeof(name), STORE_INTENT "%s", id); /* fits */
+	(void)print_to(name, sizeof(name), STORE_INTENT "%s", id); /* fits */
 	rc = w->places[0].staging < 0 ? RC_END : os_unlink(w->places[0].staging, name, w->e);
 	return rc == RC_END ? RC_OK : rc;
 }
@@ -248,7 +247,7 @@ enum rc rebuild_snapshot(struct applier *w, size_t backend)
 		return fail(w->e, RC_CORRUPT, "a layer below it could not be put back, or was not checked");
 	if ((rc = may_touch(w, w->e)))
 		return rc;
-	(void)snprintf(aside, sizeof(aside), "snapshot-%s", b->dir); /* fits */
+	(void)print_to(aside, sizeof(aside), "snapshot-%s", b->dir); /* fits */
 	if ((rc = open_snapshots(w)) || (rc = place_of(w, w->st->snapshots_dir, &p)) ||
 		(rc = check_room(w, w->st->snapshots_dir, state->rewrite_bytes, state->rewrite_inodes)) ||
 		(rc = note_intent(w, b->dir)) || (rc = begin_work(w, p, &number, &work)) ||

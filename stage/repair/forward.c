@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "repair/forward.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -518,7 +517,7 @@ static enum rc put_references(struct maker *m, const struct bolt_path *record, c
 	for (size_t i = 0; i < doc->child_count; i++) {
 		if (!doc->children[i].digest_known)
 			continue;
-		(void)snprintf(key, sizeof(key), "containerd.io/gc.ref.content.%c.%zu", doc->kind == OCI_INDEX ? 'm' : 'l', i); /* fits */
+		(void)print_to(key, sizeof(key), "containerd.io/gc.ref.content.%c.%zu", doc->kind == OCI_INDEX ? 'm' : 'l', i); /* fits */
 		if ((rc = put_label(m, record, key, digest_span(m, &doc->children[i].digest))))
 			return rc;
 	}
@@ -721,7 +720,7 @@ static bool came_from(struct maker *m, struct span ns, struct span digest, struc
 	for (size_t i = 0; i < 6; i++)
 		if (open_bucket(m->f->meta, &at, parts[i], &scratch, &at, &ignored))
 			return false;
-	const int n = snprintf(label, sizeof(label), "containerd.io/distribution.source.%.*s", (int)min_u64(host.left, 255),
+	const int n = print_to(label, sizeof(label), "containerd.io/distribution.source.%.*s", (int)min_u64(host.left, 255),
 		(const char *)host.at);
 	if (n < 0 || (size_t)n >= sizeof(label) || get(m->f->meta, &at, label, &scratch, &value, &ignored))
 		return false;

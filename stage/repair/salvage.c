@@ -11,7 +11,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "format/bolt_edit.h"
@@ -324,7 +323,7 @@ static enum rc is_of_store(struct bolt *b, const struct store *st, bool is_meta,
 	for (size_t i = 0; !is_meta && i < count && st->snapshots_dir >= 0; i++) {
 		char name[24];
 		struct stat there = {0};
-		(void)snprintf(name, sizeof(name), "%llu", (unsigned long long)f.backends[i].id); /* fits */
+		(void)print_to(name, sizeof(name), "%llu", (unsigned long long)f.backends[i].id); /* fits */
 		rc = os_stat(st->snapshots_dir, name, &there, e);
 		if (rc && rc != RC_END)
 			return rc;
@@ -776,8 +775,8 @@ static enum rc set_aside(const struct store *st, const struct salvage_database *
 
 	if (rc)
 		return rc == RC_END ? RC_OK : rc;
-	(void)snprintf(name, sizeof(name), "broken-%s", d->file); /* fits */
-	(void)snprintf(before, sizeof(before), "%s.1", name);	  /* fits */
+	(void)print_to(name, sizeof(name), "broken-%s", d->file); /* fits */
+	(void)print_to(before, sizeof(before), "%s.1", name);	  /* fits */
 	if ((rc = own_open_dir(st->dir, STORE_OWN_DIR, &own, e)) || (rc = own_open_dir(own, OWN_ASIDE, &aside, e)))
 		return rc;
 	rc = os_stat(aside, name, &there, e);
@@ -805,7 +804,7 @@ static enum rc move_directories(struct salvage *s, const struct store *st, const
 		char name[64];
 		if (parse_decimal(span_of_string(names[i].name), &id) || forward_knows(f, id))
 			continue;
-		(void)snprintf(name, sizeof(name), "snapshot-%s", names[i].name); /* 20 digits fit */
+		(void)print_to(name, sizeof(name), "snapshot-%s", names[i].name); /* 20 digits fit */
 		if ((rc = own_open_dir(st->dir, STORE_OWN_DIR, &own, e)) || (rc = own_open_dir(own, OWN_ASIDE, &aside, e)))
 			break;
 		rc = os_rename_new(st->snapshots_dir, names[i].name, aside, name, e);

@@ -2,7 +2,6 @@
 #include "repair/settled.h"
 
 #include <errno.h>
-#include <stdio.h>
 
 #include "format/bolt.h"
 #include "ground/os.h"
@@ -57,8 +56,8 @@ static enum rc take_turn(int backup, const char *name, struct err *e)
 	char next[64], before[64];
 	enum rc rc;
 
-	(void)snprintf(next, sizeof(next), "%s" NEXT_SUFFIX, name); /* fits */
-	(void)snprintf(before, sizeof(before), "%s.1", name);	    /* fits */
+	(void)print_to(next, sizeof(next), "%s" NEXT_SUFFIX, name); /* fits */
+	(void)print_to(before, sizeof(before), "%s.1", name);	    /* fits */
 	if ((rc = os_rename(backup, name, backup, before, e)) && e->sys_errno != ENOENT)
 		return rc;
 	*e = (struct err){0}; /* the first has none before it */
@@ -74,7 +73,7 @@ static enum rc is_still(const struct pair *p, int fd, int backup, struct arena s
 	struct src src;
 	enum rc rc = os_src(fd, &src, e);
 
-	(void)snprintf(next, sizeof(next), "%s" NEXT_SUFFIX, p->name); /* fits */
+	(void)print_to(next, sizeof(next), "%s" NEXT_SUFFIX, p->name); /* fits */
 	if (rc == RC_OK)
 		rc = bolt_open(&now, &src, &scratch, &fault, e);
 	if (rc)
@@ -115,7 +114,7 @@ enum rc settled_copy(int own, int meta_dir, int overlay_dir, struct arena scratc
 		struct bolt b;
 		struct src src;
 		auto_fd fd = -1;
-		(void)snprintf(next, sizeof(next), "%s" NEXT_SUFFIX, both[i].name); /* fits */
+		(void)print_to(next, sizeof(next), "%s" NEXT_SUFFIX, both[i].name); /* fits */
 		if ((rc = own_copy_file(own, &both[i].d.src, both[i].path, next, scratch, e)))
 			return rc;
 		rc = open_sound(backup, next, &fd, &src, &b, scratch, e);

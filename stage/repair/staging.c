@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Our own directories beside what is repaired: where things are made, and where they are set aside. */
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -63,7 +62,7 @@ enum rc open_staging(struct applier *w, struct place *p)
 	if (rc || p->staging >= 0)
 		return rc;
 	for (unsigned i = 0; i < 10000; i++) {
-		(void)snprintf(p->staging_name, sizeof(p->staging_name), i ? OWN_STAGING "-%u" : OWN_STAGING, i); /* fits */
+		(void)print_to(p->staging_name, sizeof(p->staging_name), i ? OWN_STAGING "-%u" : OWN_STAGING, i); /* fits */
 		rc = os_mkdir(p->own, p->staging_name, 0700, w->e);
 		if (rc != RC_END)
 			break; /* else it is of a run that was cut off */
@@ -77,7 +76,7 @@ enum rc open_staging(struct applier *w, struct place *p)
 
 void next_name(struct place *p, char name[NUMBER_TEXT_BYTES])
 {
-	(void)snprintf(name, NUMBER_TEXT_BYTES, "%llu", (unsigned long long)p->next++); /* fits */
+	(void)print_to(name, NUMBER_TEXT_BYTES, "%llu", (unsigned long long)p->next++); /* fits */
 }
 
 /* ---- removing trees ---- */
@@ -137,7 +136,7 @@ enum rc remove_staged(struct applier *w, struct place *p, uint64_t number)
 	for (; number < p->next && !os_write_failed(); number++) { /* what rises gets the next numbers */
 		char name[NUMBER_TEXT_BYTES];
 		struct stat st = {0};
-		(void)snprintf(name, sizeof(name), "%llu", (unsigned long long)number); /* fits */
+		(void)print_to(name, sizeof(name), "%llu", (unsigned long long)number); /* fits */
 		struct err one = {0};
 		struct err *const outer = w->e;
 		w->e = &one;
@@ -319,7 +318,7 @@ void forget_places(struct applier *w)
 static bool is_held_aside(const struct applier *w, const struct place *p, const char *name)
 {
 	char path[LIMIT_PATH_BYTES];
-	const int n = snprintf(path, sizeof(path), "%s%s%s", strcmp(p->path, ".") == 0 ? "" : p->path,
+	const int n = print_to(path, sizeof(path), "%s%s%s", strcmp(p->path, ".") == 0 ? "" : p->path,
 		strcmp(p->path, ".") == 0 ? "" : "/", p->aside_path); /* fits */
 	const size_t name_length = strlen(name);
 
@@ -408,7 +407,7 @@ enum rc set_aside(struct applier *w, int dir, const char *name, const char *what
 		return rc;
 	if ((!p->aside_listed || (p->aside_count >= ASIDE_KEPT && p->aside_old)) && (rc = prune_aside(w, p)))
 		return rc;
-	(void)snprintf(to, sizeof(to), "%llu-%s", (unsigned long long)p->aside_next++, what); /* a cut name is still one */
+	(void)print_to(to, sizeof(to), "%llu-%s", (unsigned long long)p->aside_next++, what); /* a cut name is still one */
 	if ((rc = os_rename_new(dir, name, p->aside, to, w->e)))
 		return rc == RC_END ? fail(w->e, RC_IO, "aside/%s is in the way", to) : rc;
 	p->aside_count++;

@@ -172,7 +172,7 @@ static void judge_units(struct shadow *s)
 
 	for (const char *at = s->inside + (*s->inside == '/'); n + 16 < sizeof(name); at++) {
 		if (*at && *at != '/') {
-			n += (size_t)snprintf(name + n, sizeof(name) - n, *at == '-' ? "\\x2d" : "%c", *at);
+			n += (size_t)print_to(name + n, sizeof(name) - n, *at == '-' ? "\\x2d" : "%c", *at);
 			continue;
 		}
 		for (size_t i = 0; n && i < sizeof(places) / sizeof(places[0]); i++) {
@@ -474,7 +474,7 @@ static enum rc begin(struct boot *b, const char *path, const struct boot_options
 			return rc;
 		b->remounted = true;
 	}
-	(void)snprintf(b->boot_id, sizeof(b->boot_id), "%s", *boot_id ? boot_id : "-"); /* fits */
+	(void)print_to(b->boot_id, sizeof(b->boot_id), "%s", *boot_id ? boot_id : "-"); /* fits */
 	rc = note(b, b->boot_id, &identity, scratch, e);
 	b->unnoted = rc == RC_END;
 	if (rc == RC_OK && (rc = pass_over(b, keep, e)))

@@ -5,7 +5,6 @@
 #include "session/record.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/inotify.h>
 
@@ -425,7 +424,7 @@ static enum rc put_snapshot(struct recorder *r, struct journal_writer *w, struct
 	record.id = *id = span_uvarint(&value.value);
 	if (value.value.bad || record.id >= SNAPSHOT_IDS_MAX || r->seen[record.id / 8] & 1 << record.id % 8)
 		return RC_END;
-	(void)snprintf(name, sizeof(name), "%llu", (unsigned long long)record.id); /* fits */
+	(void)print_to(name, sizeof(name), "%llu", (unsigned long long)record.id); /* fits */
 	if ((rc = os_stat(r->snapshots, name, &st, r->e)))
 		return rc;
 	if (!S_ISDIR(st.st_mode))
@@ -724,7 +723,7 @@ static enum rc compact(struct recorder *r)
 	for (size_t i = 0; i < j.snapshot_count; i++) {
 		char name[24];
 		struct stat st = {0};
-		(void)snprintf(name, sizeof(name), "%llu", (unsigned long long)j.snapshots[i].id); /* fits */
+		(void)print_to(name, sizeof(name), "%llu", (unsigned long long)j.snapshots[i].id); /* fits */
 		if (r->snapshots >= 0 && os_stat(r->snapshots, name, &st, r->e) == RC_OK && st.st_ino == j.snapshots[i].stamp.inode)
 			journal_put_snapshot(&w, &j.snapshots[i], false);
 	}

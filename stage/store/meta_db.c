@@ -2,7 +2,6 @@
 /* meta.db, bucket by bucket (containerd 1.6 to 2.3: metadata/buckets.go). */
 #include <dirent.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "ground/os.h"
@@ -173,7 +172,7 @@ enum rc add_fault(struct store *st, const char *path, enum store_fault_kind kind
 	f->path = path;
 	f->kind = kind;
 	va_start(arguments, format);
-	(void)vsnprintf(f->fault.text, sizeof(f->fault.text), format, arguments); /* a cut text is still a text */
+	(void)print_to_v(f->fault.text, sizeof(f->fault.text), format, arguments); /* a cut text is still a text */
 	va_end(arguments);
 	return RC_OK;
 }

@@ -3,7 +3,6 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -69,7 +68,7 @@ static enum rc add_backend(struct loader *l, const struct bolt_item *item, void 
 		const int64_t count = span_varint(&inodes);
 		b->inodes = inodes.bad || count < 0 ? 0 : (uint64_t)count;
 	}
-	(void)snprintf(b->dir, sizeof(b->dir), "%llu", (unsigned long long)b->id); /* 20 digits fit */
+	(void)print_to(b->dir, sizeof(b->dir), "%llu", (unsigned long long)b->id); /* 20 digits fit */
 	split_backend_key(b);
 	return RC_OK;
 }

@@ -410,8 +410,9 @@ static void put_json_body(struct sink *s, const struct outcome *o)
 {
 	putf(s, "{\"version\":1,\"program\":\"containerd-fsck " PROGRAM_VERSION "\",\"root\":");
 	put_json_string(s, span_of_string(o->root));
-	putf(s, ",\"started\":%llu,\"seconds\":%.3f,\"exit_status\":%d,\"mode\":\"%s\"",
-		(unsigned long long)(o->started_ns / 1000000000u), (double)o->elapsed_ns / 1e9, o->status,
+	putf(s, ",\"started\":%llu,\"seconds\":%llu.%03u,\"exit_status\":%d,\"mode\":\"%s\"",
+		(unsigned long long)(o->started_ns / 1000000000u), (unsigned long long)(o->elapsed_ns / 1000000000u),
+		(unsigned)(o->elapsed_ns / 1000000u % 1000), o->status,
 		o->repair ? "repair" : "check");
 	if (o->refusal != STORE_OPENED)
 		putf(s, ",\"refusal\":\"%s\"",
@@ -509,7 +510,7 @@ enum rc report_file_open(struct report_file *f, const char *path, struct err *e)
 	*f = (struct report_file){.path = path};
 	const int there = lstat(path, &st);
 	f->beside = there ? errno == ENOENT : S_ISREG(st.st_mode);
-	const int n = snprintf(f->temporary, sizeof(f->temporary), "%s.tmp-%ld", path, (long)getpid());
+	const int n = print_to(f->temporary, sizeof(f->temporary), "%s.tmp-%ld", path, (long)getpid());
 	if (n < 0 || (size_t)n >= sizeof(f->temporary))
 		return fail(e, RC_LIMIT, "the name is too long");
 	if (f->beside && unlink(f->temporary) && errno != ENOENT) /* of a run that was cut off, in a boot before */

@@ -22,7 +22,7 @@ static void notify(struct progress_state *s, const struct progress *p, uint64_t 
 	s->notified_ns = now;
 	s->notified_what = p->what;
 	s->notified_bytes = p->done_bytes;
-	(void)snprintf(text, sizeof(text), "STATUS=%s: %s of %s\n%s", p->what, size_text(p->done_bytes).text,
+	(void)print_to(text, sizeof(text), "STATUS=%s: %s of %s\n%s", p->what, size_text(p->done_bytes).text,
 		size_text(p->total_bytes > p->done_bytes ? p->total_bytes : p->done_bytes).text,
 		moved ? "EXTEND_TIMEOUT_USEC=" NOTIFY_WINDOW "\n" : ""); /* fits */
 	os_notify(text);
@@ -51,18 +51,19 @@ void report_progress(void *self, const struct progress *p)
 	const uint64_t elapsed = now - s->began_ns;
 	const uint64_t rate = elapsed ? (uint64_t)((double)p->done_bytes * 1e9 / (double)elapsed) : 0;
 	const unsigned percent = total ? (unsigned)((double)p->done_bytes * 100 / (double)total) : 0;
-	(void)fprintf(stderr, "%s%s: %u%%, %s of %s", s->terminal ? "\r\033[K" : "", p->what, percent,
-		size_text(p->done_bytes).text, size_text(total).text);
+	char text[160], left[48] = "";
 	if (rate)
-		(void)fprintf(stderr, ", %s/s, %llu s left", size_text(rate).text,
-			(unsigned long long)((total - p->done_bytes) / rate));
-	(void)fprintf(stderr, s->terminal ? "" : "\n");
+		(void)print_to(left, sizeof(left), ", %s/s, %llu s left", size_text(rate).text,
+			(unsigned long long)((total - p->done_bytes) / rate)); /* fits */
+	(void)print_to(text, sizeof(text), "%s%s: %u%%, %s of %s%s%s", s->terminal ? "\r\033[K" : "", p->what, percent,
+		size_text(p->done_bytes).text, size_text(total).text, left, s->terminal ? "" : "\n"); /* fits */
+	(void)fputs(text, stderr);
 	s->shown = true;
 }
 
 void report_progress_end(struct progress_state *s)
 {
 	if (s->shown && s->terminal)
-		(void)fprintf(stderr, "\r\033[K");
+		(void)fputs("\r\033[K", stderr);
 	s->shown = false;
 }

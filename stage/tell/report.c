@@ -77,9 +77,9 @@ struct size_text size_text(uint64_t bytes)
 		unit++;
 	}
 	if (unit == 0)
-		(void)snprintf(t.text, sizeof(t.text), "%u bytes", (unsigned)bytes); /* fits */
+		(void)print_to(t.text, sizeof(t.text), "%u bytes", (unsigned)bytes); /* fits */
 	else
-		(void)snprintf(t.text, sizeof(t.text), "%u.%u %s", (unsigned)bytes, (unsigned)(rest * 10 / 1024), units[unit]);
+		(void)print_to(t.text, sizeof(t.text), "%u.%u %s", (unsigned)bytes, (unsigned)(rest * 10 / 1024), units[unit]);
 	return t;
 }
 

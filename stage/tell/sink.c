@@ -88,7 +88,7 @@ void putf(struct sink *s, const char *format, ...)
 	va_list arguments;
 
 	va_start(arguments, format);
-	const int n = vsnprintf(line, sizeof(line), format, arguments);
+	const int n = print_to_v(line, sizeof(line), format, arguments);
 	va_end(arguments);
 	if (n > 0)
 		put(s, line, (size_t)n < sizeof(line) ? (size_t)n : sizeof(line) - 1);

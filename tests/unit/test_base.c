@@ -2,6 +2,8 @@
 #include "ground/base.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -364,8 +366,39 @@ static void work_is_counted_before_it_is_asked(void)
 	CHECK(pace_on(NULL, PACE_WORK, &e) == RC_OK && pace_on(&silent, PACE_WORK, &e) == RC_OK);
 }
 
+/* libc's own word for it is what is wanted, whole and cut at each place */
+#define AS_LIBC(...) \
+	do { \
+		char want[96], got[96]; \
+		for (size_t cap = 0; cap < sizeof(want); cap++) { \
+			memset(want, '~', sizeof(want)); \
+			memset(got, '~', sizeof(got)); \
+			CHECK(print_to(got, cap, __VA_ARGS__) == snprintf(want, cap, __VA_ARGS__)); \
+			CHECK(memcmp(want, got, sizeof(want)) == 0); \
+		} \
+	} while (0)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-truncation"
+#pragma GCC diagnostic ignored "-Wformat-zero-length"
+static void text_is_printed_as_libc_prints_it(void)
+{
+	AS_LIBC("");
+	AS_LIBC("no conversion");
+	AS_LIBC("%s", "");
+	AS_LIBC("%s and %s%c%%|", "one", "two", 'c');
+	AS_LIBC("%.*s|%.2s|%.9s|%.0s|%.*s", 3, "four", "five", "six", "seven", 0, "eight");
+	AS_LIBC("%d %d %d %d", 0, -1, INT32_MAX, INT32_MIN);
+	AS_LIBC("%u %x %o", UINT32_MAX, 0xdeadbeefu, 0644u);
+	AS_LIBC("%ld %lld %lld", -5L, (long long)INT64_MIN, (long long)INT64_MAX);
+	AS_LIBC("%llu %lx %zu", (unsigned long long)UINT64_MAX, ULONG_MAX, SIZE_MAX);
+	AS_LIBC("%02u:%02u:%02u %03llu %016llx", 1u, 23u, 456u, 7ull, 0xabcull);
+	AS_LIBC("[%5u] [%5d] [%05d] [%1u] [%*u]", 42u, -42, -42, 123u, 6, 7u);
+}
+#pragma GCC diagnostic pop
+
 int main(void)
 {
+	RUN(text_is_printed_as_libc_prints_it);
 	RUN(spans_shrink_and_go_bad_for_good);
 	RUN(varints_are_those_of_go);
 	RUN(spans_compare_as_bolt_orders_keys);

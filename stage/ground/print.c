@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+/* Text from a format: what this program uses of printf. libc's own has floating point and wide characters, and is 10 KiB. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ground/base.h"
+
+struct printing {
+	char *out;
+	size_t cap, n; /* n: of the whole text, more than cap if it is cut */
+};
+
+static void put_bytes(struct printing *p, const char *text, size_t n)
+{
+	if (p->n < p->cap)
+		memcpy(p->out + p->n, text, n < p->cap - p->n ? n : p->cap - p->n);
+	p->n += n;
+}
+
+static void put_number(struct printing *p, unsigned long long value, unsigned base, bool negative, char fill, int width)
+{
+	char digits[32];
+	char *at = digits + sizeof(digits);
+
+	if (negative)
+		value = 0 - value;
+	do
+		*--at = "0123456789abcdef"[value % base];
+	while ((value /= base));
+	if (negative && fill == ' ')
+		*--at = '-';
+	else if (negative)
+		put_bytes(p, "-", 1);
+	for (int n = (int)(digits + sizeof(digits) - at) + (negative && fill == '0'); n < width; n++)
+		put_bytes(p, &fill, 1);
+	put_bytes(p, at, (size_t)(digits + sizeof(digits) - at));
+}
+
+/* The number at *format, or the next argument for a star; 0 if there is none. */
+static int take_count(const char **format, int star)
+{
+	int n = 0;
+
+	if (**format == '*') {
+		(*format)++;
+		return star;
+	}
+	for (; **format >= '0' && **format <= '9'; (*format)++)
+		n = n * 10 + (**format - '0');
+	return n;
+}
+
+int print_to_v(char *out, size_t cap, const char *format, va_list arguments)
+{
+	struct printing p = {out, cap ? cap - 1 : 0, 0};
+
+	for (;; format++) {
+		const size_t plain = strcspn(format, "%");
+		put_bytes(&p, format, plain);
+		if (!format[plain])
+			break;
+		format += plain + 1;
+		const char fill = *format == '0' ? '0' : ' ';
+		const int width = take_count(&format, *format == '*' ? va_arg(arguments, int) : 0);
+		int most = -1;
+		if (*format == '.') {
+			format++;
+			most = take_count(&format, *format == '*' ? va_arg(arguments, int) : 0);
+		}
+		/* int, long, long long */
+		const unsigned longs = *format == 'z' ? 1 : (unsigned)strspn(format, "l");
+		format += *format == 'z' ? 1 : longs;
+		if (*format == 's') {
+			const char *const text = va_arg(arguments, const char *);
+			put_bytes(&p, text, most < 0 ? strlen(text) : strnlen(text, (size_t)most));
+		} else if (*format == 'c') {
+			put_bytes(&p, &(char){(char)va_arg(arguments, int)}, 1);
+		} else if (*format == '%') {
+			put_bytes(&p, format, 1);
+		} else if (*format == 'd') {
+			const long long value = longs > 1 ? va_arg(arguments, long long) :
+				longs ? va_arg(arguments, long) : va_arg(arguments, int);
+			put_number(&p, (unsigned long long)value, 10, value < 0, fill, width);
+		} else {
+			const unsigned long long value = longs > 1 ? va_arg(arguments, unsigned long long) :
+				longs ? va_arg(arguments, unsigned long) : va_arg(arguments, unsigned);
+			put_number(&p, value, *format == 'x' ? 16 : *format == 'o' ? 8 : 10, false, fill, width);
+		}
+	}
+	if (cap)
+		out[p.n < p.cap ? p.n : p.cap] = 0;
+	return (int)p.n;
+}
+
+int print_to(char *out, size_t cap, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	const int n = print_to_v(out, cap, format, arguments);
+	va_end(arguments);
+	return n;
+}
+
+void must_not(const char *what)
+{
+	(void)fputs("containerd-fsck: a fault of its own: ", stderr);
+	(void)fputs(what, stderr);
+	(void)fputs(" does not hold\n", stderr);
+	abort();
+}
