@@ -283,7 +283,7 @@ static enum rc write_json(struct run *r, const struct outcome *out, struct err *
 {
 	if (!r->opts->json)
 		return RC_OK;
-	return r->json.file ? report_file_add(&r->json, out, e) : report_json(out, stdout, e);
+	return r->json.path ? report_file_add(&r->json, out, e) : report_json(out, STDOUT_FILENO, e);
 }
 
 static void say_failure(const struct run *r, const char *about, const struct err *e)
@@ -682,8 +682,8 @@ static enum exit_status all_roots(struct run *r)
 
 	r->sysroot = *o->sysroot || o->root_count ? o->sysroot : system_being_started();
 	if (*r->sysroot) { /* one name for it, so that what lies inside can be told by its beginning */
-		char real[LIMIT_PATH_BYTES]; /* PATH_MAX, what realpath fills at most */
-		if (realpath(r->sysroot, real))
+		char real[LIMIT_PATH_BYTES];
+		if (os_resolve(r->sysroot, real, NULL) == RC_OK)
 			r->sysroot = arena_string(&r->keep, span_of_string(strcmp(real, "/") == 0 ? "" : real));
 		if (!r->sysroot)
 			return EXIT_FAILED;
@@ -757,10 +757,11 @@ static bool is_journal(int fd)
 
 static void complain(const struct err *e, const char *next)
 {
-	(void)fputs("containerd-fsck: ", stderr);
-	(void)fputs(e->text, stderr);
-	(void)fputs("\n", stderr);
-	(void)fputs(next, stderr);
+	char text[sizeof(e->text) + 64];
+
+	/* what is cut is still a text, and a console that is gone cannot be told so */
+	const int n = print_to(text, sizeof(text), "containerd-fsck: %s\n%s", e->text, next);
+	(void)os_put(STDERR_FILENO, text, min_u64((uint64_t)n, sizeof(text) - 1));
 }
 
 int main(int argc, char **argv)
@@ -774,8 +775,8 @@ int main(int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	if (o.verb == VERB_HELP || o.verb == VERB_VERSION) {
-		(void)fputs(o.verb == VERB_HELP ? opts_help : "containerd-fsck " PROGRAM_VERSION "\n", stdout);
-		return fflush(stdout) ? EXIT_FAILED : EXIT_CLEAN;
+		const char *const text = o.verb == VERB_HELP ? opts_help : "containerd-fsck " PROGRAM_VERSION "\n";
+		return os_put(STDOUT_FILENO, text, strlen(text)) ? EXIT_CLEAN : EXIT_FAILED;
 	}
 	if (o.verb == VERB_CHECK || o.verb == VERB_SHOW)
 		os_write_forbid();
@@ -799,7 +800,7 @@ int main(int argc, char **argv)
 			.progress = o.progress,
 			.log = !by_itself ? REPORT_NO_LOG : is_journal(1) ? REPORT_JOURNAL : REPORT_KERNEL_LOG,
 			.priority = 6,
-			.out = o.json && strcmp(o.json, "-") == 0 ? NULL : stdout}};
+			.out = o.json && strcmp(o.json, "-") == 0 ? 0 : STDOUT_FILENO}};
 	if (arena_open(&r.keep, &e) || arena_open(&r.scratch, &e)) {
 		complain(&e, "");
 		return EXIT_FAILED;

@@ -185,7 +185,7 @@ static bool comes_later(const struct survey_run *r, size_t x, size_t y)
 
 void sort_jobs(const struct survey_run *r, size_t *order, size_t count)
 {
-	for (size_t gap = count / 2; gap; gap /= 2) /* Shell's sort: qsort takes no context */
+	for (size_t gap = count / 2; gap; gap /= 2) /* Shell's sort: sort takes no context */
 		for (size_t i = gap; i < count; i++) {
 			const size_t moved = order[i];
 			size_t k = i;

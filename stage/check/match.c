@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "check/match.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "format/oci.h"
@@ -66,7 +65,7 @@ void match_sort(struct match *m)
 	size_t kept = 0;
 
 	if (m->layer_count)
-		qsort(m->layers, m->layer_count, sizeof(*m->layers), compare_layers);
+		sort(m->layers, m->layer_count, sizeof(*m->layers), compare_layers);
 	for (size_t i = 0; i < m->layer_count; i++)
 		if (!kept || compare_layers(&m->layers[kept - 1], &m->layers[i]) != 0)
 			m->layers[kept++] = m->layers[i];
@@ -172,7 +171,7 @@ enum rc match_resolve(struct match *m, const bool *open, bool (*over)(const void
 		*fresh = one;
 	}
 	if (count)
-		qsort(list, count, sizeof(*list), compare_nameless);
+		sort(list, count, sizeof(*list), compare_nameless);
 	for (size_t i = 0, n = 0; i < count && !m->cut; i += n) {
 		for (n = 1; i + n < count && digest_equal(&list[i].parent, &list[i + n].parent);)
 			n++;

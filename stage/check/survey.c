@@ -2,7 +2,6 @@
 #include "check/survey.h"
 
 #include <pthread.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "check/run.h"
@@ -445,7 +444,7 @@ enum rc survey_end(struct survey *s, struct err *e)
 	if (rc == RC_OK && r->failed)
 		rc = fail(e, r->failed, "no memory for the findings");
 	if (rc == RC_OK && s->finding_count)
-		qsort(s->findings, s->finding_count, sizeof(*s->findings), compare_findings);
+		sort(s->findings, s->finding_count, sizeof(*s->findings), compare_findings);
 	return rc;
 }
 

@@ -216,7 +216,7 @@ static void sort_wants(struct survey *s)
 	size_t n = 0;
 
 	if (s->want_count)
-		qsort(s->wants, s->want_count, sizeof(*s->wants), compare_wants);
+		sort(s->wants, s->want_count, sizeof(*s->wants), compare_wants);
 	for (size_t i = 0; i < s->want_count; i++) {
 		struct want *const last = n ? &s->wants[n - 1] : NULL;
 		if (!last || compare_wants(last, &s->wants[i]))
@@ -351,7 +351,7 @@ static enum rc hash_spares(struct survey_run *r, enum digest_kind kind)
 	for (size_t i = 0; i < count; i++)
 		if (r->s->spares[i].known & 1u << kind)
 			order[n++] = i;
-	for (size_t gap = n / 2; gap; gap /= 2) /* Shell's sort: qsort takes no context */
+	for (size_t gap = n / 2; gap; gap /= 2) /* Shell's sort: sort takes no context */
 		for (size_t i = gap; i < n; i++) {
 			const size_t moved = order[i];
 			size_t k = i;
@@ -701,7 +701,7 @@ enum rc judge_spares(struct survey_run *r)
 			wanted && s->spares[i].verdict == SPARE_IS_UNREADABLE && r->st->spares[i].size <= LIMIT_JSON_BYTES;
 	}
 	if (s->brought_count)
-		qsort(s->brought, s->brought_count, sizeof(*s->brought), compare_wants);
+		sort(s->brought, s->brought_count, sizeof(*s->brought), compare_wants);
 	for (size_t i = 0; i < r->st->spare_count; i++) {
 		struct spare_state *const state = &s->spares[i];
 		state->blob = STORE_NONE;
@@ -724,8 +724,8 @@ enum rc judge_spares(struct survey_run *r)
 				.path = text_of(r->st->unseen_path),
 				.why = text_of(strerror(r->st->unseen_errno))});
 	if (s->unread_count)
-		qsort(s->unread, s->unread_count, sizeof(*s->unread), compare_digests);
+		sort(s->unread, s->unread_count, sizeof(*s->unread), compare_digests);
 	if (s->unread_size_count)
-		qsort(s->unread_sizes, s->unread_size_count, sizeof(*s->unread_sizes), compare_sizes);
+		sort(s->unread_sizes, s->unread_size_count, sizeof(*s->unread_sizes), compare_sizes);
 	return RC_OK;
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "format/cri.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "format/oci.h"
@@ -193,7 +192,7 @@ static enum rc judge_names(const struct judge *j, enum cri_kind kind, struct are
 		if (holds_name(j, i, kind))
 			all[n++] = (struct named){&j->records[i], i};
 	if (n > 1)
-		qsort(all, n, sizeof(*all), compare_named);
+		sort(all, n, sizeof(*all), compare_named);
 	for (size_t i = 0, next; i < n; i = next) {
 		for (next = i + 1; next < n && span_equal(all[next].record->metadata.name, all[i].record->metadata.name);)
 			next++;

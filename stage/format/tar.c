@@ -3,7 +3,6 @@
  * which things are read and judged is Go's, because an archive that containerd accepted must mean here what it meant there. */
 #include "format/tar.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #define BLOCK 512u
@@ -385,7 +384,7 @@ static void settle_xattrs(struct tar *t)
 
 	if (t->xattr_count < 2)
 		return;
-	qsort(list, t->xattr_count, sizeof(*list), compare_xattrs);
+	sort(list, t->xattr_count, sizeof(*list), compare_xattrs);
 	for (size_t i = 0; i < t->xattr_count; i++)
 		if (i + 1 == t->xattr_count || !span_equal(list[i].name, list[i + 1].name))
 			list[kept++] = list[i];

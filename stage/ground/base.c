@@ -21,6 +21,45 @@ enum rc fail(struct err *e, enum rc rc, const char *format, ...)
 	return rc;
 }
 
+char *text_find(const char *text, const char *needle)
+{
+	const size_t n = strlen(needle);
+
+	for (; (text = strchr(text, *needle)); text++)
+		if (strncmp(text, needle, n) == 0)
+			return (char *)(uintptr_t)text; /* as strstr: whether it may be written the caller knows */
+	return NULL;
+}
+
+static void swap(uint8_t *a, uint8_t *b, size_t size)
+{
+	for (uint8_t *const end = a + size; a < end; a++, b++) {
+		const uint8_t other = *a;
+		*a = *b;
+		*b = other;
+	}
+}
+
+void sort(void *items, size_t n, size_t size, int (*compare)(const void *, const void *))
+{
+	uint8_t *const at = items;
+
+	/* a heap of those in front of end, made from the middle on, then its largest behind it */
+	for (size_t next = n / 2, end = n; end > 1;) {
+		if (next)
+			next--;
+		else
+			swap(at, at + --end * size, size);
+		for (size_t up = next, down; (down = 2 * up + 1) < end; up = down) {
+			if (down + 1 < end && compare(at + down * size, at + (down + 1) * size) < 0)
+				down++;
+			if (compare(at + up * size, at + down * size) >= 0)
+				break;
+			swap(at + up * size, at + down * size, size);
+		}
+	}
+}
+
 enum rc pace_on(struct pace *p, uint64_t work, struct err *e)
 {
 	if (!p || !p->ask || (p->done += work) < PACE_WORK)

@@ -42,6 +42,11 @@ _Noreturn void must_not(const char *what);
 int print_to(char *out, size_t cap, const char *format, ...) PRINTF_LIKE(3, 4);
 int print_to_v(char *out, size_t cap, const char *format, va_list arguments) PRINTF_LIKE(3, 0);
 
+/* The first needle in text, NULL if there is none. A needle is not empty. */
+char *text_find(const char *text, const char *needle);
+/* As qsort, whatever the order in n steps of log n, and in place; libc's is 2 KiB. */
+void sort(void *items, size_t n, size_t size, int (*compare)(const void *, const void *));
+
 /* Fills *e if it is still empty (the first cause wins) and returns rc. errno is kept in *e when rc is RC_IO. */
 enum rc fail(struct err *e, enum rc rc, const char *format, ...) PRINTF_LIKE(3, 4);
 

@@ -115,7 +115,7 @@ static bool has_snapshots(struct look *l, const char *before, char *options)
 static enum rc look_at_mounts(struct look *l, char *text, const char *before, struct err *e)
 {
 	for (char *rest = text, *line; !l->v->mounted && (line = strsep(&rest, "\n"));) {
-		char *const options = strstr(line, " - overlay ");
+		char *const options = text_find(line, " - overlay ");
 		if (!options || !has_snapshots(l, before, options))
 			continue;
 		const char *place = line;
@@ -173,7 +173,7 @@ static enum rc look_at_namespace(struct look *l, int process, const char *number
  * io.containerd.*. The same name may be another place for who has other mounts. */
 static bool is_in_root(struct look *l, const char *number, char *path, struct arena scratch)
 {
-	char *const part = strstr(path, "/io.containerd.");
+	char *const part = text_find(path, "/io.containerd.");
 
 	if (!part)
 		return false;

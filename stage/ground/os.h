@@ -136,12 +136,16 @@ static inline int64_t os_ctime_ns(const struct stat *st)
  * (btrfs one for each subvolume), XFS only from Linux 6.18 on (FS_IOC_GETFSUUID; its statfs id follows the device number);
  * "-" where there is none. */
 CHECKED enum rc os_fs_identity(int dir, char *out, size_t cap, struct err *e);
+/* The real path of path, without links. Out has LIMIT_PATH_BYTES. RC_END: not there. */
+CHECKED enum rc os_resolve(const char *path, char *out, struct err *e);
 /* The real path of path as seen from inside sysroot: a link's absolute target is taken from there. Out has LIMIT_PATH_BYTES.
  * RC_END: not there. */
 CHECKED enum rc os_resolve_in(const char *sysroot, const char *path, char *out, struct err *e);
 bool os_exists(const char *path);
 /* A datagram for systemd, if it started us (NOTIFY_SOCKET); lost if nobody listens. */
 void os_notify(const char *text);
+/* All of it for a console, a pipe or a file, where that stands. False: it could not be written. */
+bool os_put(int fd, const void *text, size_t n);
 /* A line for the kernel's log; priority as in syslog. Lost where there is no /dev/kmsg. */
 void os_kernel_log(int priority, const char *line);
 void os_sleep_ms(unsigned ms);

@@ -160,7 +160,7 @@ static long mount_id(int fd)
 	if (n <= 0)
 		return -1;
 	text[n] = 0;
-	found = strstr(text, "mnt_id:");
+	found = text_find(text, "mnt_id:");
 	if (!found)
 		return -1;
 	found += 7 + strspn(found + 7, "\t ");

@@ -13,7 +13,6 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/inotify.h>
@@ -328,7 +327,7 @@ enum rc os_list(int dir, struct arena *a, struct os_name **names, size_t *count,
 		}
 	}
 	if (used)
-		qsort(list, used, sizeof(*list), compare_names);
+		sort(list, used, sizeof(*list), compare_names);
 	*names = list;
 	*count = used;
 	return RC_OK;

@@ -56,9 +56,33 @@ enum rc os_fs_identity(int dir, char *out, size_t cap, struct err *e)
 	return RC_OK;
 }
 
-enum rc os_resolve_in(const char *sysroot, const char *path, char *out, struct err *e)
+/* Where a descriptor that was opened for it leads; which it takes. */
+static enum rc path_of(int fd, char *out)
 {
 	char link[64];
+
+	(void)print_to(link, sizeof(link), "/proc/self/fd/%d", fd); /* fits */
+	const ssize_t n = readlink(link, out, LIMIT_PATH_BYTES - 1);
+	const int why = errno;
+	(void)close(fd); /* nothing was written */
+	errno = why;
+	if (n <= 0)
+		return RC_IO;
+	out[n] = 0;
+	return RC_OK;
+}
+
+enum rc os_resolve(const char *path, char *out, struct err *e)
+{
+	const int fd = open(path, O_PATH | O_CLOEXEC);
+
+	if (fd < 0)
+		return errno == ENOENT || errno == ENOTDIR ? RC_END : fail(e, RC_IO, "open %s", path);
+	return path_of(fd, out) ? fail(e, RC_IO, "resolve %s (is /proc mounted?)", path) : RC_OK;
+}
+
+enum rc os_resolve_in(const char *sysroot, const char *path, char *out, struct err *e)
+{
 	const int top = open(sysroot, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
 	if (top < 0)
@@ -72,18 +96,12 @@ enum rc os_resolve_in(const char *sysroot, const char *path, char *out, struct e
 			char whole[2 * LIMIT_PATH_BYTES];
 			(void)print_to(whole, sizeof(whole), "%s%s%s", sysroot, *path == '/' ? "" : "/", path);
 			const size_t n = strlen(sysroot);
-			return realpath(whole, out) && strncmp(out, sysroot, n) == 0 && out[n] == '/' ? RC_OK : RC_END;
+			return os_resolve(whole, out, NULL) == RC_OK && strncmp(out, sysroot, n) == 0 && out[n] == '/' ? RC_OK : RC_END;
 		}
 		errno = why;
 		return why == ENOENT || why == ENOTDIR ? RC_END : fail(e, RC_IO, "open %s in %s", path, sysroot);
 	}
-	(void)print_to(link, sizeof(link), "/proc/self/fd/%d", fd); /* fits */
-	const ssize_t n = readlink(link, out, LIMIT_PATH_BYTES - 1);
-	(void)close(fd); /* as above */
-	if (n <= 0)
-		return fail(e, RC_IO, "resolve %s in %s (is /proc mounted?)", path, sysroot);
-	out[n] = 0;
-	return RC_OK;
+	return path_of(fd, out) ? fail(e, RC_IO, "resolve %s in %s (is /proc mounted?)", path, sysroot) : RC_OK;
 }
 
 bool os_exists(const char *path)
@@ -109,6 +127,19 @@ void os_notify(const char *text)
 	(void)sendto(fd, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT, (const struct sockaddr *)&to,
 		(socklen_t)(offsetof(struct sockaddr_un, sun_path) + n)); /* nobody listens: nobody is told */
 	(void)close(fd);
+}
+
+bool os_put(int fd, const void *text, size_t n)
+{
+	/* a reader that waits must not keep a signal waiting: what it interrupts is not written */
+	for (const char *at = text; n;) {
+		const ssize_t step = write(fd, at, n);
+		if (step <= 0)
+			return false;
+		at += step;
+		n -= (size_t)step;
+	}
+	return true;
 }
 
 void os_kernel_log(int priority, const char *line)

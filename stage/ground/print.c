@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Text from a format: what this program uses of printf. libc's own has floating point and wide characters, and is 10 KiB. */
-#include <stdio.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "ground/base.h"
 
@@ -72,7 +73,9 @@ int print_to_v(char *out, size_t cap, const char *format, va_list arguments)
 		const unsigned longs = *format == 'z' ? 1 : (unsigned)strspn(format, "l");
 		format += *format == 'z' ? 1 : longs;
 		if (*format == 's') {
-			const char *const text = va_arg(arguments, const char *);
+			const char *text = va_arg(arguments, const char *);
+			if (!text)
+				text = "(null)"; /* as libc has it: a fault of ours that hurts nobody */
 			put_bytes(&p, text, most < 0 ? strlen(text) : strnlen(text, (size_t)most));
 		} else if (*format == 'c') {
 			put_bytes(&p, &(char){(char)va_arg(arguments, int)}, 1);
@@ -105,8 +108,10 @@ int print_to(char *out, size_t cap, const char *format, ...)
 
 void must_not(const char *what)
 {
-	(void)fputs("containerd-fsck: a fault of its own: ", stderr);
-	(void)fputs(what, stderr);
-	(void)fputs(" does not hold\n", stderr);
+	char text[320];
+	const int n = print_to(text, sizeof(text), "containerd-fsck: a fault of its own: %s does not hold\n", what);
+
+	if (write(STDERR_FILENO, text, (size_t)n < sizeof(text) ? (size_t)n : sizeof(text) - 1) < 0)
+		errno = 0; /* there is nobody to tell */
 	abort();
 }

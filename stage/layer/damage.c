@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Telling of the differences, path by path. */
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -140,7 +139,7 @@ static enum rc open_level(struct judge *j, struct level *level, uint32_t dir, si
 	for (uint32_t n = layer_first_child(l, dir); n != LAYER_NO_NODE; n = layer_next_child(l, n))
 		if (j->marks[n] & MARK_SHOWN)
 			level->children[level->count++] = (struct rank){layer_name(l, n), n};
-	qsort(level->children, level->count, sizeof(*level->children), compare_ranks);
+	sort(level->children, level->count, sizeof(*level->children), compare_ranks);
 	return RC_OK;
 }
 

@@ -64,7 +64,7 @@ enum rc sort_records(struct judge *j, struct err *e)
 	for (uint32_t i = 0; i < count; i++)
 		j->records[i] = *record_at(j->v, i);
 	if (count)
-		qsort(j->records, count, sizeof(*j->records), compare_records);
+		sort(j->records, count, sizeof(*j->records), compare_records);
 	for (uint32_t i = 0; i < count; i++) {
 		const struct record r = j->records[i];
 		if (!kept || j->records[kept - 1].node != r.node) {
@@ -256,7 +256,7 @@ static enum rc judge_all_linked(struct judge *j, const struct name_of_inode *lis
 	for (uint32_t i = 0; i < count; i++)
 		words[i] = (struct last_word){linked_at(j->c, i)->inode, i};
 	if (count)
-		qsort(words, count, sizeof(*words), compare_last_words);
+		sort(words, count, sizeof(*words), compare_last_words);
 	for (uint32_t i = 0; i < count; i++) {
 		if (i + 1 < count && words[i + 1].inode == words[i].inode)
 			continue;
@@ -369,7 +369,7 @@ enum rc judge_links(struct judge *j, struct err *e)
 		list[used++] = (struct name_of_inode){inode_of(j, i), i, (uint64_t)st.st_dev, (uint64_t)st.st_ino,
 			(uint64_t)st.st_size, S_ISREG(st.st_mode)};
 	}
-	qsort(list, used, sizeof(*list), compare_link_names);
+	sort(list, used, sizeof(*list), compare_link_names);
 	enum rc rc = judge_all_linked(j, list, used, e);
 	if (rc)
 		return rc;

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* A walk over what the disk has, and what can be counted of a directory without its layer. */
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -132,7 +131,7 @@ uint64_t distinct(struct inodes *s)
 	uint64_t n = 0;
 
 	if (s->count)
-		qsort(s->at, s->count, sizeof(*s->at), compare_numbers);
+		sort(s->at, s->count, sizeof(*s->at), compare_numbers);
 	for (size_t i = 0; i < s->count; i++)
 		n += i == 0 || s->at[i] != s->at[i - 1];
 	return n;

@@ -456,7 +456,7 @@ static void settle_names(struct journal *j)
 	size_t kept = 0;
 
 	if (j->name_count)
-		qsort(j->names, j->name_count, sizeof(*j->names), compare_records);
+		sort(j->names, j->name_count, sizeof(*j->names), compare_records);
 	for (size_t i = 0; i < j->name_count; i++) {
 		const bool last = i + 1 == j->name_count || journal_compare_names(&j->names[i], &j->names[i + 1]) != 0;
 		if (last && !j->names[i].gone)
@@ -471,7 +471,7 @@ static void sort_if_needed(void *array, size_t count, size_t size, int (*compare
 
 	for (size_t i = 0; i + 1 < count; i++)
 		if (compare(at + i * size, at + (i + 1) * size) > 0) {
-			qsort(array, count, size, compare);
+			sort(array, count, size, compare);
 			return;
 		}
 }

@@ -418,7 +418,7 @@ static enum rc make_snapshots(struct maker *m)
 	enum rc rc;
 
 	if (f->snapshot_count)
-		qsort(f->snapshots, f->snapshot_count, sizeof(*f->snapshots), compare_names);
+		sort(f->snapshots, f->snapshot_count, sizeof(*f->snapshots), compare_names);
 	for (size_t i = 0; i < f->backend_count; i++) {
 		const struct forward_backend *const x = &f->backends[i];
 		struct bolt_path bucket = SNAPSHOT_PATH(x->ns, x->user_key);

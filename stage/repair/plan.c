@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "repair/plan.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "policy/policy.h"
@@ -307,7 +306,7 @@ static void recall(struct planner *w)
 		return;
 	}
 	memcpy(sorted, d->at, d->count * sizeof(*sorted));
-	qsort(sorted, d->count, sizeof(*sorted), compare_deeds);
+	sort(sorted, d->count, sizeof(*sorted), compare_deeds);
 	for (size_t i = 0; i < w->p->action_count; i++) {
 		struct action *const a = &w->p->actions[i];
 		const struct deed key = {.kind = a->kind, .index = a->index};

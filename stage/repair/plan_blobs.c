@@ -134,7 +134,7 @@ void plan_records(struct planner *w)
 	}
 	const size_t certain = w->added_count;
 	if (certain)
-		qsort(w->added, certain, sizeof(*w->added), compare_added);
+		sort(w->added, certain, sizeof(*w->added), compare_added);
 	for (size_t i = 0; i < s->unrecorded_count; i++) {
 		const struct want *const u = &s->unrecorded[i];
 		const size_t blob = store_find_blob(st, u->digest);
@@ -144,7 +144,7 @@ void plan_records(struct planner *w)
 			add_record(w, u->digest, u->ns);
 	}
 	if (w->added_count)
-		qsort(w->added, w->added_count, sizeof(*w->added), compare_added);
+		sort(w->added, w->added_count, sizeof(*w->added), compare_added);
 	for (size_t i = 0; i < w->added_count; i++)
 		if (!n || compare_added(&w->added[n - 1], &w->added[i]))
 			w->added[n++] = w->added[i];

@@ -195,7 +195,7 @@ static void find_leased(struct planner *w)
 			w->held_refs[w->held_ref_count++] = (struct leased_ref){l->ns, l->ingests.at[k]};
 	}
 	if (w->held_ref_count)
-		qsort(w->held_refs, w->held_ref_count, sizeof(*w->held_refs), compare_leased);
+		sort(w->held_refs, w->held_ref_count, sizeof(*w->held_refs), compare_leased);
 }
 
 void lease_ingest(struct planner *w, const struct ingest_record *r)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Our own directories beside what is repaired: where things are made, and where they are set aside. */
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "ground/os.h"
@@ -377,7 +376,7 @@ static enum rc prune_aside(struct applier *w, struct place *p)
 		p->aside_first = p->aside_next;
 	p->aside_listed = true;
 	if (old_count)
-		qsort(old, old_count, sizeof(*old), compare_numbers);
+		sort(old, old_count, sizeof(*old), compare_numbers);
 	struct arena *const keep = w->keep; /* what is removed is listed behind this list */
 	w->keep = &scratch;
 	p->aside_count = count;

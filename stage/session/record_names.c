@@ -2,7 +2,6 @@
 /* Where they are in meta.db: containerd 2.1: core/metadata/buckets.go. */
 #include "session/record_names.h"
 
-#include <stdlib.h>
 
 #include "format/bolt.h"
 #include "ground/os.h"
@@ -157,7 +156,7 @@ static enum rc read_all(struct recorded_names *into, int fd, struct arena scratc
 		(rc = bolt_open(&again, &src, &scratch, &fault, e)))
 		return rc;
 	if (into->count)
-		qsort(into->names, into->count, sizeof(*into->names), compare);
+		sort(into->names, into->count, sizeof(*into->names), compare);
 	return again.meta[again.current].txid == b.meta[b.current].txid ? RC_OK : RC_CORRUPT;
 }
 

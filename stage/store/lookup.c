@@ -2,7 +2,6 @@
 /* Look-ups in what was read, and paths and descriptors of what is in it. */
 #include <dirent.h>
 #include <stdarg.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "ground/os.h"
@@ -210,7 +209,7 @@ size_t *store_add_blobs(struct store *st, const struct blob *at, size_t count)
 	}
 	for (size_t i = 0; i < st->blob_count; i++)
 		all[n++] = st->blob_files[i];
-	qsort(all, n, sizeof(*all), compare_blobs);
+	sort(all, n, sizeof(*all), compare_blobs);
 	const struct blob *const old = st->blob_files;
 	const size_t old_count = st->blob_count;
 	st->blob_files = all;

@@ -2,7 +2,6 @@
 /* meta.db, bucket by bucket (containerd 1.6 to 2.3: metadata/buckets.go). */
 #include <dirent.h>
 #include <stdarg.h>
-#include <stdlib.h>
 
 #include "ground/os.h"
 #include "store/loading.h"
@@ -576,7 +575,7 @@ static enum rc add_namespace(struct loader *l, const struct bolt_item *item, voi
 	ns->snapshots.count = st->snapshot_count - ns->snapshots.first;
 	ns->foreign.count = st->foreign_count - ns->foreign.first;
 	if (ns->foreign.count)
-		qsort(&st->foreign[ns->foreign.first], ns->foreign.count, sizeof(*st->foreign), compare_foreign);
+		sort(&st->foreign[ns->foreign.first], ns->foreign.count, sizeof(*st->foreign), compare_foreign);
 	return RC_OK;
 }
 

@@ -44,15 +44,17 @@ struct reader {
 /* RC_END: not there. */
 static enum rc read_file(const struct reader *r, const char *path, struct arena *a, struct span *text, struct err *e)
 {
-	char real[LIMIT_PATH_BYTES]; /* PATH_MAX, what realpath fills at most */
+	char real[LIMIT_PATH_BYTES];
 	auto_fd dir = -1;
 
 	if (*r->sysroot) {
 		const enum rc rc = os_resolve_in(r->sysroot, path, real, e);
 		if (rc)
 			return rc;
-	} else if (!realpath(path, real)) {
-		return os_exists(path) ? fail(e, RC_IO, "resolve %s", path) : RC_END;
+	} else {
+		const enum rc rc = os_resolve(path, real, e);
+		if (rc)
+			return rc;
 	}
 	char *const slash = strrchr(real, '/');
 	*slash = 0;
@@ -247,9 +249,9 @@ const char *places_explain(const char *path, struct arena *a, struct arena scrat
 {
 	static const char *const below[] = {"containerd", "containerd/daemon", "agent/containerd", "lib/containerd", "var/lib/containerd",
 		"common/var/lib/containerd"};
-	char real[LIMIT_PATH_BYTES]; /* PATH_MAX, what realpath fills at most */
+	char real[LIMIT_PATH_BYTES];
 
-	if (!realpath(path, real))
+	if (os_resolve(path, real, NULL))
 		return NULL;
 	const bool docker = has(real, "overlay2", scratch) || has(real, "image/overlay2", scratch) || has(real, "network/files", scratch);
 	for (size_t i = 0; i < sizeof(below) / sizeof(below[0]); i++) {

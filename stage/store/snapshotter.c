@@ -3,7 +3,6 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdarg.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "ground/os.h"
@@ -132,7 +131,7 @@ enum rc read_overlay(struct loader *l, struct backend ***by_id_out)
 	for (size_t i = 0; i < st->backend_count; i++)
 		by_id[i] = &st->backends[i];
 	if (st->backend_count)
-		qsort(by_id, st->backend_count, sizeof(*by_id), compare_backend_id);
+		sort(by_id, st->backend_count, sizeof(*by_id), compare_backend_id);
 	*by_id_out = by_id; /* also of a database that is not right: the directories are looked at */
 	bool twice = false; /* then nothing is told of their parents */
 	for (size_t i = 0; i + 1 < st->backend_count; i++)

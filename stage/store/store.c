@@ -108,7 +108,7 @@ static enum rc link_unread(struct store *st, struct arena scratch, struct err *e
 		if (st->ingests[i].unreadable && !st->ingests[i].ref.left)
 			all[n++] = (struct ref_holder){st->ingests[i].name, i, STORE_NONE};
 	if (n)
-		qsort(all, n, sizeof(*all), compare_ref_holders);
+		sort(all, n, sizeof(*all), compare_ref_holders);
 	for (size_t k = 0; n && k < st->ingest_record_count; k++) {
 		struct ingest_record *const r = &st->ingest_records[k];
 		char text[DIGEST_TEXT_BYTES];
@@ -136,7 +136,7 @@ static enum rc link_ingests(struct store *st, struct arena scratch, struct err *
 			all[n++] = (struct ref_holder){st->ingests[i].ref, i, STORE_NONE};
 	for (size_t i = 0; i < st->ingest_record_count; i++)
 		all[n++] = (struct ref_holder){st->ingest_records[i].ref, STORE_NONE, i};
-	qsort(all, n, sizeof(*all), compare_ref_holders);
+	sort(all, n, sizeof(*all), compare_ref_holders);
 	for (size_t i = 0, next; i < n; i = next) {
 		size_t dir = STORE_NONE, record = STORE_NONE; /* of several the last, in the order of the store's arrays */
 		for (next = i; next < n && span_equal(all[next].ref, all[i].ref); next++) {

@@ -164,15 +164,15 @@ enum rc judge_boot(struct store *st, struct arena scratch, struct err *e)
 {
 	const struct store_hints *const h = st->hints;
 	const int64_t started_ns = host_started_ns(scratch), now_ns = (int64_t)os_calendar_ns();
-	char real[LIMIT_PATH_BYTES]; /* PATH_MAX, what realpath fills at most */
+	char real[LIMIT_PATH_BYTES];
 	struct host_view view = {0};
 	struct states states = {0};
 	enum rc rc = os_boot_id(st->boot_id, e);
 
 	if (rc == RC_IO)
 		return rc;
-	if (!realpath(st->path, real))
-		return fail(e, RC_IO, "resolve %s", st->path);
+	if ((rc = os_resolve(st->path, real, e)))
+		return rc == RC_END ? fail(e, RC_IO, "%s is gone", st->path) : rc;
 	if ((rc = find_states(st, real, &states, &scratch, e)))
 		return rc;
 	const struct host_question question = {.root = st->dir, .snapshots = st->snapshots_dir, .names = states.names};
@@ -189,7 +189,7 @@ enum rc judge_boot(struct store *st, struct arena scratch, struct err *e)
 		.all_seen = view.all_seen,
 		.written = was_written(&st->meta, started_ns, now_ns) || was_written(&st->overlay, started_ns, now_ns)};
 	const size_t moby = store_find_namespace(st, SPAN_LITERAL("moby"));
-	st->beside_docker = (moby != STORE_NONE || strstr(real, "/docker/containerd/daemon")) &&
+	st->beside_docker = (moby != STORE_NONE || text_find(real, "/docker/containerd/daemon")) &&
 			    host_may_have(h->sysroot, "/var/lib/docker/image/overlay2/imagedb");
 	st->proof = evidence_of_boot(&facts);
 	st->mounted = facts.mounted;

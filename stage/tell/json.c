@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -267,14 +268,17 @@ static void put_failure(struct sink *s, const struct err *e)
 
 void report_message(const struct report_options *options, const char *root, const char *text)
 {
-	struct sink s = {.file = options->out ? options->out : stderr, .log = options->log, .priority = options->priority};
+	struct err ignored = {0}; /* a console that is gone cannot be told so */
+	struct sink s = {.out = options->out ? options->out : STDERR_FILENO,
+		.e = &ignored,
+		.log = options->log,
+		.priority = options->priority};
 
 	put_escaped(&s, span_of_string(root));
 	puts_to(&s, ": ");
 	put_sentence(&s, text);
 	puts_to(&s, "\n");
 	sink_flush(&s);
-	(void)fflush(s.file); /* a console that is gone cannot be told so */
 }
 
 /* Whether something was kept only because it may be of this boot. */
@@ -331,8 +335,8 @@ static void put_boot(struct sink *s, const struct outcome *o, const struct repor
 
 void report_console(const struct outcome *o, const struct report_options *options)
 {
-	struct err ignored = {0};
-	struct sink s = {.file = options->out,
+	struct err ignored = {0}; /* as above */
+	struct sink s = {.out = options->out,
 		.e = &ignored,
 		.log = options->log,
 		.priority = o->status == EXIT_CLEAN ? 6 : o->status == EXIT_REPAIRED ? 4 : 3};
@@ -363,7 +367,6 @@ void report_console(const struct outcome *o, const struct report_options *option
 	if (o->failure)
 		put_failure(&s, o->failure);
 	sink_flush(&s);
-	(void)fflush(options->out); /* a console that is gone cannot be told so */
 }
 
 /* ---- JSON ---- */
@@ -492,13 +495,11 @@ static void put_json_body(struct sink *s, const struct outcome *o)
 	sink_flush(s);
 }
 
-enum rc report_json(const struct outcome *o, FILE *out, struct err *e)
+enum rc report_json(const struct outcome *o, int out, struct err *e)
 {
-	struct sink s = {.file = out, .e = e};
+	struct sink s = {.out = out, .e = e};
 
 	put_json_body(&s, o);
-	if (s.rc == RC_OK && fflush(out))
-		return fail(e, RC_IO, "write the report");
 	return s.rc;
 }
 
@@ -507,7 +508,7 @@ enum rc report_file_open(struct report_file *f, const char *path, struct err *e)
 	struct stat st;
 	int fd;
 
-	*f = (struct report_file){.path = path};
+	*f = (struct report_file){0};
 	const int there = lstat(path, &st);
 	f->beside = there ? errno == ENOENT : S_ISREG(st.st_mode);
 	const int n = print_to(f->temporary, sizeof(f->temporary), "%s.tmp-%ld", path, (long)getpid());
@@ -521,44 +522,41 @@ enum rc report_file_open(struct report_file *f, const char *path, struct err *e)
 		fd = open(path, O_WRONLY | O_CREAT | O_NOCTTY | O_CLOEXEC, 0644);
 	if (fd < 0)
 		return fail(e, RC_IO, "the report cannot be written there");
-	f->file = fdopen(fd, "w");
-	if (f->file)
-		return RC_OK;
-	(void)fail(e, RC_NOMEM, "no memory for the report"); /* returned below, after the close */
-	(void)close(fd);                                     /* nothing was written */
-	if (f->beside)
-		(void)unlink(f->temporary); /* empty, and nobody's */
-	return RC_NOMEM;
+	f->fd = fd;
+	f->path = path;
+	return RC_OK;
 }
 
 enum rc report_file_add(struct report_file *f, const struct outcome *o, struct err *e)
 {
 	struct stat st;
 
-	if (!f->written && !f->beside && fstat(fileno(f->file), &st) == 0 && S_ISREG(st.st_mode) && ftruncate(fileno(f->file), 0))
+	if (!f->written && !f->beside && fstat(f->fd, &st) == 0 && S_ISREG(st.st_mode) && ftruncate(f->fd, 0))
 		return fail(e, RC_IO, "the report cannot be written there");
 	f->written = true;
-	return report_json(o, f->file, e);
+	const enum rc rc = report_json(o, f->fd, e);
+	f->failed |= rc != RC_OK;
+	return rc;
 }
 
 enum rc report_file_close(struct report_file *f, struct err *e)
 {
 	enum rc rc = RC_OK;
 
-	if (!f->file)
+	if (!f->path)
 		return RC_OK;
-	const bool failed = ferror(f->file);
+	const char *const path = f->path;
+	f->path = NULL;
 	/* EINVAL: a file system that has no such thing */
-	if (f->written && !failed && (fflush(f->file) || (f->beside && fsync(fileno(f->file)) && errno != EINVAL)))
+	if (f->written && !f->failed && f->beside && fsync(f->fd) && errno != EINVAL)
 		rc = fail(e, RC_IO, "write the report");
-	if (fclose(f->file) && f->written && rc == RC_OK)
+	if (close(f->fd) && f->written && rc == RC_OK)
 		rc = fail(e, RC_IO, "write the report");
-	f->file = NULL;
 	if (!f->beside)
 		return rc;
-	if (f->written && !failed && rc == RC_OK && rename(f->temporary, f->path))
+	if (f->written && !f->failed && rc == RC_OK && rename(f->temporary, path))
 		rc = fail(e, RC_IO, "write the report");
-	if (!f->written || failed || rc)
+	if (!f->written || f->failed || rc)
 		(void)unlink(f->temporary); /* half of a report is none */
 	return rc;
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* How far a run is: a line on a terminal, and a word to systemd. */
 #include <stdarg.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "ground/os.h"
 #include "tell/sink.h"
@@ -57,13 +59,13 @@ void report_progress(void *self, const struct progress *p)
 			(unsigned long long)((total - p->done_bytes) / rate)); /* fits */
 	(void)print_to(text, sizeof(text), "%s%s: %u%%, %s of %s%s%s", s->terminal ? "\r\033[K" : "", p->what, percent,
 		size_text(p->done_bytes).text, size_text(total).text, left, s->terminal ? "" : "\n"); /* fits */
-	(void)fputs(text, stderr);
+	(void)os_put(STDERR_FILENO, text, strlen(text)); /* a console that is gone cannot be told so */
 	s->shown = true;
 }
 
 void report_progress_end(struct progress_state *s)
 {
 	if (s->shown && s->terminal)
-		(void)fputs("\r\033[K", stderr);
+		(void)os_put(STDERR_FILENO, "\r\033[K", 4);
 	s->shown = false;
 }

@@ -164,7 +164,7 @@ void put_message(struct sink *s, const struct finding *f, bool whole)
 
 	(void)problem_message(f, text, sizeof(text)); /* a cut message is still a message */
 	for (const char *at = text; *at; at += n) {
-		const char *const digest = whole ? NULL : strstr(at, "sha256:");
+		const char *const digest = whole ? NULL : text_find(at, "sha256:");
 		if (!digest) {
 			puts_to(s, at);
 			break;

@@ -4,7 +4,6 @@
 #ifndef REPORT_H
 #define REPORT_H
 
-#include <stdio.h>
 
 #include "repair/apply.h"
 #include "repair/plan.h"
@@ -32,7 +31,7 @@ struct report_options {
 	enum report_log log;
 	int priority;        /* of report_message, as in syslog; a console report has one by its outcome */
 	const char *command; /* what to type to repair this root */
-	FILE *out;           /* NULL: the console is not used (--json -) */
+	int out;             /* the console's descriptor; 0: it is not used (--json -) */
 };
 
 /* What one run over one root came to. */
@@ -67,15 +66,15 @@ void report_progress_end(struct progress_state *s);
 void report_console(const struct outcome *o, const struct report_options *options);
 void report_show(const struct outcome *o, const struct report_options *options);
 /* containerd-fsck(8), JSON REPORT. One object and a newline. */
-CHECKED enum rc report_json(const struct outcome *o, FILE *out, struct err *e);
+CHECKED enum rc report_json(const struct outcome *o, int out, struct err *e);
 
 /* The file that a person named for it. After a power cut at any point it holds all of the old bytes or all of the new: it is made
  * beside, with mode 0644, and renamed by report_file_close. What is there and is no regular file (a terminal, a pipe, a link) is
  * written as it is. Nothing of it is the store's: a check may. */
 struct report_file {
-	FILE *file;
-	const char *path; /* borrowed */
-	bool beside, written;
+	int fd;
+	const char *path; /* borrowed; NULL: it is not open */
+	bool beside, written, failed;
 	char temporary[4096 + 32];
 };
 /* Before anything is looked at: whether it can be written there. On failure *f is closed. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What a store holds, for show. */
 #include <stdarg.h>
+#include <unistd.h>
 #include <stdlib.h>
 
 #include "ground/os.h"
@@ -33,7 +34,7 @@ static void list_awaited(struct view *v, struct arena *a)
 		if (v->store->ingests[i].expected && v->store->ingests[i].has_data)
 			v->awaited[v->awaited_count++] = *v->store->ingests[i].expected;
 	if (v->awaited_count)
-		qsort(v->awaited, v->awaited_count, sizeof(*v->awaited), compare_awaited);
+		sort(v->awaited, v->awaited_count, sizeof(*v->awaited), compare_awaited);
 }
 
 static const char *whereabouts(const struct view *v, const struct digest *d, size_t blob, size_t record)
@@ -284,7 +285,7 @@ static void show_copies(struct sink *s, const struct outcome *o)
 void report_show(const struct outcome *o, const struct report_options *options)
 {
 	struct err ignored = {0};
-	struct sink s = {.file = options->out ? options->out : stdout, .e = &ignored};
+	struct sink s = {.out = options->out ? options->out : STDOUT_FILENO, .e = &ignored};
 	const struct store *const st = o->store;
 	struct view v = {.store = st, .survey = o->survey};
 	struct arena scratch = *st->keep;
@@ -316,5 +317,4 @@ void report_show(const struct outcome *o, const struct report_options *options)
 	show_journal(&s, o);
 	show_last_report(&s, o);
 	sink_flush(&s);
-	(void)fflush(s.file); /* a console that is gone cannot be told so */
 }

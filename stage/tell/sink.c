@@ -11,10 +11,10 @@
 
 void sink_flush(struct sink *s)
 {
-	if (s->rc == RC_OK && s->used && !s->file) {
+	if (s->rc == RC_OK && s->used && !s->out) {
 		s->rc = os_write(s->fd, s->off, s->buf, s->used, s->e);
 		s->off += s->used;
-	} else if (s->rc == RC_OK && s->used && fwrite(s->buf, 1, s->used, s->file) != s->used) {
+	} else if (s->rc == RC_OK && s->used && !os_put(s->out, s->buf, s->used)) {
 		s->rc = fail(s->e, RC_IO, "write the report");
 	}
 	s->used = 0;

@@ -6,8 +6,8 @@
 #include "tell/report.h"
 
 struct sink {
-	FILE *file;   /* or: */
-	int fd;
+	int out;      /* a console, or: */
+	int fd;       /* a file of ours */
 	uint64_t off;
 	size_t used;
 	char buf[4096];

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -396,8 +397,53 @@ static void text_is_printed_as_libc_prints_it(void)
 }
 #pragma GCC diagnostic pop
 
+static int compare_triples(const void *a, const void *b)
+{
+	return memcmp(a, b, 3);
+}
+
+static int compare_ints(const void *a, const void *b)
+{
+	const int x = *(const int *)a, y = *(const int *)b;
+
+	return (x > y) - (x < y);
+}
+
+static void what_is_sorted_is_in_order(void)
+{
+	unsigned seed = 1;
+
+	for (size_t n = 0; n < 300; n++) {
+		int got[300], want[300];
+		uint8_t three[300][3], three_want[300][3];
+		for (size_t i = 0; i < n; i++) {
+			seed = seed * 1103515245u + 12345u;
+			got[i] = want[i] = n % 4 == 0 ? (int)i : n % 4 == 1 ? -(int)i : (int)(seed >> 16) % (n % 4 == 2 ? 5 : 100000);
+			for (size_t k = 0; k < 3; k++)
+				three[i][k] = three_want[i][k] = (uint8_t)(seed >> (8 * k));
+		}
+		sort(got, n, sizeof(*got), compare_ints);
+		qsort(want, n, sizeof(*want), compare_ints);
+		CHECK(memcmp(got, want, n * sizeof(*got)) == 0);
+		sort(three, n, 3, compare_triples);
+		qsort(three_want, n, 3, compare_triples);
+		CHECK(memcmp(three, three_want, 3 * n) == 0);
+	}
+}
+
+static void a_text_is_found_as_libc_finds_it(void)
+{
+	static const char *const texts[] = {"", "a", "aa", "aab", "abab", "ababc", "mnt_id:\t5", "x"};
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++)
+		for (size_t k = 1; k < sizeof(texts) / sizeof(*texts); k++)
+			CHECK(text_find(texts[i], texts[k]) == strstr(texts[i], texts[k]));
+}
+
 int main(void)
 {
+	RUN(what_is_sorted_is_in_order);
+	RUN(a_text_is_found_as_libc_finds_it);
 	RUN(text_is_printed_as_libc_prints_it);
 	RUN(spans_shrink_and_go_bad_for_good);
 	RUN(varints_are_those_of_go);

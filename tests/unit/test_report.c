@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -84,18 +85,37 @@ static void set(struct scene *s, const char *name)
 		.status = EXIT_LEFT};
 }
 
+/* A place for what is told, and what is in it then, with a NUL behind; the caller's to free. */
+static int paper(void)
+{
+	const int fd = memfd_create("paper", MFD_CLOEXEC);
+
+	if (fd < 0)
+		abort();
+	return fd;
+}
+
+static char *read_paper(int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st))
+		abort();
+	const size_t n = (size_t)st.st_size;
+	char *const text = calloc(1, n + 1);
+	if (!text || pread(fd, text, n, 0) != (ssize_t)n || close(fd))
+		abort();
+	return text;
+}
+
 /* Everything on the console and everything as JSON, in every mood: the lines, with a NUL behind. */
 static char *all_that_is_told(const char *name)
 {
 	static struct scene s;
-	char *text = NULL;
-	size_t n = 0;
-	FILE *const out = open_memstream(&text, &n);
+	const int out = paper();
 	struct report_options options = {.verbose = true, .out = out, .command = "containerd-fsck repair '/'"};
 	struct err e = {0};
 
-	if (!out)
-		abort();
 	for (unsigned mood = 0; mood < 8; mood++) {
 		set(&s, name);
 		options.repair = mood & 1;
@@ -107,8 +127,7 @@ static char *all_that_is_told(const char *name)
 		report_message(&options, s.root, s.left);
 		CHECK(report_json(&s.outcome, out, &e) == RC_OK);
 	}
-	fclose(out);
-	return text;
+	return read_paper(out);
 }
 
 static size_t lines_of(const char *text)
@@ -162,16 +181,13 @@ static void json_stays_json(void)
 	static struct scene s;
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		char *text = NULL;
 		const char *end = NULL;
-		size_t n = 0;
-		FILE *const out = open_memstream(&text, &n);
+		const int out = paper();
 		struct err e = {0};
 		set(&s, names[i]);
 		s.outcome.failure = &s.failure;
-		CHECK(out && report_json(&s.outcome, out, &e) == RC_OK);
-		if (out)
-			fclose(out);
+		CHECK(report_json(&s.outcome, out, &e) == RC_OK);
+		char *const text = read_paper(out);
 		CHECK(is_json(text, &end) && strcmp(end, "\n") == 0);
 		free(text);
 	}
@@ -181,16 +197,12 @@ static void json_stays_json(void)
 static void a_name_is_one_word(void)
 {
 	static struct scene s;
-	char *text = NULL;
-	size_t n = 0;
-	FILE *const out = open_memstream(&text, &n);
+	const int out = paper();
 	const struct report_options options = {.repair = true, .out = out, .command = ""};
 
 	set(&s, "x'; reboot #");
-	if (out)
-		report_console(&s.outcome, &options);
-	if (out)
-		fclose(out);
+	report_console(&s.outcome, &options);
+	char *const text = read_paper(out);
 	CHECK(text && strstr(text, "ctr -n 'x'\\''; reboot #' images pull 'x'\\''; reboot #'\n"));
 	CHECK(text && strstr(text, "a pull leaves out: ctr -n 'x'\\''; reboot #' content fetch 'x'\\''; reboot #'\n"));
 	CHECK(text && strstr(text, "once containerd runs: ctr -n 'x'\\''; reboot #' content fetch 'x'\\''; reboot #'\n"));
@@ -305,9 +317,9 @@ static void a_path_that_cannot_be_is_told_at_once(void)
 	struct err e = {0};
 	char path[300];
 
-	CHECK(report_file_open(&f, in_top(path, "not/there"), &e) == RC_IO && e.sys_errno && !f.file);
+	CHECK(report_file_open(&f, in_top(path, "not/there"), &e) == RC_IO && e.sys_errno && !f.path);
 	e = (struct err){0};
-	CHECK(report_file_open(&f, top, &e) == RC_IO && e.sys_errno && !f.file);
+	CHECK(report_file_open(&f, top, &e) == RC_IO && e.sys_errno && !f.path);
 	CHECK(report_file_close(&f, &e) == RC_OK && entries_of_top() == 0);
 }
 
