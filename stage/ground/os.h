@@ -136,7 +136,7 @@ static inline int64_t os_ctime_ns(const struct stat *st)
  * (btrfs one for each subvolume), XFS only from Linux 6.18 on (FS_IOC_GETFSUUID; its statfs id follows the device number);
  * "-" where there is none. */
 CHECKED enum rc os_fs_identity(int dir, char *out, size_t cap, struct err *e);
-/* The real path of path, without links. Out has LIMIT_PATH_BYTES. RC_END: not there. */
+/* The real path of path, without links; without /proc, path itself. Out has LIMIT_PATH_BYTES. RC_END: not there. */
 CHECKED enum rc os_resolve(const char *path, char *out, struct err *e);
 /* The real path of path as seen from inside sysroot: a link's absolute target is taken from there. Out has LIMIT_PATH_BYTES.
  * RC_END: not there. */

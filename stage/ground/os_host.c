@@ -78,7 +78,12 @@ enum rc os_resolve(const char *path, char *out, struct err *e)
 
 	if (fd < 0)
 		return errno == ENOENT || errno == ENOTDIR ? RC_END : fail(e, RC_IO, "open %s", path);
-	return path_of(fd, out) ? fail(e, RC_IO, "resolve %s (is /proc mounted?)", path) : RC_OK;
+	if (path_of(fd, out) == RC_OK)
+		return RC_OK;
+	if (errno != ENOENT || strlen(path) >= LIMIT_PATH_BYTES)
+		return fail(e, RC_IO, "resolve %s", path);
+	(void)print_to(out, LIMIT_PATH_BYTES, "%s", path); /* no /proc here: fits */
+	return RC_OK;
 }
 
 enum rc os_resolve_in(const char *sysroot, const char *path, char *out, struct err *e)
