@@ -43,7 +43,12 @@ static void swap(uint8_t *a, uint8_t *b, size_t size)
 void sort(void *items, size_t n, size_t size, int (*compare)(const void *, const void *))
 {
 	uint8_t *const at = items;
+	size_t ordered = 1;
 
+	while (ordered < n && compare(at + (ordered - 1) * size, at + ordered * size) <= 0)
+		ordered++;
+	if (ordered >= n) /* most come out of a database so */
+		return;
 	/* a heap of those in front of end, made from the middle on, then its largest behind it */
 	for (size_t next = n / 2, end = n; end > 1;) {
 		if (next)
