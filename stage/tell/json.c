@@ -254,7 +254,7 @@ static void put_summary(struct sink *s, const struct outcome *o, const struct re
 	if (o->applied->interrupted || o->failure)
 		puts_to(s, "stopped between two actions; run again for the rest\n");
 	else if (p->something_left)
-		puts_to(s, "some of it is left, see above\n");
+		puts_to(s, "some of it is left, see below\n");
 }
 
 static void put_failure(struct sink *s, const struct err *e)
@@ -353,17 +353,24 @@ void report_console(const struct outcome *o, const struct report_options *option
 	}
 	if (!o->plan || !o->survey->halted)
 		put_databases(&s, o, options);
+	/* what a person wants to know first comes first where it may be all that a log keeps, and last where a screen ends with it */
+	const bool looked = o->plan && !o->survey->halted, first = looked && o->applied;
+	if (first)
+		put_summary(&s, o, options);
+	if (looked && !o->survey->interrupted && (!options->quiet || o->status != EXIT_CLEAN))
+		put_images(&s, o, options);
+	if (first && !o->failure)
+		put_pulls(&s, o, options);
 	if (o->plan) {
 		put_findings(&s, o, options);
 		if (o->survey->halted)
 			put_databases(&s, o, options);
-		if (!o->survey->halted && !o->survey->interrupted && (!options->quiet || o->status != EXIT_CLEAN))
-			put_images(&s, o, options);
 		put_boot(&s, o, options);
-		put_summary(&s, o, options);
-		if (!o->failure && !o->survey->halted)
-			put_pulls(&s, o, options);
 	}
+	if (o->plan && !first)
+		put_summary(&s, o, options);
+	if (looked && !first && !o->failure)
+		put_pulls(&s, o, options);
 	if (o->failure)
 		put_failure(&s, o->failure);
 	sink_flush(&s);
@@ -487,6 +494,10 @@ static void put_json_body(struct sink *s, const struct outcome *o)
 			state->damaged ? "true" : "false", state->name_dropped ? "true" : "false");
 		if (state->left_out)
 			puts_to(s, ",\"fetch\":true");
+		const struct lost lost = image_lost(o, state->top);
+		if (lost.entries)
+			putf(s, ",\"rewrite_entries\":%llu,\"rewrite_bytes\":%llu", (unsigned long long)lost.entries,
+				(unsigned long long)lost.bytes);
 		if (state->why)
 			put_json_reason(s, "why", state->why);
 		puts_to(s, "}");
