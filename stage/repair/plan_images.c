@@ -73,7 +73,8 @@ struct image_facts {
 	bool paired;                    /* its config has a diff ID for each layer */
 	bool lost_layer;                /* a layer's blob is, or was found damaged */
 	bool left_out;                  /* a layer's blob is not here, and what it was unpacked to is */
-	bool dropped, lost;             /* of its chain: records go; files are lost, and the records stay */
+	bool dropped, lost;             /* of its chain: records go; files are lost, and the records stay, */
+	bool for_good;                  /* and no layer that can be fetched would have them */
 	bool torn, blocked, stuck;      /* files are put back; are not, as containers run; or could not be */
 	bool unverified, unread;        /* not compared with a layer; not even looked at */
 	const char *unread_why;         /* of one of those; NULL: not known */
@@ -105,7 +106,8 @@ static bool can_be_fetched(const struct planner *w, size_t ns, const struct oci_
 	return d->digest_known && !recorded && !w->stuck_records && (blob == STORE_NONE || !w->stuck_blob[blob]);
 }
 
-static void look_at_snapshot(const struct planner *w, size_t s, struct image_facts *f)
+/* comes: its layer can be fetched. */
+static void look_at_snapshot(const struct planner *w, size_t s, bool comes, struct image_facts *f)
 {
 	const size_t b = w->st->snapshots[s].backend;
 	const enum snapshot_verdict v = b != STORE_NONE		   ? w->s->snapshots[b].verdict
@@ -124,6 +126,7 @@ static void look_at_snapshot(const struct planner *w, size_t s, struct image_fac
 		f->unread |= w->s->snapshots[b].unreadable > 0;
 	}
 	f->lost |= v == SNAPSHOT_IS_LOST;
+	f->for_good |= v == SNAPSHOT_IS_LOST && (!comes || b == STORE_NONE);
 	f->unverified |= v == SNAPSHOT_IS_UNVERIFIED;
 	f->unread |= v == SNAPSHOT_IS_UNREADABLE || v == SNAPSHOT_NOT_CHECKED;
 	if (b != STORE_NONE && v == SNAPSHOT_IS_UNREADABLE && !f->unread_why)
@@ -154,7 +157,7 @@ static void look_at_chain(struct planner *w, size_t ns, const struct oci_doc *m,
 		fetched += comes;
 		if (f->top == STORE_NONE)
 			continue;
-		look_at_snapshot(w, f->top, f);
+		look_at_snapshot(w, f->top, comes, f);
 		f->left_out |= comes && !w->drop_snapshot[f->top];
 	}
 	f->complete = f->top != STORE_NONE && !f->dropped && f->in_chain == layers;
@@ -192,7 +195,7 @@ static struct image_eval eval_manifest(struct planner *w, size_t ns, const struc
 	r.unpacked = f.top != STORE_NONE;
 	r.pinned = f.lost;
 	r.unproved = f.config_gone ? w->unproved[ns] : f.unverified || f.unread;
-	r.left_out = f.config_gone ? w->uncompared[ns] : f.left_out;
+	r.left_out = f.config_gone ? w->uncompared[ns] : f.left_out && !f.for_good;
 	if (f.complete && !f.lost) {
 		r.chained = true;
 		r.config = m->config.digest;
@@ -216,8 +219,9 @@ static struct image_eval eval_manifest(struct planner *w, size_t ns, const struc
 		{f.unknown && !gone, IMAGE_IS_UNVERIFIED, unknown(w, "a part of it", f.unknown)},
 		{f.lost && w->stuck_records, IMAGE_IS_UNVERIFIED,
 			"files of it are lost, and the records that say otherwise could not be changed"},
+		{f.for_good, IMAGE_NEEDS_PULL, "files of it are lost, and a container stands on the rest"},
 		{f.lost, IMAGE_NEEDS_PULL,
-			"files of it are lost, and a container stands on the rest: remove the container, then run repair again"},
+			"files of it are lost, and a container stands on the rest: fetch or load its layers, then run repair"},
 		{f.complete && f.stuck, IMAGE_IS_UNVERIFIED, "files of it are damaged and could not be put back"},
 		{f.complete && f.blocked, IMAGE_IS_UNVERIFIED,
 			"files of it are damaged, and can be put back when no container runs on this store"},

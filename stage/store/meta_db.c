@@ -421,6 +421,15 @@ static enum rc add_stored_sandbox(struct loader *l, const struct bolt_item *item
 	return read_extension(l, &b, CRI_STORED_EXTENSION, CRI_STORED, &r->metadata);
 }
 
+static enum rc see_label(struct loader *l, const struct bolt_item *item, void *context)
+{
+	bool *const nerdctl = context;
+
+	(void)l;
+	*nerdctl |= span_starts(item->key, "nerdctl/");
+	return RC_OK;
+}
+
 static enum rc add_container(struct loader *l, const struct bolt_item *item, void *context)
 {
 	const struct in_namespace *const in = context;
@@ -438,7 +447,8 @@ static enum rc add_container(struct loader *l, const struct bolt_item *item, voi
 	if ((rc = bolt_bucket_of(item, &b)) || (rc = optional(get_value(l, &b, "image", &c->image))) ||
 		(rc = optional(get_value(l, &b, "snapshotter", &c->snapshotter))) ||
 		(rc = optional(get_value(l, &b, "snapshotKey", &c->snapshot_key))) ||
-		(rc = optional(lookup(l, &b, "createdat", &created))))
+		(rc = optional(lookup(l, &b, "createdat", &created))) ||
+		(rc = each_in(l, &b, "labels", see_label, &l->st->namespaces[in->ns].nerdctl)))
 		return rc;
 	c->created_ns = decode_time_ns(created);
 	return l->st->namespaces[in->ns].kubernetes ? add_cri(l, &b, l->st->container_count - 1) : RC_OK;

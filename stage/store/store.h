@@ -41,6 +41,7 @@ struct namespace {
 	struct range images, contents, ingests, leases, containers, snapshots, foreign;
 	uint64_t overlay_sequence; /* of the bucket snapshots/overlayfs: the counter in backend keys */
 	bool kubernetes;
+	bool nerdctl; /* a container in it has its labels */
 };
 
 struct image {

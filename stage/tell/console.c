@@ -139,22 +139,71 @@ void put_images(struct sink *s, const struct outcome *o, const struct report_opt
 	}
 }
 
-/* "<before>: ctr -n <namespace> <verb> <image>"; for an import the name is what a registry may have. */
-static void put_next(struct sink *s, const struct store *st, const struct image *image, const char *before, const char *verb)
+/* Pairs: how the path of a root ends, and what speaks to its containerd. */
+static const char clients[] = "/k3s/agent/containerd\0"
+			      "k3s ctr\0"
+			      "/rke2/agent/containerd\0"
+			      "/var/lib/rancher/rke2/bin/ctr --address /run/k3s/containerd/containerd.sock\0"
+			      "/k0s/containerd\0"
+			      "k0s ctr\0"
+			      "/microk8s/common/var/lib/containerd\0"
+			      "microk8s ctr\0"
+			      "/docker/containerd/daemon\0"
+			      "ctr --address /run/docker/containerd/containerd.sock\0"
+			      "/host-containerd\0"
+			      "ctr --address /run/host-containerd/containerd.sock\0";
+
+/* NULL: plain ctr, as containerd listens where it does by itself. */
+static const char *client_of(const char *root)
 {
-	const bool import = strcmp(verb, "images import") == 0;
+	size_t length = strlen(root);
+
+	while (length && root[length - 1] == '/')
+		length--;
+	for (const char *at = clients; *at;) {
+		const size_t n = strlen(at);
+		const char *const client = at + n + 1;
+		if (length >= n && strncmp(root + length - n, at, n) == 0)
+			return client;
+		at = client + strlen(client) + 1;
+	}
+	return NULL;
+}
+
+static const char next[] = "next, once ";
+enum verb { VERB_PULL, VERB_FETCH, VERB_IMPORT };
+
+/* What whoever put the image there types. before: next, or the beginning of the line. What docker has without a registry was built
+ * there, or loaded. For an import the name is what a registry may have. */
+static void put_next(struct sink *s, const struct outcome *o, const struct image *image, const char *before, enum verb verb)
+{
+	static const char words[][16] = {"images pull ", "content fetch ", "images import "};
+	const struct namespace *const ns = &o->store->namespaces[image->ns];
+	const bool docker = span_is(ns->name, "moby");
+	const char *const client = client_of(o->root);
 
 	puts_to(s, before);
-	if (import) {
-		puts_to(s, ", unless a registry has ");
+	if (before == next)
+		puts_to(s, docker && verb != VERB_FETCH ? "docker runs" : "containerd runs");
+	if (verb == VERB_IMPORT) {
+		puts_to(s, docker ? ", build " : ", unless a registry has ");
 		put_word(s, image->name);
+		puts_to(s, docker ? " again, or load it" : "");
 	}
-	puts_to(s, ": ctr -n ");
-	put_word(s, st->namespaces[image->ns].name);
-	puts_to(s, " ");
-	puts_to(s, verb);
-	puts_to(s, " ");
-	if (import)
+	puts_to(s, ": ");
+	if (docker && verb != VERB_FETCH) {
+		puts_to(s, verb == VERB_PULL ? "docker pull " : "docker load -i ");
+	} else if (verb == VERB_PULL && !client && ns->kubernetes) {
+		puts_to(s, "crictl pull ");
+	} else {
+		const bool nerdctl = verb == VERB_PULL && !client && ns->nerdctl;
+		puts_to(s, nerdctl ? "nerdctl" : client ? client : "ctr");
+		puts_to(s, " -n ");
+		put_word(s, ns->name);
+		puts_to(s, " ");
+		puts_to(s, nerdctl ? "pull " : words[verb]);
+	}
+	if (verb == VERB_IMPORT)
 		puts_to(s, "ARCHIVE");
 	else
 		put_word(s, image->name);
@@ -173,37 +222,43 @@ static bool has_name_before(const struct store *st, size_t i)
 
 void put_pulls(struct sink *s, const struct outcome *o, const struct report_options *options)
 {
-	static const char next[] = "next, once containerd runs";
 	const struct store *const st = o->store;
-	bool kubelet = false, unproved = false, absent = false;
+	bool kubelet = false, unproved = false, absent = false, under = false;
 
 	for (size_t i = 0; i < st->image_count; i++) {
 		const struct image *const image = &st->images[i];
 		const struct image_state *const state = &o->plan->images[i];
-		if (state->pinned || image_is_named_by_config(image))
+		if (image_is_named_by_config(image) || (state->pinned && (!state->left_out || !o->applied)))
 			continue;
-		if (state->verdict != IMAGE_NEEDS_PULL) {
+		const enum verb all = state->imported ? VERB_IMPORT : VERB_FETCH;
+		if (state->verdict != IMAGE_NEEDS_PULL || state->pinned) {
 			/* a layer that nothing lost may be one that containerd was told not to keep */
 			absent |= state->left_out && !state->damaged && !state->imported;
-			if (o->applied && state->left_out && state->damaged && !has_name_before(st, i))
-				put_next(s, st, image, next, state->imported ? "images import" : "content fetch");
+			under |= state->pinned;
+			if (o->applied && state->left_out && (state->damaged || state->pinned) && !has_name_before(st, i))
+				put_next(s, o, image, next, all);
 			continue;
 		}
 		if (!o->applied)
 			continue;
 		unproved |= state->unproved;
 		if (state->imported) {
-			put_next(s, st, image, next, "images import");
+			put_next(s, o, image, next, all);
 			continue;
 		}
 		kubelet |= state->name_dropped;
 		if (!state->name_dropped)
-			put_next(s, st, image, next, "images pull");
+			put_next(s, o, image, next, VERB_PULL);
 		if (state->left_out)
-			put_next(s, st, image,
+			put_next(s, o, image,
 				state->name_dropped ? "once kubelet has pulled it, for layers that its pull leaves out"
 						    : "then, for layers that a pull leaves out",
-				"content fetch");
+				all);
+	}
+	if (under) {
+		puts_to(s, "then, for what containers stand on, once containerd has stopped: ");
+		put_sentence(s, options->command);
+		puts_to(s, "\n");
 	}
 	if (kubelet)
 		puts_to(s, "kubelet pulls what was dropped in k8s.io when a pod needs it, unless told never to pull\n");
@@ -211,7 +266,8 @@ void put_pulls(struct sink *s, const struct outcome *o, const struct report_opti
 		puts_to(s, "overlayfs' files that were not compared with their layers are compared by the first boot or check that finds "
 			   "these here\n");
 	if (absent && !options->quiet && (o->applied || o->status == EXIT_CLEAN))
-		puts_to(s, "what brings layers that are not local, once containerd runs: ctr -n NAMESPACE content fetch IMAGE\n");
+		putf(s, "what brings layers that are not local, once containerd runs: %s -n NAMESPACE content fetch IMAGE\n",
+			client_of(o->root) ? client_of(o->root) : "ctr");
 }
 
 uint64_t count_harm(const struct plan *p, enum harm h)

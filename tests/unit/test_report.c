@@ -74,7 +74,7 @@ static void set(struct scene *s, const char *name)
 	s->plan.finding_count = P_COUNT;
 	s->plan.images = s->states;
 	s->plan.something_left = true;
-	s->applied = (struct apply_result){.backup = "containerd-fsck/backup", .aside = {"io"}, .aside_count = 1, .done = 1};
+	s->applied = (struct apply_result){.backup = "containerd-fsck/backup", .aside = {"io"}, .aside_paths = {"x"}, .aside_count = 1, .done = 1};
 	(void)fail(&s->failure, RC_IO, "open %s", name);
 	s->outcome = (struct outcome){.root = s->root,
 		.store = &s->store,
@@ -207,6 +207,65 @@ static void a_name_is_one_word(void)
 	CHECK(text && strstr(text, "a pull leaves out: ctr -n 'x'\\''; reboot #' content fetch 'x'\\''; reboot #'\n"));
 	CHECK(text && strstr(text, "once containerd runs: ctr -n 'x'\\''; reboot #' content fetch 'x'\\''; reboot #'\n"));
 	free(text);
+}
+
+/* What is to be typed, by whose root and namespace it is, and whether a registry had it. */
+static void each_client_has_its_line(void)
+{
+	static const struct {
+		const char *root, *ns;
+		bool nerdctl, imported, pinned;
+		const char *want;
+	} rows[] = {
+		{"/var/lib/containerd", "default", false, false, false, "next, once containerd runs: ctr -n default images pull a/b:1\n"},
+		{"/srv/other", "default", false, true, false,
+			"next, once containerd runs, unless a registry has a/b:1: ctr -n default images import ARCHIVE\n"},
+		{"/var/lib/containerd", "default", true, false, false, "runs: nerdctl -n default pull a/b:1\n"},
+		{"/var/lib/containerd", "k8s.io", false, false, false, "runs: crictl pull a/b:1\n"},
+		{"/var/lib/containerd", "moby", false, false, false, "next, once docker runs: docker pull a/b:1\n"},
+		{"/var/lib/containerd", "moby", false, true, false,
+			"next, once docker runs, build a/b:1 again, or load it: docker load -i ARCHIVE\n"},
+		{"/var/lib/docker/containerd/daemon", "moby", false, false, false,
+			"layers that a pull leaves out: ctr --address /run/docker/containerd/containerd.sock -n moby content fetch a/b:1\n"},
+		{"/x/var/lib/rancher/k3s/agent/containerd//", "k8s.io", false, false, false, "runs: k3s ctr -n k8s.io images pull a/b:1\n"},
+		{"/var/lib/rancher/rke2/agent/containerd", "k8s.io", false, false, false,
+			"runs: /var/lib/rancher/rke2/bin/ctr --address /run/k3s/containerd/containerd.sock -n k8s.io images pull a/b:1\n"},
+		{"/var/lib/k0s/containerd", "k8s.io", true, false, false, "runs: k0s ctr -n k8s.io images pull a/b:1\n"},
+		{"/var/snap/microk8s/common/var/lib/containerd", "k8s.io", false, false, false,
+			"runs: microk8s ctr -n k8s.io images pull a/b:1\n"},
+		{"/var/lib/host-containerd", "default", false, false, false,
+			"runs: ctr --address /run/host-containerd/containerd.sock -n default images pull a/b:1\n"},
+		{"/var/lib/containerd", "k8s.io", false, false, true,
+			"next, once containerd runs: ctr -n k8s.io content fetch a/b:1\n"
+			"then, for what containers stand on, once containerd has stopped: REPAIR\n"},
+		{"/var/lib/containerd", "moby", false, true, true,
+			"or load it: docker load -i ARCHIVE\n"
+			"then, for what containers stand on, once containerd has stopped: REPAIR\n"},
+	};
+	static struct scene s;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		char *text = NULL;
+		size_t n = 0;
+		FILE *const out = open_memstream(&text, &n);
+		const struct report_options options = {.repair = true, .out = out, .command = "REPAIR"};
+		set(&s, "a/b:1");
+		s.namespaces[0] = (struct namespace){.name = span_of_string(rows[i].ns),
+			.kubernetes = strcmp(rows[i].ns, "k8s.io") == 0,
+			.nerdctl = rows[i].nerdctl};
+		s.outcome.root = rows[i].root;
+		s.store.image_count = 1;
+		s.states[0].imported = rows[i].imported;
+		s.states[0].pinned = rows[i].pinned;
+		if (out)
+			report_console(&s.outcome, &options);
+		if (out)
+			fclose(out);
+		const bool said = text && strstr(text, rows[i].want);
+		CHECK(said || !fprintf(stderr, "row %zu: %s\n", i, text ? strstr(text, "next, once") : ""));
+		CHECK(text && (!rows[i].imported || !strstr(text, " pull ")));
+		free(text);
+	}
 }
 
 /* ---- the file of --json ---- */
@@ -359,6 +418,7 @@ int main(void)
 	RUN(nothing_does_anything);
 	RUN(json_stays_json);
 	RUN(a_name_is_one_word);
+	RUN(each_client_has_its_line);
 	RUN(a_report_is_whole_or_the_old_one);
 	RUN(without_a_report_nothing_changes);
 	RUN(what_lies_in_its_place);
