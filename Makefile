@@ -39,7 +39,7 @@ MODULES := main opts \
 	$(addprefix format/,bolt bolt_edit bolt_write config cri digest json mend oci path sha2 stream tar) \
 	$(addprefix policy/,evidence policy problem) \
 	$(addprefix store/,agree files lookup meta_db places snapshotter store this_boot) \
-	$(addprefix layer/,compare damage dirs feed layer rebuild verdict walk) \
+	$(addprefix layer/,compare damage dirs feed init layer rebuild verdict walk) \
 	$(addprefix memory/,at identity journal own) \
 	$(addprefix check/,blobs candidates ingests layers match pool references survey wanted) \
 	$(addprefix repair/,apply apply_content apply_snapshots commit forward plan plan_blobs plan_images plan_snapshots records salvage settled staging) \

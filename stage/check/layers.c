@@ -5,6 +5,7 @@
 
 #include "check/run.h"
 #include "ground/os.h"
+#include "layer/init.h"
 #include "memory/at.h"
 
 /* ---- pass 4b, 5: the other blobs, and the snapshots they prove ---- */
@@ -37,6 +38,7 @@ struct emit_context {
 	struct span layer;
 	bool notes_only;   /* of a comparison that is repeated if there is more to say, */
 	bool alone;        /* of one target: what accuses it comes in front of its notes */
+	bool made;         /* the layer is what dockerd makes: only what is gone is told */
 	unsigned withheld;
 };
 
@@ -67,6 +69,8 @@ static void emit_difference(void *self, const struct layer_difference *d)
 	const size_t backend = in->backends[d->target];
 	const struct backend *const b = &st->backends[backend];
 
+	if (in->made && (d->kind >= DIFF_NOTE_EXTRA || d->kind == DIFF_METADATA))
+		return;
 	if (in->notes_only && (d->kind < DIFF_NOTE_EXTRA || d->kind == DIFF_UNREADABLE || !in->alone || in->withheld)) {
 		in->withheld++;
 		return;
@@ -468,6 +472,10 @@ static struct unproved find_why_unproved(struct survey_run *r, size_t index)
 	}
 	if (u.layer.left)
 		return u;
+	if (init_layer_is(r->st->backends[index].ns_name, r->st->backends[index].user_key)) {
+		u.why = "dockerd made it, of no layer";
+		return u;
+	}
 	if (digest_parse(r->st->backends[index].user_key, &d) == RC_OK) {
 		u.why = "its layer is not local";
 		u.unknown = r->match.cut && !r->match.chains[index].found ? "there are more layers here than can be tried"
@@ -514,6 +522,47 @@ static void judge_by_count(struct survey_run *r, size_t index, const struct unpr
 	emit(r, f);
 }
 
+/* Of what dockerd makes something is gone: all of it is empty, and known. dir: -1 if that is. False: it is not, or not known. */
+static bool judge_init(struct survey_run *r, size_t index, int dir)
+{
+	const struct backend *const b = &r->st->backends[index];
+	const struct layer_target target = {.snapshot = dir, .recorded_inodes = b->inodes, .by_mount = true};
+	struct emit_context in = {.r = r, .backends = &index, .layer = SPAN_LITERAL("by dockerd"), .made = true};
+	struct snapshot_state made = {.verdict = SNAPSHOT_IS_TORN, .proof = STORE_NONE, .mode = LAYER_DIRECT, .whole_tree = dir < 0};
+	struct arena scratch = *r->keep; /* what is kept of it is copied */
+	struct layer_verdict v = {0};
+	struct layer_check *check = NULL;
+	struct layer *l = NULL;
+	struct tar *tar = NULL;
+	struct err ignored = {0}; /* then nothing is known */
+	uint8_t bits[8] = {0};
+
+	if (!init_layer_fits(b->ns_name, b->user_key, b->inodes) ||
+		layer_open(&l, LAYER_DIRECT, &r->alone.pace, &scratch, &ignored) || init_layer_tar(b->inodes, &scratch, &tar, &ignored) ||
+		(dir >= 0 && layer_check_open(&check, l, &target, 1, &scratch, &ignored)))
+		return false;
+	const struct layer_watch watch = check ? layer_check_watch(check) : (struct layer_watch){0};
+	enum rc rc = layer_replay(l, tar, check ? &watch : NULL, &ignored);
+	if (rc == RC_OK && check)
+		rc = layer_check_finish(check, 0, &scratch, emit_difference, &in, &v, &ignored);
+	layer_check_close(check);
+	made.whole_tree |= v.count[DIFF_FS_MISSING] > 0;
+	made.node_count = layer_node_count(l);
+	made.unreadable = v.count[DIFF_UNREADABLE];
+	made.rewrite_inodes = layer_model_inodes(l);
+	if (rc || (!made.whole_tree && (!v.damaged || made.node_count > 8 * sizeof(bits))))
+		return false;
+	if (!made.whole_tree) {
+		memcpy(bits, v.damaged_bits, made.node_count / 8 + 1);
+		const struct span kept = arena_copy(r->keep, span_of(bits, sizeof(bits)));
+		if (kept.bad)
+			return false;
+		made.damaged_bits = (uint8_t *)(uintptr_t)kept.at; /* of the arena, and ours */
+	}
+	r->s->snapshots[index] = made;
+	return true;
+}
+
 void judge_without_layer(struct survey_run *r, size_t index)
 {
 	const struct backend *const b = &r->st->backends[index];
@@ -532,7 +581,10 @@ void judge_without_layer(struct survey_run *r, size_t index)
 	}
 	state->why = u.unknown;
 	if (!b->dir_found || !b->dir_is_directory) {
-		state->verdict = u.unknown ? SNAPSHOT_IS_UNREADABLE : SNAPSHOT_IS_LOST;
+		if (judge_init(r, index, -1))
+			f.digest = SPAN_LITERAL("by dockerd");
+		else
+			state->verdict = u.unknown ? SNAPSHOT_IS_UNREADABLE : SNAPSHOT_IS_LOST;
 		f.problem = P_SNAPSHOT_DIR;
 		f.got = b->id;
 		f.why = text_of(u.unknown);
@@ -548,6 +600,8 @@ void judge_without_layer(struct survey_run *r, size_t index)
 	if (!rc)
 		rc = layer_census(dir, &r->alone.pace, scratch, &census, &e);
 	at_nothing(r->o->at, 0);
+	if (!rc && !census.unreadable && (census.fs_missing || b->inodes > census.names) && judge_init(r, index, dir))
+		return;
 	if (rc != RC_STOPPED) /* then it is not checked */
 		judge_by_count(r, index, &u, &census, rc, &e, f);
 }

@@ -92,13 +92,22 @@ static bool is_layer(const struct match *m, size_t i, const struct digest *diff_
 	return i < m->layer_count && digest_equal(&m->layers[i].diff_id, diff_id);
 }
 
-/* What stands for the layers below a snapshot in its name. The two databases must agree on whether there are any. */
+/* What stands for the layers below a snapshot in its name: the next that is named so, as what docker commits stands on a snapshot of a
+ * container. The two databases must agree on whether there are any. */
 static bool chain_below(const struct match *m, size_t backend, struct digest *chain)
 {
 	const struct backend *const b = &m->st->backends[backend];
-	const struct span parent = m->st->snapshots[b->snapshot].parent;
+	const struct snapshot *s = &m->st->snapshots[b->snapshot];
 
-	return parent.left && b->parent.left && digest_parse(parent, chain) == RC_OK && chain->kind == DIGEST_SHA256;
+	for (uint32_t i = 0; b->parent.left && s->parent.left && i <= b->depth; i++) {
+		if (digest_parse(s->parent, chain) == RC_OK)
+			return chain->kind == DIGEST_SHA256;
+		const size_t next = store_find_snapshot(m->st, s->ns, s->parent);
+		if (next == STORE_NONE)
+			break;
+		s = &m->st->snapshots[next];
+	}
+	return false;
 }
 
 static int compare_nameless(const void *a, const void *b)

@@ -239,7 +239,7 @@ enum rc judge(struct judge *j, struct arena *keep, struct err *e)
 	if ((rc = was_mounted(j->v->target.snapshot, &mounted, e)) || (rc = walk_disk(j, e)) ||
 		(rc = judge_links(j, e)) || (rc = judge_times(j, e)))
 		return rc;
-	j->verdict.unverified = mounted ? UNVERIFIED_MOUNTED : VERIFIED;
+	j->verdict.unverified = mounted && !j->v->target.by_mount ? UNVERIFIED_MOUNTED : VERIFIED;
 	count_missing(j);
 	count_systematic(j);
 	judge_counts(j);

@@ -122,6 +122,7 @@ struct layer_target {
 	bool ignore_owners;       /* mapping labels on the snapshot */
 	bool half_repaired;       /* a repair of it was cut off: see DIFF_METADATA */
 	bool deletions_written;   /* whoever unpacked it is known to have written whiteouts and opaque marks */
+	bool by_mount;            /* it was made through a mount, and all its names are known nonetheless */
 };
 #define LAYER_TARGETS_MAX 8 /* snapshots compared in one pass over a blob */
 

@@ -5,6 +5,7 @@
 #include "ground/os.h"
 #include "ground/os_write.h"
 #include "layer/feed.h"
+#include "layer/init.h"
 #include "layer/rebuild.h"
 #include "memory/at.h"
 #include "memory/own.h"
@@ -67,8 +68,13 @@ static enum rc replay(struct applier *w, size_t backend, struct layer *l, const 
 	struct feed_result result = {0};
 	struct feed *feed = NULL;
 	struct tar *tar = NULL;
-	const struct blob *const b = &w->st->blob_files[state->proof];
 	auto_fd fd = -1;
+
+	if (state->proof == STORE_NONE) {
+		const enum rc made = init_layer_tar(w->st->backends[backend].inodes, a, &tar, w->e);
+		return made ? made : layer_replay(l, tar, watch, w->e);
+	}
+	const struct blob *const b = &w->st->blob_files[state->proof];
 	enum rc rc = store_open_blob(w->st, state->proof, &fd, w->e);
 
 	if (rc == RC_OK && (rc = feed_open(&feed, &fd, b->size, &b->digest, &options, a, w->e)) == RC_OK &&
@@ -106,7 +112,8 @@ static enum rc verify_rebuilt(struct applier *w, size_t backend, struct arena sc
 
 	if ((rc = os_open_dir(w->st->snapshots_dir, b->dir, &dir, w->e)))
 		return rc == RC_END || rc == RC_CORRUPT ? fail(w->e, RC_IO, "snapshots/%s is gone", b->dir) : rc;
-	const struct layer_target target = {.snapshot = dir, .recorded_inodes = b->inodes};
+	const struct layer_target target = {
+		.snapshot = dir, .recorded_inodes = b->inodes, .by_mount = w->s->snapshots[backend].proof == STORE_NONE};
 	if ((rc = layer_open(&l, w->s->snapshots[backend].mode, &w->pace, &scratch, w->e)) ||
 		(rc = layer_check_open(&check, l, &target, 1, &scratch, w->e)))
 		return rc;

@@ -133,6 +133,22 @@ static void look_at_snapshot(const struct planner *w, size_t s, bool comes, stru
 		f->unread_why = w->s->snapshots[b].why;
 }
 
+/* What a layer stands on that is of no layer itself, as that of docker commit does. Of the files in it nothing is compared. */
+static void look_between(const struct planner *w, size_t ns, size_t s, struct image_facts *f)
+{
+	const struct image_facts before = *f;
+	struct digest d;
+
+	for (unsigned i = 0; i < LIMIT_LAYERS; i++) {
+		const struct span parent = w->st->snapshots[s].parent;
+		if (!parent.left || digest_parse(parent, &d) == RC_OK || (s = store_find_snapshot(w->st, ns, parent)) == STORE_NONE)
+			break;
+		look_at_snapshot(w, s, false, f);
+	}
+	f->in_chain = before.in_chain;
+	f->unverified = before.unverified;
+}
+
 static void look_at_chain(struct planner *w, size_t ns, const struct oci_doc *m, struct image_facts *f)
 {
 	const struct oci_doc *const config = m->config.type == OCI_TYPE_CONFIG ? doc_of(w, &m->config.digest) : NULL;
@@ -158,6 +174,7 @@ static void look_at_chain(struct planner *w, size_t ns, const struct oci_doc *m,
 		if (f->top == STORE_NONE)
 			continue;
 		look_at_snapshot(w, f->top, comes, f);
+		look_between(w, ns, f->top, f);
 		f->left_out |= comes && !w->drop_snapshot[f->top];
 	}
 	f->complete = f->top != STORE_NONE && !f->dropped && f->in_chain == layers;
