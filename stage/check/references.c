@@ -95,6 +95,12 @@ void pass_references(struct survey_run *r)
 					.index = i,
 					.ns = ns_name(st, s->ns),
 					.name = s->key});
+		if (s->unleased)
+			emit(r, (struct finding){.problem = P_LEASE_GONE,
+					.subject = SUBJECT_SNAPSHOT,
+					.index = i,
+					.ns = ns_name(st, s->ns),
+					.name = s->key});
 	}
 	for (size_t i = 0; i < st->lease_count; i++) {
 		const struct lease *const l = &st->leases[i];

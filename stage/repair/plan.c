@@ -24,6 +24,9 @@ static void plan_leases(struct planner *w)
 	for (size_t i = 0; !w->stuck_records && i < st->lease_count; i++)
 		if (rule_on_lease(w, &st->leases[i]).fate == FATE_REMOVE)
 			meta_remove(w, META_PATH(st->leases[i].ns, literal("leases"), st->leases[i].id));
+	for (size_t i = 0; !w->stuck_records && i < st->snapshot_count; i++)
+		if (st->snapshots[i].unleased)
+			lease_for_docker(w, &st->snapshots[i]);
 }
 
 static void plan_small(struct planner *w)
@@ -77,6 +80,8 @@ static const char *why_left(const struct planner *w, const struct finding *f)
 		       : w->s->snapshots[i].verdict == SNAPSHOT_IS_UNREADABLE ? "its layer, or a part of it, could not be read"
 									      : "nothing safe can be done about it";
 	case SUBJECT_SNAPSHOT:
+		if (f->problem == P_LEASE_GONE)
+			return w->stuck_records;
 		return w->drop_snapshot[i]   ? NULL
 		       : w->left_snapshot[i] ? w->left_snapshot[i]
 					     : "nothing safe can be done about it";

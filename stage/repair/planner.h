@@ -78,6 +78,8 @@ bool is_stale(const struct store *st, const struct lease *l);
 void lease_content(struct planner *w, size_t ns, struct span digest);
 /* Unless a lease that stays holds it. */
 void lease_ingest(struct planner *w, const struct ingest_record *r);
+/* Without expiry, of the id of the container whose own layer it is, as dockerd makes it. */
+void lease_for_docker(struct planner *w, const struct snapshot *s);
 /* What a record that goes away referred to stays referred to, as far as it is whole. */
 void lease_references(struct planner *w, const struct content *c);
 

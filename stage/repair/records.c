@@ -210,12 +210,15 @@ void lease_ingest(struct planner *w, const struct ingest_record *r)
 	meta_put(w, META_PATH(r->ns, literal("leases"), literal(OUR_LEASE), literal("ingests"), r->client_ref), span_of("", 0));
 }
 
-static void lease_snapshot(struct planner *w, size_t ns, struct span key)
+static void lease_snapshot(struct planner *w, size_t ns, struct span lease, struct span key)
 {
-	need_lease(w, ns);
-	meta_put(w,
-		META_PATH(ns, literal("leases"), literal(OUR_LEASE), literal("snapshots"), literal("overlayfs"), key),
-		span_of("", 0));
+	meta_put(w, META_PATH(ns, literal("leases"), lease, literal("snapshots"), literal("overlayfs"), key), span_of("", 0));
+}
+
+void lease_for_docker(struct planner *w, const struct snapshot *s)
+{
+	meta_put(w, META_PATH(s->ns, literal("leases"), s->key, literal("createdat")), encode_time(w, w->o->now_ns));
+	lease_snapshot(w, s->ns, s->key, s->key);
 }
 
 void lease_references(struct planner *w, const struct content *c)
@@ -229,8 +232,10 @@ void lease_references(struct planner *w, const struct content *c)
 				lease_content(w, c->ns, l->value);
 		} else if (span_starts(l->key, SNAPSHOT_LABEL)) {
 			const size_t snapshot = store_find_snapshot(w->st, c->ns, l->value);
-			if (snapshot != STORE_NONE && !w->drop_snapshot[snapshot])
-				lease_snapshot(w, c->ns, l->value);
+			if (snapshot != STORE_NONE && !w->drop_snapshot[snapshot]) {
+				need_lease(w, c->ns);
+				lease_snapshot(w, c->ns, literal(OUR_LEASE), l->value);
+			}
 		}
 	}
 }

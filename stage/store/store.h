@@ -100,6 +100,7 @@ struct snapshot {
 	int64_t created_ns; /* Unix time, 0 unknown */
 	struct labels labels;
 	size_t backend; /* index, STORE_NONE: the other database does not know it */
+	bool unleased;  /* docker has a container of this id, which writes to it, and no lease, without which it cannot use it */
 };
 
 /* A snapshot of another snapshotter, as meta.db has it: only those that are named by a chain ID, sorted by that. */

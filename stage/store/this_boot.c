@@ -160,6 +160,33 @@ static const char *sentence(const struct store *st, const struct boot_facts *f, 
 				: arena_printf(a, "%s: not all processes could be looked at", unknown);
 }
 
+/* dockerd's data root is two directories above what its own containerd has, or beside that of the system. It removes its directory of a
+ * container before the lease, and makes the lease before the snapshot (moby 28.5: daemon/delete.go, daemon/containerd/image_snapshot.go). */
+static void find_unleased(struct store *st, size_t moby, const char *real)
+{
+	static const char places[][22] = {"/../../containers", "/../docker/containers"};
+	const struct range snapshots = moby == STORE_NONE ? (struct range){0} : st->namespaces[moby].snapshots;
+	const struct range leases = moby == STORE_NONE ? (struct range){0} : st->namespaces[moby].leases;
+	size_t l = leases.first;
+	struct digest d;
+
+	for (size_t i = snapshots.first; i < snapshots.first + snapshots.count; i++) {
+		struct snapshot *const s = &st->snapshots[i];
+		while (l < leases.first + leases.count && span_compare(st->leases[l].id, s->key) < 0)
+			l++;
+		if (digest_parse_hex(DIGEST_SHA256, s->key, &d) || s->backend == STORE_NONE ||
+			st->backends[s->backend].kind != SNAPSHOT_ACTIVE ||
+			(l < leases.first + leases.count && span_equal(st->leases[l].id, s->key)))
+			continue;
+		for (size_t k = 0; k < sizeof(places) / sizeof(places[0]); k++) {
+			char path[LIMIT_PATH_BYTES + 128], id[DIGEST_TEXT_BYTES];
+			digest_format(&d, id);
+			(void)print_to(path, sizeof(path), "%s%s/%s/config.v2.json", real, places[k], id + 7); /* fits; without "sha256:" */
+			s->unleased |= os_exists(path);
+		}
+	}
+}
+
 enum rc judge_boot(struct store *st, struct arena scratch, struct err *e)
 {
 	const struct store_hints *const h = st->hints;
@@ -191,6 +218,7 @@ enum rc judge_boot(struct store *st, struct arena scratch, struct err *e)
 	const size_t moby = store_find_namespace(st, SPAN_LITERAL("moby"));
 	st->beside_docker = (moby != STORE_NONE || text_find(real, "/docker/containerd/daemon")) &&
 			    host_may_have(h->sysroot, "/var/lib/docker/image/overlay2/imagedb");
+	find_unleased(st, moby, real);
 	st->proof = evidence_of_boot(&facts);
 	st->mounted = facts.mounted;
 	st->boot_proved_new = st->proof >= PROOF_TOLD;
