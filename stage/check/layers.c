@@ -455,6 +455,12 @@ struct unproved {
 	bool passed_over;
 };
 
+static bool is_init(const struct store *st, size_t backend)
+{
+	const struct backend *const b = &st->backends[backend];
+	return store_is_init(st, store_find_namespace(st, b->ns_name), b->user_key);
+}
+
 static struct unproved find_why_unproved(struct survey_run *r, size_t index)
 {
 	struct unproved u = {.why = "no local manifest leads to it"};
@@ -472,7 +478,7 @@ static struct unproved find_why_unproved(struct survey_run *r, size_t index)
 	}
 	if (u.layer.left)
 		return u;
-	if (init_layer_is(r->st->backends[index].ns_name, r->st->backends[index].user_key)) {
+	if (is_init(r->st, index)) {
 		u.why = "dockerd made it, of no layer";
 		return u;
 	}
@@ -537,7 +543,7 @@ static bool judge_init(struct survey_run *r, size_t index, int dir)
 	struct err ignored = {0}; /* then nothing is known */
 	uint8_t bits[8] = {0};
 
-	if (!init_layer_fits(b->ns_name, b->user_key, b->inodes) ||
+	if (!is_init(r->st, index) || !init_layer_fits(b->inodes) ||
 		layer_open(&l, LAYER_DIRECT, &r->alone.pace, &scratch, &ignored) || init_layer_tar(b->inodes, &scratch, &tar, &ignored) ||
 		(dir >= 0 && layer_check_open(&check, l, &target, 1, &scratch, &ignored)))
 		return false;

@@ -3,8 +3,6 @@
 
 #include <string.h>
 
-#include "format/digest.h"
-
 #define BLOCK 512u
 
 /* Files, but for one link, and then the directories that are made where the image has none: most have the last two. What they lie in
@@ -21,17 +19,9 @@ struct writer {
 	uint8_t block[BLOCK];
 };
 
-bool init_layer_is(struct span ns, struct span key)
+bool init_layer_fits(uint64_t inodes)
 {
-	struct digest id;
-	const struct span hex = span_sub(&key, 64);
-
-	return span_is(ns, "moby") && !key.bad && digest_parse_hex(DIGEST_SHA256, hex, &id) == RC_OK && span_is(key, "-init");
-}
-
-bool init_layer_fits(struct span ns, struct span key, uint64_t inodes)
-{
-	return inodes <= INODES_MOST && inodes >= INODES_MOST - OPTIONAL && init_layer_is(ns, key);
+	return inodes <= INODES_MOST && inodes >= INODES_MOST - OPTIONAL;
 }
 
 static enum rc next_header(void *self, struct span *piece, struct err *e)

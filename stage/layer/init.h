@@ -6,11 +6,8 @@
 
 #include "format/tar.h"
 
-/* Whether a committed snapshot of this namespace and key is one, and so many inodes, fs included, are what dockerd makes there: it
- * leaves out directories that the image has. */
-bool init_layer_fits(struct span ns, struct span key, uint64_t inodes);
-bool init_layer_is(struct span ns, struct span key);
-/* inodes: as above. */
+/* Whether so many inodes, fs included, are what dockerd makes there: it leaves out directories that the image has. */
+bool init_layer_fits(uint64_t inodes);
 CHECKED enum rc init_layer_tar(uint64_t inodes, struct arena *a, struct tar **t, struct err *e);
 
 #endif

@@ -95,7 +95,7 @@ struct snapshot_facts store_snapshot_facts(const struct store *st, size_t ns, st
 	struct digest d;
 
 	return (struct snapshot_facts){.committed = committed,
-		.chain = digest_parse(key, &d) == RC_OK,
+		.chain = digest_parse(key, &d) == RC_OK || store_is_init(st, ns, key),
 		.extract = store_is_extract(st, ns, key),
 		.kubernetes = ns != STORE_NONE && st->namespaces[ns].kubernetes,
 		.after_boot = st->boot_proved_new};
@@ -104,6 +104,15 @@ struct snapshot_facts store_snapshot_facts(const struct store *st, size_t ns, st
 bool image_is_named_by_config(const struct image *image)
 {
 	return span_starts(image->name, "sha256:") && image->name.left == 7 + 64;
+}
+
+bool store_is_init(const struct store *st, size_t ns, struct span key)
+{
+	struct digest id;
+	const struct span hex = span_sub(&key, 64);
+
+	return ns != STORE_NONE && span_is(st->namespaces[ns].name, "moby") && !key.bad &&
+	       digest_parse_hex(DIGEST_SHA256, hex, &id) == RC_OK && span_is(key, "-init");
 }
 
 bool store_is_extract(const struct store *st, size_t ns, struct span key)

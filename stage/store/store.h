@@ -337,6 +337,8 @@ bool store_digest_of_ref(struct span client_ref, struct digest *d);
 /* "extract-<nanoseconds>-<random> <chain ID>": an unpacking under way (containerd 2.3: core/unpack/unpacker.go), and no
  * container's layer that happens to be called so. ns may be STORE_NONE. */
 bool store_is_extract(const struct store *st, size_t ns, struct span key);
+/* "<container>-init" of docker: what dockerd makes beneath a container's own layer, and would make again (layer/init.h). The same. */
+bool store_is_init(const struct store *st, size_t ns, struct span key);
 
 /* Look-ups; STORE_NONE: not there. */
 size_t store_find_blob(const struct store *st, const struct digest *d);

@@ -228,7 +228,8 @@ void put_pulls(struct sink *s, const struct outcome *o, const struct report_opti
 	for (size_t i = 0; i < st->image_count; i++) {
 		const struct image *const image = &st->images[i];
 		const struct image_state *const state = &o->plan->images[i];
-		if (image_is_named_by_config(image) || (state->pinned && (!state->left_out || !o->applied)))
+		/* what lost its name to a later build is nobody's any more */
+		if (image_is_named_by_config(image) || span_starts(image->name, "moby-dangling@") || (state->pinned && (!state->left_out || !o->applied)))
 			continue;
 		const enum verb all = state->imported ? VERB_IMPORT : VERB_FETCH;
 		if (state->verdict != IMAGE_NEEDS_PULL || state->pinned) {

@@ -10,6 +10,7 @@
 
 #include "layer/dirs.h"
 #include "ground/os.h"
+#include "layer/init.h"
 #include "layer/rebuild.h"
 #include "tar_file.h"
 #include "test.h"
@@ -41,6 +42,28 @@ static bool has(const char *path, enum layer_node_kind kind)
 			return true;
 	}
 	return false;
+}
+
+/* As dockerd 28.5.2 left them: one on an image with all four directories, one on an image that has /proc and /sys. */
+static void what_dockerd_makes_is_a_layer(void)
+{
+	static const char all[][16] = {"dev/pts", "dev/shm", "proc", "sys"};
+	const struct arena mark = arena;
+	struct err e = {0};
+
+	for (uint64_t inodes = 9; inodes <= 13; inodes++) {
+		struct tar *t = NULL;
+		if (layer_open(&layer, LAYER_DIRECT, NULL, &arena, &e) || init_layer_tar(inodes, &arena, &t, &e))
+			abort();
+		CHECK(init_layer_fits(inodes));
+		CHECK(layer_replay(layer, t, NULL, &e) == RC_OK && layer_model_inodes(layer) == inodes);
+		CHECK(has(".dockerenv", NODE_FILE) && has("dev/console", NODE_FILE) && has("etc/hostname", NODE_FILE));
+		CHECK(has("etc/hosts", NODE_FILE) && has("etc/resolv.conf", NODE_FILE) && has("etc/mtab", NODE_SYMLINK));
+		for (size_t i = 0; i < 4; i++)
+			CHECK(has(all[i], NODE_DIR) == (i < inodes - 9));
+		arena = mark;
+	}
+	CHECK(!init_layer_fits(8) && !init_layer_fits(14) && !init_layer_fits(UINT64_MAX));
 }
 
 static void paths_resolve(void)
@@ -973,6 +996,7 @@ int main(void)
 	snapshots = open_dir("snapshots");
 	staging = open_dir("staging");
 	aside = open_dir("aside");
+	RUN(what_dockerd_makes_is_a_layer);
 	RUN(paths_resolve);
 	RUN(numbers_are_the_same_again);
 	RUN(a_layer_ends_where_it_is_told);

@@ -160,6 +160,26 @@ static void what_no_layer_fits_is_left_open(void)
 	CHECK(proves(&m, base, 3) && proves(&m, upper, 3));
 }
 
+/* What docker commits stands on a snapshot of its container, and is named as if it stood on the image. */
+static void what_is_not_named_by_a_layer_is_stepped_over(void)
+{
+	struct match m;
+
+	begin(&m);
+	const struct digest one = chain_of(&diffs[0], &diffs[1]), two = chain_of(&diffs[0], &diffs[2]);
+	const size_t init = add(1, digest_of("init"), &diffs[0]), top = add(1, one, NULL), lost = add(1, two, NULL);
+	snapshots[init].key = backends[init].user_key = SPAN_LITERAL("0-init"); /* first of its namespace, as keys are sorted */
+	snapshots[top].parent = backends[top].parent = SPAN_LITERAL("0-init");
+	snapshots[lost].parent = backends[lost].parent = SPAN_LITERAL("0-lost");
+	backends[init].depth = 1;
+	backends[top].depth = backends[lost].depth = 2;
+	say(&m, 0, &diffs[0]);
+	say(&m, 1, &diffs[1]);
+	say(&m, 2, &diffs[2]);
+	resolve(&m);
+	CHECK(proves(&m, top, 1) && !m.chains[init].found && !m.chains[lost].found);
+}
+
 /* A config tells whose a snapshot is though its layer is not here; and a chain that it does not have is nobody's. */
 static void a_config_names_its_chain(void)
 {
@@ -238,6 +258,7 @@ int main(void)
 		return 1;
 	RUN(chains_without_a_manifest);
 	RUN(what_no_layer_fits_is_left_open);
+	RUN(what_is_not_named_by_a_layer_is_stepped_over);
 	RUN(a_config_names_its_chain);
 	RUN(one_that_is_not_open_is_not_looked_for);
 	RUN(the_work_is_bounded);
