@@ -13,6 +13,9 @@
 
 #define KNOWN_STATES 2
 
+/* some KiB, whatever a container is given */
+#define DOCKER_CONFIG_BYTES ((size_t)1 << 20)
+
 struct known_root {
 	const char *root, *states[KNOWN_STATES];
 };
@@ -160,11 +163,30 @@ static const char *sentence(const struct store *st, const struct boot_facts *f, 
 				: arena_printf(a, "%s: not all processes could be looked at", unknown);
 }
 
-/* dockerd's data root is two directories above what its own containerd has, or beside that of the system. It removes its directory of a
- * container before the lease, and makes the lease before the snapshot (moby 28.5: daemon/delete.go, daemon/containerd/image_snapshot.go). */
-static void find_unleased(struct store *st, size_t moby, const char *real)
+/* Whether docker has this container, and does not remove it: it notes that there before it removes the lease, and its directory last; and it
+ * makes the lease before the snapshot (moby 28.5: daemon/delete.go, daemon/containerd/image_snapshot.go). Its data root is two directories
+ * above the root of its own containerd, or beside that of the system. */
+static bool docker_has(const char *real, const struct digest *id, struct arena scratch)
 {
 	static const char places[][22] = {"/../../containers", "/../docker/containers"};
+	bool has = false;
+
+	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+		char path[LIMIT_PATH_BYTES + 128], hex[DIGEST_TEXT_BYTES];
+		struct span config = {0};
+		struct err ignored = {0}; /* what cannot be read says nothing */
+		auto_fd dir = -1;
+		digest_format(id, hex);
+		(void)print_to(path, sizeof(path), "%s%s/%s", real, places[i], hex + 7); /* fits; without "sha256:" */
+		if (os_open_root(path, &dir, &ignored) || os_read_small(dir, "config.v2.json", DOCKER_CONFIG_BYTES, &scratch, &config, &ignored))
+			continue;
+		has |= text_find((const char *)config.at, "\"Dead\":false") != NULL; /* it ends with a NUL */
+	}
+	return has;
+}
+
+static enum rc find_unleased(struct store *st, size_t moby, const char *real, struct arena scratch, struct err *e)
+{
 	const struct range snapshots = moby == STORE_NONE ? (struct range){0} : st->namespaces[moby].snapshots;
 	const struct range leases = moby == STORE_NONE ? (struct range){0} : st->namespaces[moby].leases;
 	size_t l = leases.first;
@@ -174,17 +196,14 @@ static void find_unleased(struct store *st, size_t moby, const char *real)
 		struct snapshot *const s = &st->snapshots[i];
 		while (l < leases.first + leases.count && span_compare(st->leases[l].id, s->key) < 0)
 			l++;
-		if (digest_parse_hex(DIGEST_SHA256, s->key, &d) || s->backend == STORE_NONE ||
-			st->backends[s->backend].kind != SNAPSHOT_ACTIVE ||
-			(l < leases.first + leases.count && span_equal(st->leases[l].id, s->key)))
-			continue;
-		for (size_t k = 0; k < sizeof(places) / sizeof(places[0]); k++) {
-			char path[LIMIT_PATH_BYTES + 128], id[DIGEST_TEXT_BYTES];
-			digest_format(&d, id);
-			(void)print_to(path, sizeof(path), "%s%s/%s/config.v2.json", real, places[k], id + 7); /* fits; without "sha256:" */
-			s->unleased |= os_exists(path);
-		}
+		const enum rc rc = pace_on(st->hints->pace, 4 * (uint64_t)PACE_CALL, e);
+		if (rc)
+			return rc;
+		const bool leased = l < leases.first + leases.count && span_equal(st->leases[l].id, s->key);
+		s->unleased = !leased && s->backend != STORE_NONE && st->backends[s->backend].kind == SNAPSHOT_ACTIVE &&
+			      digest_parse_hex(DIGEST_SHA256, s->key, &d) == RC_OK && docker_has(real, &d, scratch);
 	}
+	return RC_OK;
 }
 
 enum rc judge_boot(struct store *st, struct arena scratch, struct err *e)
@@ -216,9 +235,12 @@ enum rc judge_boot(struct store *st, struct arena scratch, struct err *e)
 		.all_seen = view.all_seen,
 		.written = was_written(&st->meta, started_ns, now_ns) || was_written(&st->overlay, started_ns, now_ns)};
 	const size_t moby = store_find_namespace(st, SPAN_LITERAL("moby"));
-	st->beside_docker = (moby != STORE_NONE || text_find(real, "/docker/containerd/daemon")) &&
+	/* where docker was changed over to containerd's store they are there still, and of no use */
+	st->beside_docker = (moby == STORE_NONE ? text_find(real, "/docker/containerd/daemon") || leads_here(st, known_roots[0].root)
+						: !st->namespaces[moby].images.count) &&
 			    host_may_have(h->sysroot, "/var/lib/docker/image/overlay2/imagedb");
-	find_unleased(st, moby, real);
+	if ((rc = find_unleased(st, moby, real, scratch, e)))
+		return rc;
 	st->proof = evidence_of_boot(&facts);
 	st->mounted = facts.mounted;
 	st->boot_proved_new = st->proof >= PROOF_TOLD;

@@ -229,7 +229,8 @@ void put_pulls(struct sink *s, const struct outcome *o, const struct report_opti
 		const struct image *const image = &st->images[i];
 		const struct image_state *const state = &o->plan->images[i];
 		/* what lost its name to a later build is nobody's any more */
-		if (image_is_named_by_config(image) || span_starts(image->name, "moby-dangling@") || (state->pinned && (!state->left_out || !o->applied)))
+		if (image_is_named_by_config(image) || span_starts(image->name, "moby-dangling@") ||
+			(state->pinned && (!state->left_out || !o->applied)))
 			continue;
 		const enum verb all = state->imported ? VERB_IMPORT : VERB_FETCH;
 		if (state->verdict != IMAGE_NEEDS_PULL || state->pinned) {
@@ -333,7 +334,7 @@ void put_proved(struct sink *s, const struct outcome *o)
 {
 	const struct proved n = count_proved(o);
 
-	if (n.blobs == n.all_blobs && n.snapshots == n.all_snapshots && n.images == n.all_images)
+	if (n.blobs == n.all_blobs && n.snapshots == n.all_snapshots && n.images == n.all_images && !o->store->beside_docker)
 		putf(s, "clean: %llu blobs and %llu snapshots hold what they must", (unsigned long long)o->survey->blobs_checked,
 			(unsigned long long)o->survey->snapshots_checked);
 	else

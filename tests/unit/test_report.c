@@ -74,7 +74,8 @@ static void set(struct scene *s, const char *name)
 	s->plan.finding_count = P_COUNT;
 	s->plan.images = s->states;
 	s->plan.something_left = true;
-	s->applied = (struct apply_result){.backup = "containerd-fsck/backup", .aside = {"io"}, .aside_paths = {"x"}, .aside_count = 1, .done = 1};
+	s->applied = (struct apply_result){
+		.backup = "containerd-fsck/backup", .aside = {"io"}, .aside_paths = {"x"}, .aside_count = 1, .done = 1};
 	(void)fail(&s->failure, RC_IO, "open %s", name);
 	s->outcome = (struct outcome){.root = s->root,
 		.store = &s->store,
@@ -226,8 +227,9 @@ static void each_client_has_its_line(void)
 		{"/var/lib/containerd", "moby", false, true, false,
 			"next, once docker runs, build a/b:1 again, or load it: docker load -i ARCHIVE\n"},
 		{"/var/lib/docker/containerd/daemon", "moby", false, false, false,
-			"layers that a pull leaves out: ctr --address /run/docker/containerd/containerd.sock -n moby content fetch a/b:1\n"},
-		{"/x/var/lib/rancher/k3s/agent/containerd//", "k8s.io", false, false, false, "runs: k3s ctr -n k8s.io images pull a/b:1\n"},
+			"that a pull leaves out: ctr --address /run/docker/containerd/containerd.sock -n moby content fetch a/b:1\n"},
+		{"/x/var/lib/rancher/k3s/agent/containerd//", "k8s.io", false, false, false,
+			"runs: k3s ctr -n k8s.io images pull a/b:1\n"},
 		{"/var/lib/rancher/rke2/agent/containerd", "k8s.io", false, false, false,
 			"runs: /var/lib/rancher/rke2/bin/ctr --address /run/k3s/containerd/containerd.sock -n k8s.io images pull a/b:1\n"},
 		{"/var/lib/k0s/containerd", "k8s.io", true, false, false, "runs: k0s ctr -n k8s.io images pull a/b:1\n"},
@@ -245,9 +247,7 @@ static void each_client_has_its_line(void)
 	static struct scene s;
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		char *text = NULL;
-		size_t n = 0;
-		FILE *const out = open_memstream(&text, &n);
+		const int out = paper();
 		const struct report_options options = {.repair = true, .out = out, .command = "REPAIR"};
 		set(&s, "a/b:1");
 		s.namespaces[0] = (struct namespace){.name = span_of_string(rows[i].ns),
@@ -257,10 +257,8 @@ static void each_client_has_its_line(void)
 		s.store.image_count = 1;
 		s.states[0].imported = rows[i].imported;
 		s.states[0].pinned = rows[i].pinned;
-		if (out)
-			report_console(&s.outcome, &options);
-		if (out)
-			fclose(out);
+		report_console(&s.outcome, &options);
+		char *const text = read_paper(out);
 		const bool said = text && strstr(text, rows[i].want);
 		CHECK(said || !fprintf(stderr, "row %zu: %s\n", i, text ? strstr(text, "next, once") : ""));
 		CHECK(text && (!rows[i].imported || !strstr(text, " pull ")));
