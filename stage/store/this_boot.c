@@ -163,9 +163,9 @@ static const char *sentence(const struct store *st, const struct boot_facts *f, 
 				: arena_printf(a, "%s: not all processes could be looked at", unknown);
 }
 
-/* Whether docker has this container, and does not remove it: it notes that there before it removes the lease, and its directory last; and it
- * makes the lease before the snapshot (moby 28.5: daemon/delete.go, daemon/containerd/image_snapshot.go). Its data root is two directories
- * above the root of its own containerd, or beside that of the system. */
+/* Whether docker has this container, and does not remove it: it notes that there before it removes the lease, and its directory last; and
+ * it makes the lease before the snapshot (moby 28.5: daemon/delete.go, daemon/containerd/image_snapshot.go). Its data root is two
+ * directories above the root of its own containerd, or beside that of the system. */
 static bool docker_has(const char *real, const struct digest *id, struct arena scratch)
 {
 	static const char places[][22] = {"/../../containers", "/../docker/containers"};
@@ -178,7 +178,8 @@ static bool docker_has(const char *real, const struct digest *id, struct arena s
 		auto_fd dir = -1;
 		digest_format(id, hex);
 		(void)print_to(path, sizeof(path), "%s%s/%s", real, places[i], hex + 7); /* fits; without "sha256:" */
-		if (os_open_root(path, &dir, &ignored) || os_read_small(dir, "config.v2.json", DOCKER_CONFIG_BYTES, &scratch, &config, &ignored))
+		if (os_open_root(path, &dir, &ignored) ||
+			os_read_small(dir, "config.v2.json", DOCKER_CONFIG_BYTES, &scratch, &config, &ignored))
 			continue;
 		has |= text_find((const char *)config.at, "\"Dead\":false") != NULL; /* it ends with a NUL */
 	}
