@@ -41,8 +41,8 @@ MODULES := main opts \
 	$(addprefix store/,agree files lookup meta_db places snapshotter store this_boot) \
 	$(addprefix layer/,compare damage dirs feed init layer rebuild verdict walk) \
 	$(addprefix memory/,at identity journal own) \
-	$(addprefix check/,blobs candidates ingests layers match pool references survey wanted) \
-	$(addprefix repair/,apply apply_content apply_snapshots commit forward plan plan_blobs plan_images plan_snapshots records salvage settled staging) \
+	$(addprefix check/,blobs candidates ingests layers match pool references sources survey wanted) \
+	$(addprefix repair/,apply apply_content apply_snapshots commit fetch forward plan plan_blobs plan_images plan_snapshots records salvage settled staging) \
 	$(addprefix session/,boot record record_names seal) \
 	$(addprefix tell/,console json progress report show sink)
 # Where time goes; the rest is small rather than fast.

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "repair/apply.h"
+#include "repair/fetch.h"
 #include "memory/at.h"
 #include "session/boot.h"
 #include "ground/host.h"
@@ -69,6 +70,7 @@ struct run {
 	struct pace pace;        /* of this thread, while it reads a store */
 	struct salvage salvage;  /* of the root that is worked on */
 	const char *recorded;    /* the root that is recorded */
+	const struct store *store; /* that is being looked at */
 	struct report_file json; /* of --json, but for standard output */
 };
 
@@ -175,6 +177,22 @@ static enum rc touch(struct run *r, struct store *st, const struct survey *s, st
 	return rc;
 }
 
+/* Of fetch_open: what a repair notes before its first change. */
+static enum rc before_fetch(void *self, struct err *e)
+{
+	struct run *const r = self;
+
+	begin_at(r, r->store, true);
+	return note_repair(r, r->store, e);
+}
+
+static void say_source(void *self, const char *text)
+{
+	const struct progress_state *const s = self;
+
+	report_message(s->options, "containerd-fsck", text);
+}
+
 /* Of what time is left a repair keeps a quarter: what has been found is put right, and the next run begins with the rest. */
 static uint64_t look_until(const struct run *r)
 {
@@ -230,7 +248,14 @@ static enum rc run_root(struct run *r, struct outcome *out, struct store *st, st
 		return fail(e, RC_IO, "the file system is mounted read-only: remount it, or run containerd-fsck check");
 	const struct journal *const known = r->read ? r->read : journal_of(r, st);
 	r->hints.journal_says = boot_is_another(known, st->dir, r->scratch);
-	const struct survey_options looking = {.threads = threads,
+	const struct apply_options touching = {.threads = threads,
+		.stop = &stop,
+		.deadline_ns = r->deadline_ns,
+		.stuck = r->stuck,
+		.at = &r->at,
+		.progress = report_progress,
+		.self = progress};
+	struct survey_options looking = {.threads = threads,
 		.stop = &stop,
 		.trust = r->trust,
 		.downloads = known,
@@ -240,7 +265,20 @@ static enum rc run_root(struct run *r, struct outcome *out, struct store *st, st
 		.deadline_ns = look_until(r),
 		.documents_only = o->verb == VERB_SHOW,
 		.progress = report_progress,
+		.say = say_source,
 		.self = progress};
+	struct fetch *fetch = NULL;
+	r->store = st;
+	const char **sources = NULL;
+	if (o->verb != VERB_SHOW && (rc = places_sources(st, o->sources, o->source_count, &r->keep, r->scratch, say_source, progress,
+						      &sources, &looking.source_count, e)))
+		return rc;
+	looking.sources = sources;
+	if (looking.source_count && r->repair) {
+		if ((rc = fetch_open(&fetch, st, &touching, before_fetch, r, &r->keep, e)))
+			return rc;
+		looking.fetch = fetch_calls(fetch);
+	}
 	at_one(&r->at, 0, AT_STORE, span_of_string("-"));
 	if ((rc = survey_begin(s, st, &looking, &r->keep, e)) || (rc = store_read(st, r->scratch, e))) {
 		survey_close(s); /* what it has begun is over before anything is told */
@@ -251,7 +289,10 @@ static enum rc run_root(struct run *r, struct outcome *out, struct store *st, st
 	at_nothing(&r->at, 0);
 	if (st->fault_count && !r->hints.mended && (rc = mend_databases(r, st, s, out, e)))
 		return rc == RC_END ? run_root(r, out, st, s, p, applied, progress, e) : rc;
-	if ((rc = survey_end(s, e)))
+	rc = survey_end(s, e);
+	struct err late = {0};
+	const enum rc closed = fetch_close(fetch, rc ? &late : e); /* the first reason is the one to tell */
+	if (rc || (rc = closed))
 		return rc;
 	out->survey = s;
 	if ((rc = plan_make(p, st, s, &deciding, &r->keep, e)))
@@ -269,13 +310,6 @@ static enum rc run_root(struct run *r, struct outcome *out, struct store *st, st
 	if (p->action_count && (rc = note_repair(r, st, e)))
 		return rc;
 	out->applied = applied;
-	const struct apply_options touching = {.threads = threads,
-		.stop = &stop,
-		.deadline_ns = r->deadline_ns,
-		.stuck = r->stuck,
-		.at = &r->at,
-		.progress = report_progress,
-		.self = progress};
 	return touch(r, st, s, p, &deciding, &touching, applied, e);
 }
 

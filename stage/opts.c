@@ -26,6 +26,7 @@ const char opts_help[] =
 	"      --after-boot   containerd has not run since the machine started, whatever can be proved: leftovers are removed\n"
 	"      --config FILE  containerd's configuration, instead of those in their usual places\n"
 	"      --json FILE    write the report as JSON; - is standard output\n"
+	"      --source PLACE take missing or damaged blobs from there: a root, an OCI layout, an archive, a directory of these\n"
 	"      --keep         set damaged blobs aside instead of removing them\n"
 	"      --budget SECONDS\n"
 	"                     begin nothing new after that long; the rest is unchecked, and the next run begins there\n"
@@ -117,6 +118,14 @@ static enum rc take_long(struct parser *p)
 		return rc;
 	if ((rc = take_value(p, "--json", &p->o->json, &matched)) || matched)
 		return rc;
+	if ((rc = take_value(p, "--source", &threads, &matched)))
+		return rc;
+	if (matched && p->o->source_count == OPTS_ROOTS_MAX)
+		return fail(p->e, RC_CORRUPT, "more than %d sources", OPTS_ROOTS_MAX);
+	if (matched) {
+		p->o->sources[p->o->source_count++] = threads;
+		return RC_OK;
+	}
 	const struct {
 		const char *name;
 		uint64_t *value;
@@ -217,6 +226,9 @@ enum rc opts_parse(struct opts *o, int argc, char *const *argv, struct err *e)
 	}
 	if (o->remount && o->verb != VERB_BOOT && o->verb != VERB_HELP && o->verb != VERB_VERSION)
 		return fail(e, RC_CORRUPT, "--remount is for the command boot");
+	if (o->source_count && o->verb != VERB_CHECK && o->verb != VERB_REPAIR && o->verb != VERB_BOOT && o->verb != VERB_HELP &&
+		o->verb != VERB_VERSION)
+		return fail(e, RC_CORRUPT, "--source is for the commands check, repair and boot");
 	if ((o->interval_s || o->distance_s) && o->verb != VERB_RECORD && o->verb != VERB_HELP && o->verb != VERB_VERSION)
 		return fail(e, RC_CORRUPT, "--interval and --distance are for the command record");
 	if (o->after_boot && (o->verb == VERB_SEAL || o->verb == VERB_RECORD))

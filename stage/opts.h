@@ -13,6 +13,8 @@ struct opts {
 	enum verb verb;
 	const char *roots[OPTS_ROOTS_MAX]; /* as given; none: the well-known ones */
 	size_t root_count;
+	const char *sources[OPTS_ROOTS_MAX]; /* as given */
+	size_t source_count;
 	const char *sysroot; /* "" for none */
 	const char *config;  /* the only configuration that is read; NULL: the usual ones */
 	const char *json;    /* NULL: none; "-": standard output */

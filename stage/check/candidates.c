@@ -52,7 +52,7 @@ static void read_label(const struct store *st, size_t ns, const struct digest *b
 }
 
 /* The config of a manifest whose layers it names one by one; NULL: none is here, or it is no image. */
-static const struct oci_doc *config_of(const struct survey_run *r, const struct oci_doc *manifest)
+const struct oci_doc *config_of(const struct survey_run *r, const struct oci_doc *manifest)
 {
 	const struct oci_doc *const config =
 		manifest->config.type == OCI_TYPE_CONFIG ? good_doc(r, &manifest->config, OCI_CONFIG) : NULL;
@@ -68,7 +68,7 @@ static enum rc walk_manifest(struct survey_run *r, size_t ns, const struct oci_d
 {
 	const struct store *const st = r->st;
 	const struct oci_doc *const config = config_of(r, manifest);
-	struct digest chain, previous;
+	struct digest chain;
 	char text[DIGEST_TEXT_BYTES], previous_text[DIGEST_TEXT_BYTES] = "";
 	size_t layer = 0;
 
@@ -78,7 +78,7 @@ static enum rc walk_manifest(struct survey_run *r, size_t ns, const struct oci_d
 		const struct oci_descriptor *const d = &manifest->children[i];
 		if (!oci_is_layer(d))
 			continue;
-		oci_chain_id(layer ? &previous : NULL, &config->diff_ids[layer], &chain);
+		oci_chain_id(layer ? &chain : NULL, &config->diff_ids[layer], &chain);
 		digest_format(&chain, text);
 		const size_t snapshot = store_find_snapshot(st, ns, span_of_string(text));
 		const size_t backend = snapshot == STORE_NONE ? STORE_NONE : st->snapshots[snapshot].backend;
@@ -96,7 +96,6 @@ static enum rc walk_manifest(struct survey_run *r, size_t ns, const struct oci_d
 			if (rc)
 				return rc;
 		}
-		previous = chain;
 		memcpy(previous_text, text, sizeof(text));
 		layer++;
 	}
@@ -214,12 +213,11 @@ static bool may_be_layer(const struct survey_run *r, size_t blob)
 /* What a config names, whether or not a manifest leads to it. */
 static void walk_config(struct survey_run *r, size_t ns, const struct oci_doc *config)
 {
-	struct digest chain, previous;
+	struct digest chain;
 
 	for (size_t i = 0; config->unpackable && i < config->diff_id_count; i++) {
-		oci_chain_id(i ? &previous : NULL, &config->diff_ids[i], &chain);
+		oci_chain_id(i ? &chain : NULL, &config->diff_ids[i], &chain);
 		match_name(&r->match, ns, &chain, &config->diff_ids[i]);
-		previous = chain;
 	}
 }
 

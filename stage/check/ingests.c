@@ -197,7 +197,8 @@ static void emit_spare(struct survey_run *r, size_t index)
 	if (at->ingest != STORE_NONE && r->st->ingests[at->ingest].spare == index &&
 		!(state->moved && r->s->ingests[at->ingest].verdict == INGEST_IS_UNREADABLE))
 		return;
-	(void)print_to(path, sizeof(path), "%s/%s", at->dir, at->name); /* a cut path is still told */
+	(void)print_to(path, sizeof(path), "%s%s%s", at->from ? at->from : at->dir, at->from ? "" : "/",
+		at->from ? "" : at->name); /* a cut path is still told */
 	if (state->moved)
 		emit(r, (struct finding){.problem = P_BLOB_ELSEWHERE,
 				.subject = SUBJECT_BLOB,

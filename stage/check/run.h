@@ -63,6 +63,8 @@ struct survey_run {
 	size_t *by_digest[DIGEST_KINDS];    /* spares for which that is so, in the order of their digests */
 	size_t by_digest_count[DIGEST_KINDS];
 	size_t spare_cap;
+	uint64_t asked_for;      /* what sources were asked for last, hashed; 0: nothing */
+	bool ask_again;          /* there was no time for it, or no room */
 	unsigned search;         /* searches begun */
 	uint64_t contested_until_ns; /* of this round; 0: no end */
 	atomic_size_t document_bytes; /* what is kept of documents */
@@ -157,6 +159,8 @@ void emit_blob(struct survey_run *r, size_t index);
 void emit_missing_blobs(struct survey_run *r);
 
 /* candidates.c */
+/* That of an image's manifest, if it is here and has as many layers. */
+const struct oci_doc *config_of(const struct survey_run *r, const struct oci_doc *manifest);
 /* Only what is said to be one: any other blob may be a document of any size. */
 void find_beyond_limits(struct survey_run *r);
 CHECKED enum rc find_candidates(struct survey_run *r);
@@ -184,7 +188,14 @@ CHECKED enum rc pass_layers(struct survey_run *r);
 void judge_without_layer(struct survey_run *r, size_t index);
 
 /* wanted.c */
-CHECKED enum rc want(struct survey_run *r, const struct digest *d, size_t ns);
+/* needed: asked for in second places too, if the store has it not. */
+CHECKED enum rc want(struct survey_run *r, const struct digest *d, size_t ns, bool needed);
+/* Room for so many more of the store's spares. */
+CHECKED enum rc room_for_spares(struct survey_run *r, size_t more);
+/* Hashes them all, each kind of digest once; and sorts. */
+CHECKED enum rc hash_spares(struct survey_run *r, enum digest_kind kind);
+/* The first of those with this digest; STORE_NONE. */
+size_t spare_of(const struct survey_run *r, const struct digest *d);
 /* The cut came after the rename and before the commit, or between two changes of ours. containerd's garbage collection would remove
  * it, and the image, which is incomplete without the record, would need a pull. */
 CHECKED enum rc find_unrecorded(struct survey_run *r);
@@ -193,6 +204,12 @@ CHECKED enum rc find_unrecorded(struct survey_run *r);
 CHECKED enum rc find_bytes(struct survey_run *r, bool *brought);
 /* What there is to say of each, now that all else was looked at. */
 CHECKED enum rc judge_spares(struct survey_run *r);
+
+/* sources.c */
+/* Whether it is needed, and nowhere in the store. */
+bool lacks_bytes(const struct survey_run *r, const struct want *w);
+/* Asks second places for all that is lacking. What they have is among the spares then. */
+CHECKED enum rc ask_sources(struct survey_run *r);
 
 /* ingests.c */
 CHECKED enum rc pass_ingests(struct survey_run *r);

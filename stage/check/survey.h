@@ -86,8 +86,12 @@ struct spare_state {
 	unsigned search; /* in which that turned out, from 1; 0: none */
 	bool held;       /* for all that could be looked at, it may be the only copy of what is named */
 	bool document;   /* begins as JSON does */
+	bool too_much;   /* of one that is of a second place: a document that is too much for us */
 	int error;       /* SPARE_IS_UNREADABLE: errno, or 0, and then */
-	const char *why; /* a phrase */
+	union {
+		const char *why;     /* a phrase */
+		struct oci_doc *doc; /* of one that is of a second place, and no other */
+	};
 	unsigned known;  /* a bit for each kind of digest that was made of it */
 };
 
@@ -96,11 +100,22 @@ struct want {
 	const struct digest *digest;
 	size_t ns; /* STORE_NONE: named by what no namespace has a record of */
 	bool seen;
+	bool needed; /* by a record or an image: see want */
 };
 
 struct progress {
 	const char *what; /* "reading blobs": a phrase */
 	uint64_t done_bytes, total_bytes;
+};
+
+/* Of a repair: where what a second place has is copied to, one after the other, before anything is made of it. Bytes that end get a name
+ * that no blob has, and are durable: a cut leaves nothing, a leftover of ours, or a file with that name, and the next run finds them. */
+struct survey_fetch {
+	enum rc (*begin)(void *self, uint64_t size, struct err *e); /* RC_LIMIT: there is no room */
+	enum rc (*add)(void *self, struct span piece, struct err *e);
+	/* d: what the bytes are; NULL: they are not wanted. name: in store_blob_dir_path; lives as long as the store */
+	enum rc (*end)(void *self, const struct digest *d, const char **name, struct err *e);
+	void *self;
 };
 
 struct survey_options {
@@ -114,6 +129,13 @@ struct survey_options {
 	bool documents_only; /* read indexes, manifests and configs, judge nothing: for show */
 	const volatile sig_atomic_t *stop; /* set: finish the piece in hand and return; may be NULL */
 	void (*progress)(void *self, const struct progress *p); /* called a few times a second from the calling thread; may be NULL */
+	/* Second places of blobs: a directory of them (an OCI layout, another root or content store, one flat directory), an archive (what
+	 * ctr images export and docker save write, plain, gzip or zstd), a directory of archives. They are asked for what records and
+	 * images need and the store has not, and only read; no link below one is followed. */
+	const char *const *sources;
+	size_t source_count;
+	const struct survey_fetch *fetch; /* NULL: they are only looked at */
+	void (*say)(void *self, const char *text); /* what is wrong with a source; with progress's self */
 	void *self;
 };
 

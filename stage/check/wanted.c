@@ -23,7 +23,7 @@ static bool is_missing(const struct survey_run *r, const struct digest *d)
 	return v == BLOB_IS_BAD || v == BLOB_IS_UNREADABLE;
 }
 
-enum rc want(struct survey_run *r, const struct digest *d, size_t ns)
+enum rc want(struct survey_run *r, const struct digest *d, size_t ns, bool needed)
 {
 	struct survey *const s = r->s;
 
@@ -32,7 +32,7 @@ enum rc want(struct survey_run *r, const struct digest *d, size_t ns)
 	struct want *const w = arena_push(r->keep, (void **)&s->wants, &s->want_count, sizeof(*w));
 	if (!w)
 		return no_room(r);
-	*w = (struct want){.digest = d, .ns = ns};
+	*w = (struct want){.digest = d, .ns = ns, .needed = needed};
 	return RC_OK;
 }
 
@@ -46,7 +46,7 @@ static enum rc want_text(struct survey_run *r, struct span text, size_t ns)
 	if (!kept)
 		return no_room(r);
 	*kept = d;
-	return want(r, kept, ns);
+	return want(r, kept, ns, false);
 }
 
 static enum rc want_labels(struct survey_run *r, const struct labels *l, size_t ns)
@@ -59,18 +59,67 @@ static enum rc want_labels(struct survey_run *r, const struct labels *l, size_t 
 	return rc;
 }
 
-static enum rc want_document(struct survey_run *r, const struct oci_doc *doc, size_t ns)
+/* Of what a manifest or index names, and nothing has a record of, not all was ever here: of an index the manifests of other platforms,
+ * and layers that are unpacked, where containerd was told not to keep any. */
+static bool needs_children(const struct survey_run *r, const struct oci_doc *doc, size_t ns)
 {
-	enum rc rc = doc->config.digest_known ? want(r, &doc->config.digest, ns) : RC_OK;
+	bool some = false;
+	struct digest chain;
+	char text[DIGEST_TEXT_BYTES];
+
+	for (size_t i = 0; i < doc->child_count; i++)
+		some |= doc->children[i].digest_known && !is_missing(r, &doc->children[i].digest);
+	if (ns == STORE_NONE || doc->kind == OCI_INDEX)
+		return ns != STORE_NONE && !some;
+	const struct oci_doc *const config = doc->kind == OCI_MANIFEST ? config_of(r, doc) : NULL;
+	if (!config || some)
+		return config;
+	oci_top_chain(config, &chain);
+	digest_format(&chain, text);
+	return store_find_snapshot(r->st, ns, span_of_string(text)) == STORE_NONE;
+}
+
+/* needed: by an image, or by a record. */
+static enum rc want_document(struct survey_run *r, const struct oci_doc *doc, size_t ns, bool needed)
+{
+	const bool all = needed && r->o->source_count && needs_children(r, doc, ns);
+	enum rc rc = doc->config.digest_known ? want(r, &doc->config.digest, ns, needed) : RC_OK;
 
 	for (size_t i = 0; rc == RC_OK && i < doc->child_count; i++)
 		if (doc->children[i].digest_known)
-			rc = want(r, &doc->children[i].digest, ns);
+			rc = want(r, &doc->children[i].digest, ns, all && !doc->children[i].attestation);
 	return rc;
 }
 
-/* What records, names and documents say that there is. */
-static enum rc want_all(struct survey_run *r)
+static int compare_wants(const void *a, const void *b)
+{
+	const struct want *const x = a, *const y = b;
+	const int order = digest_compare(x->digest, y->digest);
+
+	return order ? order : (x->ns > y->ns) - (x->ns < y->ns);
+}
+
+/* Sorts them, each once. */
+static void sort_wants(struct survey *s)
+{
+	size_t n = 0;
+
+	if (s->want_count)
+		sort(s->wants, s->want_count, sizeof(*s->wants), compare_wants);
+	for (size_t i = 0; i < s->want_count; i++) {
+		struct want *const last = n ? &s->wants[n - 1] : NULL;
+		if (!last || compare_wants(last, &s->wants[i]))
+			s->wants[n++] = s->wants[i];
+		else {
+			last->seen |= s->wants[i].seen;
+			last->needed |= s->wants[i].needed;
+		}
+	}
+	s->want_count = n;
+}
+
+/* What records, names and documents say that there is; sorted. */
+static enum rc list_wants(struct survey_run *r)
 {
 	const struct store *const st = r->st;
 	enum rc rc = RC_OK;
@@ -80,25 +129,25 @@ static enum rc want_all(struct survey_run *r)
 		const struct content *const c = &st->contents[i];
 		const struct oci_doc *const doc = c->blob == STORE_NONE ? NULL : r->s->blobs[c->blob].doc;
 		if (c->digest_known)
-			rc = want(r, &c->digest, c->ns);
+			rc = want(r, &c->digest, c->ns, true);
 		if (rc == RC_OK && doc)
-			rc = want_document(r, doc, c->ns);
+			rc = want_document(r, doc, c->ns, true);
 		if (rc == RC_OK)
 			rc = want_labels(r, &c->labels, c->ns);
 	}
 	for (size_t i = 0; rc == RC_OK && i < st->image_count; i++) {
 		const struct image *const image = &st->images[i];
 		if (image->target_known)
-			rc = want(r, &image->target, image->ns);
+			rc = want(r, &image->target, image->ns, true);
 		if (rc == RC_OK)
 			rc = want_labels(r, &image->labels, image->ns);
 	}
 	for (size_t i = 0; rc == RC_OK && i < st->blob_count; i++)
 		if (!st->blob_files[i].records && r->s->blobs[i].doc)
-			rc = want_document(r, r->s->blobs[i].doc, survey_unrecorded_in(r->s, &st->blob_files[i].digest));
+			rc = want_document(r, r->s->blobs[i].doc, survey_unrecorded_in(r->s, &st->blob_files[i].digest), true);
 	for (size_t i = 0; rc == RC_OK && i < st->ingest_count; i++)
 		if (st->ingests[i].expected)
-			rc = want(r, st->ingests[i].expected, store_find_namespace(st, st->ingests[i].ns_name));
+			rc = want(r, st->ingests[i].expected, store_find_namespace(st, st->ingests[i].ns_name), false);
 	for (size_t i = 0; rc == RC_OK && i < st->ingest_record_count; i++) {
 		const struct ingest_record *const record = &st->ingest_records[i];
 		struct digest d;
@@ -109,6 +158,7 @@ static enum rc want_all(struct survey_run *r)
 			rc = want_text(r, span_of_string(text), record->ns);
 		}
 	}
+	sort_wants(r->s);
 	return rc;
 }
 
@@ -200,31 +250,6 @@ size_t survey_unrecorded_in(const struct survey *s, const struct digest *d)
 		s->unrecorded_count ? bsearch(&key, s->unrecorded, s->unrecorded_count, sizeof(key), compare_want_digests) : NULL;
 
 	return w ? w->ns : STORE_NONE;
-}
-
-static int compare_wants(const void *a, const void *b)
-{
-	const struct want *const x = a, *const y = b;
-	const int order = digest_compare(x->digest, y->digest);
-
-	return order ? order : (x->ns > y->ns) - (x->ns < y->ns);
-}
-
-/* Sorts them, each once. */
-static void sort_wants(struct survey *s)
-{
-	size_t n = 0;
-
-	if (s->want_count)
-		sort(s->wants, s->want_count, sizeof(*s->wants), compare_wants);
-	for (size_t i = 0; i < s->want_count; i++) {
-		struct want *const last = n ? &s->wants[n - 1] : NULL;
-		if (!last || compare_wants(last, &s->wants[i]))
-			s->wants[n++] = s->wants[i];
-		else
-			last->seen |= s->wants[i].seen;
-	}
-	s->want_count = n;
 }
 
 /* The first want for it; want_count: none. */
@@ -321,8 +346,7 @@ static bool comes_after(const struct survey_run *r, enum digest_kind kind, size_
 	return order ? order > 0 : left != right ? right : x > y;
 }
 
-/* Hashes them all, each kind of digest once; and sorts. */
-static enum rc hash_spares(struct survey_run *r, enum digest_kind kind)
+enum rc hash_spares(struct survey_run *r, enum digest_kind kind)
 {
 	const size_t count = r->st->spare_count;
 	size_t *const order = r->by_digest[kind] = arena_array(r->keep, count + 1, sizeof(*order));
@@ -363,8 +387,7 @@ static enum rc hash_spares(struct survey_run *r, enum digest_kind kind)
 	return RC_OK;
 }
 
-/* The first of those with this digest; STORE_NONE. */
-static size_t find_spare(const struct survey_run *r, const struct digest *d)
+size_t spare_of(const struct survey_run *r, const struct digest *d)
 {
 	const size_t *const order = r->by_digest[d->kind];
 	size_t low = 0, high = r->by_digest_count[d->kind];
@@ -418,7 +441,7 @@ struct found_blob {
 static enum rc take(struct survey_run *r, const struct want *w, struct found_blob **found, size_t *count)
 {
 	const size_t blob = store_find_blob(r->st, w->digest);
-	const size_t spare = find_spare(r, w->digest);
+	const size_t spare = spare_of(r, w->digest);
 	struct spare_state *const state = spare == STORE_NONE ? NULL : &r->s->spares[spare];
 	enum rc rc;
 
@@ -430,8 +453,11 @@ static enum rc take(struct survey_run *r, const struct want *w, struct found_blo
 	}
 	if (!state->moved) {
 		struct found_blob one = {.blob = {.digest = *w->digest, .size = r->st->spares[spare].size, .spare = spare},
-			.document = state->document};
-		rc = state->document ? read_document(r, spare, w->digest, &one.doc) : RC_OK;
+			.document = state->document,
+			.doc = r->st->spares[spare].from ? state->doc : NULL};
+		rc = state->too_much ? RC_LIMIT
+		     : state->document && !r->st->spares[spare].from ? read_document(r, spare, w->digest, &one.doc)
+								      : RC_OK;
 		one.beyond_limits = rc == RC_LIMIT;
 		if (rc == RC_IO) { /* it could be a moment ago; the next run knows more */
 			state->verdict = SPARE_IS_UNREADABLE;
@@ -459,7 +485,7 @@ static enum rc take(struct survey_run *r, const struct want *w, struct found_blo
 		return no_room(r);
 	*named = *w;
 	const struct oci_doc *const doc = (*found)[state->blob].doc;
-	return doc ? want_document(r, doc, w->ns) : RC_OK;
+	return doc ? want_document(r, doc, w->ns, w->needed) : RC_OK;
 }
 
 /* The store has these now. */
@@ -516,6 +542,28 @@ static bool is_wrong_file(const struct survey_run *r, size_t blob)
 	return r->s->blobs[blob].verdict == BLOB_IS_BAD && b->regular && b->spare == STORE_NONE && !b->spares.count;
 }
 
+enum rc room_for_spares(struct survey_run *r, size_t more)
+{
+	struct survey *const s = r->s;
+
+	if (r->st->spare_count + more <= r->spare_cap)
+		return RC_OK;
+	const size_t cap = r->st->spare_count + more + r->st->spare_count / 8;
+	for (int k = 0; k < DIGEST_KINDS; k++) {
+		if (!r->found[k])
+			continue;
+		r->found[k] = arena_more(r->keep, r->found[k], r->spare_cap, cap, sizeof(struct digest));
+		if (!r->found[k])
+			return no_room(r);
+	}
+	struct spare_state *const states = arena_more(r->keep, s->spares, r->spare_cap, cap, sizeof(*states));
+	if (!states)
+		return no_room(r);
+	s->spares = states;
+	r->spare_cap = cap;
+	return RC_OK;
+}
+
 /* A blob whose name lies may hold the bytes of another. */
 static enum rc add_bad_blobs(struct survey_run *r)
 {
@@ -524,21 +572,9 @@ static enum rc add_bad_blobs(struct survey_run *r)
 
 	for (size_t i = 0; i < r->st->blob_count; i++)
 		more += is_wrong_file(r, i);
-	if (r->st->spare_count + more > r->spare_cap) {
-		const size_t cap = r->st->spare_count + more;
-		for (int k = 0; k < DIGEST_KINDS; k++) {
-			if (!r->found[k])
-				continue;
-			r->found[k] = arena_more(r->keep, r->found[k], r->spare_cap, cap, sizeof(struct digest));
-			if (!r->found[k])
-				return no_room(r);
-		}
-		struct spare_state *const states = arena_more(r->keep, s->spares, r->spare_cap, cap, sizeof(*states));
-		if (!states)
-			return no_room(r);
-		s->spares = states;
-		r->spare_cap = cap;
-	}
+	const enum rc rc = more ? room_for_spares(r, more) : RC_OK;
+	if (rc)
+		return rc;
 	for (size_t i = 0; more && i < r->st->blob_count; i++) {
 		if (!is_wrong_file(r, i))
 			continue;
@@ -591,13 +627,12 @@ enum rc find_bytes(struct survey_run *r, bool *brought)
 	enum rc rc;
 
 	*brought = false;
-	if ((rc = add_bad_blobs(r)) || !r->st->spare_count)
+	if ((rc = add_bad_blobs(r)) || !(r->st->spare_count || r->o->source_count))
 		return rc;
 	r->search++;
 	r->s->wants_unknown = r->found_beyond_limits || r->crowded;
-	if ((rc = want_all(r)))
+	if ((rc = list_wants(r)))
 		return rc;
-	sort_wants(r->s);
 	for (unsigned round = 0; r->s->want_count != before && !stopped(r); round++) {
 		const size_t count = r->s->want_count;
 		if (round == LIMIT_FOUND_ROUNDS) {
@@ -605,7 +640,7 @@ enum rc find_bytes(struct survey_run *r, bool *brought)
 			break;
 		}
 		before = count;
-		if ((rc = hash_wanted(r, hashed)))
+		if ((rc = hash_wanted(r, hashed)) || (rc = ask_sources(r)))
 			return rc;
 		for (size_t i = 0; rc == RC_OK && i < count; i++) {
 			const struct want w = r->s->wants[i]; /* it may move meanwhile */
@@ -620,11 +655,6 @@ enum rc find_bytes(struct survey_run *r, bool *brought)
 	return stopped(r) || !found_count ? RC_OK : add_found(r, found, found_count);
 }
 
-static int compare_digests(const void *a, const void *b)
-{
-	return digest_compare(a, b);
-}
-
 static int compare_sizes(const void *a, const void *b)
 {
 	const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
@@ -633,7 +663,7 @@ static int compare_sizes(const void *a, const void *b)
 
 bool survey_may_be_in_file(const struct survey *s, const struct digest *d, uint64_t size)
 {
-	return (s->unread_count && bsearch(d, s->unread, s->unread_count, sizeof(*d), compare_digests)) ||
+	return (s->unread_count && bsearch(d, s->unread, s->unread_count, sizeof(*d), digest_order)) ||
 	       (s->unread_size_count &&
 		       (!size || bsearch(&size, s->unread_sizes, s->unread_size_count, sizeof(size), compare_sizes)));
 }
@@ -687,12 +717,20 @@ enum rc judge_spares(struct survey_run *r)
 	struct survey *const s = r->s;
 	size_t speaking = 0;
 
+	enum rc rc = RC_OK;
+
+	r->ask_again |= r->o->source_count && s->out_of_time; /* what was found to be wrong since was not asked for */
+	if (r->ask_again && (rc = list_wants(r)))
+		return rc;
 	for (size_t i = 0; i < r->st->spare_count; i++)
 		speaking += speaking_ingest(r, i) != STORE_NONE;
-	s->unread = arena_array(r->keep, speaking + 1, sizeof(*s->unread));
+	s->unread = arena_array(r->keep, speaking + s->want_count + 1, sizeof(*s->unread));
 	s->unread_sizes = arena_array(r->keep, r->st->spare_count + 1, sizeof(*s->unread_sizes));
 	if (!s->unread || !s->unread_sizes)
 		return no_room(r);
+	for (size_t i = 0; r->ask_again && i < s->want_count; i++)
+		if (lacks_bytes(r, &s->wants[i])) /* a source may have it */
+			s->unread[s->unread_count++] = *s->wants[i].digest;
 	s->wants_unknown |= r->some_unread || r->crowded;
 	for (size_t i = 0; i < r->st->spare_count; i++) { /* it may be a document, and name others */
 		const size_t ingest = speaking_ingest(r, i);
@@ -724,7 +762,7 @@ enum rc judge_spares(struct survey_run *r)
 				.path = text_of(r->st->unseen_path),
 				.why = text_of(strerror(r->st->unseen_errno))});
 	if (s->unread_count)
-		sort(s->unread, s->unread_count, sizeof(*s->unread), compare_digests);
+		sort(s->unread, s->unread_count, sizeof(*s->unread), digest_order);
 	if (s->unread_size_count)
 		sort(s->unread_sizes, s->unread_size_count, sizeof(*s->unread_sizes), compare_sizes);
 	return RC_OK;

@@ -84,6 +84,11 @@ void digest_format(const struct digest *d, char text[DIGEST_TEXT_BYTES])
 	*at = 0;
 }
 
+int digest_order(const void *a, const void *b)
+{
+	return digest_compare(a, b);
+}
+
 bool digest_equal(const struct digest *a, const struct digest *b)
 {
 	return digest_compare(a, b) == 0;

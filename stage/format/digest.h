@@ -24,6 +24,7 @@ CHECKED enum rc digest_parse_hex(enum digest_kind kind, struct span hex, struct 
 void digest_format(const struct digest *d, char text[DIGEST_TEXT_BYTES]);
 bool digest_equal(const struct digest *a, const struct digest *b);
 int digest_compare(const struct digest *a, const struct digest *b);
+int digest_order(const void *a, const void *b); /* the same, for sort and bsearch */
 
 /* A running hash; a plain value that may be copied to branch off. */
 struct hash {

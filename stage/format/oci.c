@@ -245,6 +245,12 @@ void oci_chain_id(const struct digest *parent, const struct digest *diff_id, str
 	hash_end(&h, chain);
 }
 
+void oci_top_chain(const struct oci_doc *config, struct digest *chain)
+{
+	for (size_t i = 0; i < config->diff_id_count; i++)
+		oci_chain_id(i ? chain : NULL, &config->diff_ids[i], chain);
+}
+
 enum rc oci_member(struct span json, const char *member, struct arena *a, struct span *value)
 {
 	struct member at = {.name = member};

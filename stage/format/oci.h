@@ -55,6 +55,9 @@ bool oci_is_layer(const struct oci_descriptor *d);
 /* chain(0) = diff ID; chain(i) = sha256("<chain(i-1)> <diff ID(i)>"). parent NULL for the first. */
 void oci_chain_id(const struct digest *parent, const struct digest *diff_id, struct digest *chain);
 
+/* That of all diff IDs of a config; with none of them, nothing. */
+void oci_top_chain(const struct oci_doc *config, struct digest *chain);
+
 /* The value of a member of a JSON object, of a string what it says: what is needed of other people's JSON. RC_END: not there. value is
  * bad if there was no memory. */
 CHECKED enum rc oci_member(struct span json, const char *member, struct arena *a, struct span *value);

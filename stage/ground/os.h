@@ -25,7 +25,8 @@ CHECKED enum rc os_open_root(const char *path, int *fd, struct err *e);
 /* Opens a directory beneath dir; name is one component, or "." for a second descriptor. RC_END: not there; RC_CORRUPT:
  * there, but no directory (a symbolic link included). Of several components: RC_CORRUPT also where the kernel has no openat2. */
 CHECKED enum rc os_open_dir(int dir, const char *name, int *fd, struct err *e);
-/* Opens a regular file for reading. RC_END: not there; RC_CORRUPT: not a regular file. */
+/* Opens a regular file for reading. dir -1: name is a path that a person named, links in it are theirs. RC_END: not there; RC_CORRUPT:
+ * not a regular file. */
 CHECKED enum rc os_open_file(int dir, const char *name, int *fd, struct err *e);
 /* lstat. RC_END: not there. */
 CHECKED enum rc os_stat(int dir, const char *name, struct stat *st, struct err *e);

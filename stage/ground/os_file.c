@@ -97,7 +97,7 @@ int open_regular(int dir, const char *name, int flags)
 {
 	char path[32];
 	struct stat st = {0};
-	const int place = open_beneath(dir, name, O_PATH);
+	const int place = dir < 0 ? open(name, O_PATH | O_CLOEXEC) : open_beneath(dir, name, O_PATH);
 	int got = -1;
 
 	if (place < 0)

@@ -22,6 +22,8 @@ struct place {
 	const char *aside_path; /* of own_aside_paths */
 };
 
+#define FREE_NAME_BYTES (2 * DIGEST_MAX_BYTES + 24) /* "<hex>.found-<n>" */
+
 struct applier {
 	struct plan *p;
 	struct store *st;
@@ -39,7 +41,7 @@ struct applier {
 	struct progress now; /* the action under way */
 	uint64_t told_ns;    /* when that was told last */
 	struct freed {
-		char name[2 * DIGEST_MAX_BYTES + 24];
+		char name[FREE_NAME_BYTES];
 	} *freed; /* names of ours, room for each that may get one */
 	size_t freed_count;
 	unsigned room_waits; /* for room that was made and is not there yet, in this run */
@@ -98,6 +100,11 @@ CHECKED enum rc open_edits(struct applier *w);
 /* apply_content.c */
 CHECKED enum rc remove_blob(struct applier *w, size_t index, bool aside);
 CHECKED enum rc open_or_make(int parent, const char *name, mode_t mode, int *fd, struct err *e);
+/* blobs/<algorithm>, and blobs, made if they are not there. Both are the caller's to close. */
+CHECKED enum rc open_blobs(struct applier *w, enum digest_kind kind, int *fd, int *blobs);
+/* Moves a file from dir into blobs/<algorithm>, under a name that the next run takes for a stray, and hashes. Durable. */
+CHECKED enum rc give_free_name(struct applier *w, int dir, const char *name, int blobs, const struct digest *d,
+	char free_name[FREE_NAME_BYTES]);
 /* What lies in the way of a blob's bytes is not in the way of the blob's name: so that no two of them, each with the other's bytes,
  * are in each other's way either. The name is one that the next run takes for a stray, and hashes. */
 CHECKED enum rc free_bytes(struct applier *w, size_t index, bool aside);

@@ -59,13 +59,36 @@ enum rc open_or_make(int parent, const char *name, mode_t mode, int *fd, struct 
 	return os_open_dir(parent, name, fd, e);
 }
 
+enum rc open_blobs(struct applier *w, enum digest_kind kind, int *fd, int *blobs)
+{
+	auto_fd content = -1;
+	enum rc rc;
+
+	if ((rc = os_open_dir(w->st->dir, STORE_CONTENT_DIR, &content, w->e)) || (rc = open_or_make(content, "blobs", 0755, blobs, w->e)))
+		return rc;
+	return open_or_make(*blobs, digest_name(kind), 0755, fd, w->e);
+}
+
+enum rc give_free_name(struct applier *w, int dir, const char *name, int blobs, const struct digest *d, char free_name[FREE_NAME_BYTES])
+{
+	char text[DIGEST_TEXT_BYTES];
+	enum rc rc;
+
+	for (unsigned i = 0; i < FREE_TRIES; i++) {
+		(void)print_to(free_name, FREE_NAME_BYTES, "%s.found-%u", hex_of(d, text), i); /* fits */
+		if ((rc = os_rename_new(dir, name, blobs, free_name, w->e)) == RC_END)
+			continue;
+		return rc || (rc = os_fsync(blobs, w->e)) ? rc : os_fsync(dir, w->e);
+	}
+	return fail(w->e, RC_IO, "%s is in the way", free_name);
+}
+
 enum rc free_bytes(struct applier *w, size_t index, bool aside)
 {
 	struct spare *const s = &w->st->spares[index];
 	const size_t blob = w->s->spares[index].blob;
-	char text[DIGEST_TEXT_BYTES];
 	struct freed *const freed = &w->freed[w->freed_count++];
-	auto_fd content = -1, blobs = -1, kind = -1, dir = -1;
+	auto_fd blobs = -1, kind = -1, dir = -1;
 	enum rc rc = store_open_path(w->st, s->dir, &dir, w->e);
 
 	if (rc)
@@ -75,24 +98,13 @@ enum rc free_bytes(struct applier *w, size_t index, bool aside)
 		return rc;
 	}
 	const struct digest *const d = &w->st->blob_files[blob].digest;
-	const char *const hex = hex_of(d, text);
-	if ((rc = os_open_dir(w->st->dir, STORE_CONTENT_DIR, &content, w->e)) ||
-		(rc = open_or_make(content, "blobs", 0755, &blobs, w->e)) ||
-		(rc = open_or_make(blobs, digest_name(d->kind), 0755, &kind, w->e)))
+	if ((rc = open_blobs(w, d->kind, &kind, &blobs)) || (rc = give_free_name(w, dir, s->name, kind, d, freed->name)))
 		return rc;
-	for (unsigned i = 0; i < FREE_TRIES; i++) {
-		(void)print_to(freed->name, sizeof(freed->name), "%s.found-%u", hex, i); /* fits */
-		if ((rc = os_rename_new(dir, s->name, kind, freed->name, w->e)) == RC_END)
-			continue;
-		if (rc || (rc = os_fsync(kind, w->e)) || (rc = os_fsync(dir, w->e)))
-			return rc;
-		s->dir = store_blob_dir_path(d->kind);
-		s->name = freed->name;
-		s->place = SPARE_IN_CONTENT;
-		s->freed = true;
-		return RC_OK;
-	}
-	return fail(w->e, RC_IO, "%s.found is in the way", hex);
+	s->dir = store_blob_dir_path(d->kind);
+	s->name = freed->name;
+	s->place = SPARE_IN_CONTENT;
+	s->freed = true;
+	return RC_OK;
 }
 
 enum rc is_in_place(struct applier *w, struct range spares)
@@ -111,7 +123,7 @@ enum rc place_blob(struct applier *w, size_t index)
 	const struct spare *const s = &w->st->spares[b->spare];
 	char text[DIGEST_TEXT_BYTES];
 	const char *const hex = hex_of(&b->digest, text);
-	auto_fd content = -1, blobs = -1, algorithm = -1, dir = -1, data = -1;
+	auto_fd blobs = -1, algorithm = -1, dir = -1, data = -1;
 	enum rc rc = store_open_path(w->st, s->dir, &dir, w->e);
 
 	for (size_t i = b->spares.first; i < b->spares.first + b->spares.count; i++)
@@ -121,9 +133,7 @@ enum rc place_blob(struct applier *w, size_t index)
 		rc = os_open_file(dir, s->name, &data, w->e);
 	if (rc)
 		return rc == RC_END || rc == RC_CORRUPT ? fail(w->e, RC_IO, "%s/%s changed", s->dir, s->name) : rc;
-	if ((rc = os_open_dir(w->st->dir, STORE_CONTENT_DIR, &content, w->e)) ||
-		(rc = open_or_make(content, "blobs", 0755, &blobs, w->e)) ||
-		(rc = open_or_make(blobs, digest_name(b->digest.kind), 0755, &algorithm, w->e)) ||
+	if ((rc = open_blobs(w, b->digest.kind, &algorithm, &blobs)) ||
 		(rc = os_chmod(dir, s->name, 0444, w->e)) || (rc = os_fsync(data, w->e)) ||
 		(rc = os_rename(dir, s->name, algorithm, hex, w->e)) || (rc = os_fsync(algorithm, w->e)))
 		return rc == RC_END || rc == RC_CORRUPT ? fail(w->e, RC_IO, "%s/%s changed", s->dir, s->name) : rc;

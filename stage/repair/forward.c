@@ -524,8 +524,7 @@ static enum rc put_references(struct maker *m, const struct bolt_path *record, c
 	struct digest chain;
 	if (doc->kind != OCI_CONFIG || !doc->diff_id_count)
 		return RC_OK;
-	for (size_t i = 0; i < doc->diff_id_count; i++)
-		oci_chain_id(i ? &chain : NULL, &doc->diff_ids[i], &chain);
+	oci_top_chain(doc, &chain);
 	return put_label(m, record, "containerd.io/gc.ref.snapshot.overlayfs", digest_span(m, &chain));
 }
 
@@ -685,8 +684,7 @@ static bool chain_of(struct maker *m, const struct oci_doc *manifest, struct dig
 	if (blob == STORE_NONE || read_document(m->f, blob, &scratch, &bytes) || oci_parse(bytes, &scratch, &config, NULL) ||
 		config.kind != OCI_CONFIG || !config.diff_id_count)
 		return false;
-	for (size_t i = 0; i < config.diff_id_count; i++)
-		oci_chain_id(i ? chain : NULL, &config.diff_ids[i], chain);
+	oci_top_chain(&config, chain);
 	return true;
 }
 

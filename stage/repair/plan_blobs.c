@@ -193,7 +193,7 @@ static void plan_own(struct planner *w)
 	for (size_t i = 0; i < w->st->spare_count; i++) {
 		const enum spare_place place = w->st->spares[i].place;
 		const struct range it = {i, 1};
-		if (place != SPARE_IN_CONTENT && w->s->spares[i].moved)
+		if ((place == SPARE_IN_STAGING || place == SPARE_IN_ASIDE) && w->s->spares[i].moved)
 			add_action(w, ACTION_FREE_BYTES, i, false);
 		else if (place == SPARE_IN_STAGING && why_held(w, it))
 			add_action(w, ACTION_FREE_BYTES, i, true);
@@ -296,15 +296,12 @@ static struct span digest_text(struct planner *w, const struct digest *d)
 static void label_found(struct planner *w, const struct want *a)
 {
 	const struct oci_doc *const doc = w->s->blobs[store_find_blob(w->st, a->digest)].doc;
-	struct digest chain, previous;
+	struct digest chain;
 
 	if (!doc)
 		return;
 	if (doc->kind == OCI_CONFIG) {
-		for (size_t i = 0; doc->unpackable && i < doc->diff_id_count; i++) {
-			oci_chain_id(i ? &previous : NULL, &doc->diff_ids[i], &chain);
-			previous = chain;
-		}
+		oci_top_chain(doc, &chain);
 		const struct span text = doc->unpackable && doc->diff_id_count ? digest_text(w, &chain) : (struct span){0};
 		const size_t top = text.left ? store_find_snapshot(w->st, a->ns, text) : STORE_NONE;
 		if (top != STORE_NONE && !w->drop_snapshot[top])

@@ -152,7 +152,7 @@ static void look_between(const struct planner *w, size_t ns, size_t s, struct im
 static void look_at_chain(struct planner *w, size_t ns, const struct oci_doc *m, struct image_facts *f)
 {
 	const struct oci_doc *const config = m->config.type == OCI_TYPE_CONFIG ? doc_of(w, &m->config.digest) : NULL;
-	struct digest chain, previous;
+	struct digest chain;
 	size_t layers = 0, child = 0, fetched = 0;
 
 	f->top = STORE_NONE;
@@ -165,8 +165,7 @@ static void look_at_chain(struct planner *w, size_t ns, const struct oci_doc *m,
 		char text[DIGEST_TEXT_BYTES];
 		while (!oci_is_layer(&m->children[child]))
 			child++;
-		oci_chain_id(i ? &previous : NULL, &config->diff_ids[i], &chain);
-		previous = chain;
+		oci_chain_id(i ? &chain : NULL, &config->diff_ids[i], &chain);
 		digest_format(&chain, text);
 		f->top = store_find_snapshot(w->st, ns, literal(text));
 		const bool comes = can_be_fetched(w, ns, &m->children[child]);

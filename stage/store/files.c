@@ -67,7 +67,7 @@ enum rc add_spare(struct store *st, const char *dir, const char *name, uint64_t 
 
 	if (!s || !kept)
 		return no_memory(e);
-	*s = (struct spare){.dir = dir, .name = kept, .size = size, .ingest = of.ingest, .stray = of.stray, .blob = of.blob};
+	*s = (struct spare){.dir = dir, .name = kept, .size = size, .ingest = of.ingest, .blob = of.blob};
 	return RC_OK;
 }
 

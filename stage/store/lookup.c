@@ -145,6 +145,39 @@ bool store_may_be_document(struct span head)
 	return head.left && *head.at == '{';
 }
 
+static enum rc descend(int *at, const char *path, size_t n, struct err *e)
+{
+	const char *const end = path + n;
+
+	while (path < end) {
+		char part[LIMIT_NAME_BYTES + 1];
+		const size_t length = strcspn(path, "/");
+		int next = -1;
+		if (length >= sizeof(part))
+			return fail(e, RC_LIMIT, "name too long");
+		memcpy(part, path, length);
+		part[length] = 0;
+		path += length + 1;
+		const enum rc rc = os_open_dir(*at, part, &next, e);
+		if (rc)
+			return rc;
+		os_close(at);
+		*at = next;
+	}
+	return RC_OK;
+}
+
+enum rc store_open_below(int dir, const char *path, int *fd, struct err *e)
+{
+	const char *const last = strrchr(path, '/');
+	auto_fd at = -1;
+	enum rc rc = os_open_dir(dir, ".", &at, e);
+
+	if (rc == RC_OK && last)
+		rc = descend(&at, path, (size_t)(last - path), e);
+	return rc ? rc : os_open_file(at, last ? last + 1 : path, fd, e);
+}
+
 enum rc store_open_path(const struct store *st, const char *path, int *fd, struct err *e)
 {
 	static const char overlay[] = STORE_OVERLAY_DIR;
@@ -154,30 +187,20 @@ enum rc store_open_path(const struct store *st, const char *path, int *fd, struc
 	enum rc rc = elsewhere && st->overlay.dir < 0 ? RC_END : os_open_dir(elsewhere ? st->overlay.dir : st->dir, ".", &at, e);
 
 	path += elsewhere ? n + (path[n] == '/') : 0;
-	while (rc == RC_OK && *path) {
-		char part[LIMIT_NAME_BYTES + 1];
-		const size_t length = strcspn(path, "/");
-		int next = -1;
-		if (length >= sizeof(part))
-			return fail(e, RC_LIMIT, "name too long");
-		memcpy(part, path, length);
-		part[length] = 0;
-		path += length + (path[length] == '/');
-		rc = os_open_dir(at, part, &next, e);
-		os_close(&at);
-		at = next;
-	}
-	if (rc == RC_OK)
+	if (rc == RC_OK && (rc = descend(&at, path, strlen(path), e)) == RC_OK)
 		*fd = take_fd(&at);
 	return rc == RC_CORRUPT ? RC_END : rc;
 }
 
 enum rc store_open_spare(const struct store *st, size_t spare, int *fd, struct err *e)
 {
+	const struct spare *const s = &st->spares[spare];
 	auto_fd dir = -1;
-	const enum rc rc = store_open_path(st, st->spares[spare].dir, &dir, e);
 
-	return rc ? rc : os_open_file(dir, st->spares[spare].name, fd, e);
+	if (s->place == SPARE_IN_ARCHIVE)
+		return fail(e, RC_STOPPED, "its layer is in an archive: repair takes it out, and compares it");
+	const enum rc rc = s->place == SPARE_IN_SOURCE ? os_open_root(s->dir, &dir, e) : store_open_path(st, s->dir, &dir, e);
+	return rc ? rc : store_open_below(dir, s->name, fd, e);
 }
 
 enum rc store_open_blob(const struct store *st, size_t blob, int *fd, struct err *e)
@@ -242,6 +265,15 @@ bool store_add_spare(struct store *st, size_t blob)
 	b->spares = (struct range){st->spare_count, 1};
 	return add_spare(st, store_blob_dir_path(b->digest.kind), strchr(text, ':') + 1, b->size,
 		       (struct place){STORE_NONE, STORE_NONE, blob}, &ignored) == RC_OK;
+}
+
+struct spare *store_add_bytes(struct store *st)
+{
+	struct spare *const fresh = PUSH(st, spares, spare_count);
+
+	if (fresh)
+		fresh->ingest = fresh->blob = STORE_NONE;
+	return fresh;
 }
 
 enum rc store_open_blob_dir(const struct store *st, enum digest_kind kind, int *fd, struct err *e)

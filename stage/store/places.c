@@ -10,6 +10,9 @@
 /* bytes; a generated one has some 10 KiB */
 #define CONFIG_BYTES ((size_t)1 << 20)
 
+/* bytes; a list that a person wrote */
+#define LIST_BYTES ((size_t)64 << 10)
+
 /* files that one configuration may import, and theirs */
 #define IMPORTS_MAX 64
 
@@ -232,6 +235,56 @@ enum rc places_read(const char *sysroot, const char *file, struct arena *a, stru
 		n++;
 	}
 	*known = found;
+	*count = n;
+	return RC_OK;
+}
+
+/* ---- second places of blobs ---- */
+
+/* A line: a path, from the root of the store if it is not from the top. NULL: no memory, or not there below --sysroot. */
+static const char *place_of_line(const struct store *st, const char *line, size_t n, struct arena *a)
+{
+	const char *const place = arena_printf(a, "%s%s%.*s", *line == '/' ? "" : st->path, *line == '/' ? "" : "/", (int)n, line);
+	char real[LIMIT_PATH_BYTES];
+
+	if (!place || *line != '/' || !*st->hints->sysroot)
+		return place;
+	return os_resolve_in(st->hints->sysroot, place, real, NULL) == RC_OK ? arena_string(a, span_of_string(real)) : NULL;
+}
+
+enum rc places_sources(const struct store *st, const char *const *named, size_t named_count, struct arena *a, struct arena scratch,
+	void (*say_to)(void *self, const char *text), void *self, const char ***places, size_t *count, struct err *e)
+{
+	static const char k3s[] = "/agent/containerd";
+	const char **const all = arena_array(a, named_count + PLACES_SOURCES_MAX + 1, sizeof(*all));
+	struct span text = {0};
+	auto_fd own = -1;
+	size_t n = 0;
+
+	if (!all)
+		return fail(e, RC_NOMEM, "no memory");
+	for (; n < named_count; n++)
+		all[n] = named[n];
+	enum rc rc = os_open_dir(st->dir, STORE_OWN_DIR, &own, NULL);
+	if (rc == RC_OK)
+		rc = os_read_small(own, "sources", LIST_BYTES, &scratch, &text, NULL);
+	const char *at = rc ? "" : (const char *)text.at; /* with a NUL behind it */
+	while (*(at += strspn(at, " \t\r\n")) && n < named_count + PLACES_SOURCES_MAX) {
+		size_t length = strcspn(at, "\n");
+		const size_t whole = length;
+		while (strchr(" \t\r", at[length - 1])) /* it does not begin so */
+			length--;
+		if (*at != '#' && (all[n] = place_of_line(st, at, length, a)))
+			n++;
+		at += whole;
+	}
+	if (*at || (rc && rc != RC_END))
+		say_to(self, STORE_OWN_DIR "/sources: not all of it can be used");
+	const size_t length = strlen(st->path), tail = sizeof(k3s) - 1;
+	if (length > tail && strcmp(st->path + length - tail, k3s) == 0 &&
+		(all[n] = arena_printf(a, "%.*s/images", (int)(length - strlen("/containerd")), st->path)) && os_exists(all[n]))
+		n++;
+	*places = all;
 	*count = n;
 	return RC_OK;
 }

@@ -14,4 +14,11 @@ CHECKED enum rc places_read(const char *sysroot, const char *file, struct arena 
 /* What a directory is that is no root of containerd, a phrase that ends with what to do; NULL: nothing known. */
 const char *places_explain(const char *path, struct arena *a, struct arena scratch);
 
+#define PLACES_SOURCES_MAX 32 /* lines of the file sources */
+
+/* Second places of blobs (check/survey.h) of a store that is open: named, the lines of the file sources in our directory in it, and
+ * what k3s and rke2 import from, beside a root of theirs. say: what is wrong with that file. */
+CHECKED enum rc places_sources(const struct store *st, const char *const *named, size_t named_count, struct arena *a,
+	struct arena scratch, void (*say)(void *self, const char *text), void *self, const char ***places, size_t *count, struct err *e);
+
 #endif

@@ -189,12 +189,14 @@ struct spare {
 	const char *name;
 	uint64_t size;
 	size_t ingest;      /* the download it is in, STORE_NONE: none */
-	size_t stray;       /* the stray it is, or is in; the same */
 	size_t blob;        /* the blob whose name it, or a directory above it, has; the same */
+	const char *from;   /* the second place that it is of, or was copied from; NULL: it is the store's own */
 	enum spare_place {
 		SPARE_IN_CONTENT,
 		SPARE_IN_STAGING, /* ours: its removal was cut off */
-		SPARE_IN_ASIDE    /* ours: an earlier run set it aside, or what it is in */
+		SPARE_IN_ASIDE,   /* ours: an earlier run set it aside, or what it is in */
+		SPARE_IN_SOURCE,  /* of a second place, dir, that is only looked at: name is its path below that */
+		SPARE_IN_ARCHIVE  /* the same, and it cannot be opened: it is a member of an archive */
 	} place;
 	bool freed;         /* taken out of what was about to go */
 };
@@ -327,6 +329,8 @@ void store_close(struct store *st);
 size_t *store_add_blobs(struct store *st, const struct blob *at, size_t count);
 /* The file with a blob's name, which does not hold the blob's bytes. */
 CHECKED bool store_add_spare(struct store *st, size_t blob);
+/* Bytes of a second place, or a copy of them, for whoever sets the rest; that outlives the store. NULL: no memory. */
+struct spare *store_add_bytes(struct store *st);
 /* "io.containerd.content.v1.content/blobs/sha256". */
 const char *store_blob_dir_path(enum digest_kind kind);
 /* Whether a download's directory, which is named after its ref's SHA-256, is that of this ref. */
@@ -365,8 +369,10 @@ bool image_is_named_by_config(const struct image *image);
 bool store_may_be_document(struct span head);
 /* "io.containerd.content.v1.content/blobs/sha256/<hex>", in the arena. */
 const char *store_blob_path(const struct digest *d, struct arena *a);
-/* Opens a blob's bytes, wherever they are now. RC_END: not there; RC_CORRUPT: no regular file. */
+/* Opens a blob's bytes, wherever they are now. RC_END: not there; RC_CORRUPT: no regular file; RC_STOPPED: they are in an archive. */
 CHECKED enum rc store_open_blob(const struct store *st, size_t blob, int *fd, struct err *e);
+/* A file of several components below dir. As os_open_file. */
+CHECKED enum rc store_open_below(int dir, const char *path, int *fd, struct err *e);
 /* A directory of several components below the root. RC_END: not there, or no directory. */
 CHECKED enum rc store_open_path(const struct store *st, const char *path, int *fd, struct err *e);
 CHECKED enum rc store_open_spare(const struct store *st, size_t spare, int *fd, struct err *e);

@@ -21,11 +21,6 @@ struct view {
 	size_t *shown; /* by blob: 1 + the last image of which this manifest was shown; NULL: no memory */
 };
 
-static int compare_awaited(const void *a, const void *b)
-{
-	return digest_compare(a, b);
-}
-
 /* Without memory they are not told apart from what is nowhere. */
 static void list_awaited(struct view *v, struct arena *a)
 {
@@ -34,14 +29,14 @@ static void list_awaited(struct view *v, struct arena *a)
 		if (v->store->ingests[i].expected && v->store->ingests[i].has_data)
 			v->awaited[v->awaited_count++] = *v->store->ingests[i].expected;
 	if (v->awaited_count)
-		sort(v->awaited, v->awaited_count, sizeof(*v->awaited), compare_awaited);
+		sort(v->awaited, v->awaited_count, sizeof(*v->awaited), digest_order);
 }
 
 static const char *whereabouts(const struct view *v, const struct digest *d, size_t blob, size_t record)
 {
 	if (blob != STORE_NONE)
 		return record == STORE_NONE ? "file, and no record" : "local";
-	if (v->awaited_count && bsearch(d, v->awaited, v->awaited_count, sizeof(*d), compare_awaited))
+	if (v->awaited_count && bsearch(d, v->awaited, v->awaited_count, sizeof(*d), digest_order))
 		return "download not finished";
 	return record == STORE_NONE ? "not local" : "record, and no file";
 }
@@ -88,7 +83,7 @@ static const struct oci_doc *doc_of(const struct view *v, const struct oci_descr
 static void show_manifest(struct sink *s, const struct view *v, size_t ns, const struct oci_doc *m, const char *indent)
 {
 	const struct oci_doc *const config = doc_of(v, &m->config);
-	struct digest chain, previous;
+	struct digest chain;
 	size_t layer = 0;
 
 	putf(s, "%sconfig    ", indent);
@@ -99,8 +94,7 @@ static void show_manifest(struct sink *s, const struct view *v, size_t ns, const
 		show_blob(s, v, ns, &m->children[i]);
 		if (oci_is_layer(&m->children[i]) && config && config->kind == OCI_CONFIG &&
 			layer < config->diff_id_count) {
-			oci_chain_id(layer ? &previous : NULL, &config->diff_ids[layer], &chain);
-			previous = chain;
+			oci_chain_id(layer ? &chain : NULL, &config->diff_ids[layer], &chain);
 			layer++;
 			puts_to(s, "  ->  ");
 			show_snapshot(s, v->store, ns, &chain);

@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: MIT */
+/* Bytes that the store has not, looked for in second places that a person named, by the names of files and of archives' members. What
+ * hashes to what is lacking becomes one more of the files whose bytes may be those of a blob: where it lies, if it is only looked at;
+ * else a copy of it in the content store, which the rest of a repair puts into place as it would any other. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "check/run.h"
+#include "ground/os.h"
+
+struct lacking {
+	struct digest digest;
+	bool found;
+};
+
+struct asking {
+	struct survey_run *r;
+	const struct survey_fetch *fetch; /* NULL: it is only looked at */
+	struct lacking *all;
+	size_t count, left;
+	/* the file that is being read */
+	const char *place, *name; /* name: below the place, "" for an archive that is one */
+	struct tar *tar;          /* of an archive; NULL: it is no archive */
+	int fd;                   /* of any other */
+	enum rc end;              /* how it ended, and why */
+	struct err why;
+	uint8_t *buf, *document;  /* OS_READER_BYTES, LIMIT_JSON_BYTES: what is read, and all of it if it is a document */
+	struct arena scratch;
+	bool found_any;
+};
+
+static enum rc no_room(struct survey_run *r)
+{
+	return fail(r->e, RC_NOMEM, "no memory for what is missing");
+}
+
+bool lacks_bytes(const struct survey_run *r, const struct want *w)
+{
+	const size_t blob = store_find_blob(r->st, w->digest);
+
+	/* what could not be read is no damage */
+	return w->needed && w->digest->kind == DIGEST_SHA256 && (blob == STORE_NONE || r->s->blobs[blob].verdict == BLOB_IS_BAD);
+}
+
+/* now: what is not taken for that; NULL: the file itself is of no use. */
+static void say(const struct asking *a, const struct lacking *now, const char *why, int error)
+{
+	char text[LIMIT_PATH_BYTES + 600], digest[DIGEST_TEXT_BYTES] = "";
+
+	if (now)
+		digest_format(&now->digest, digest);
+	(void)print_to(text, sizeof(text), "source %s%s%s: %s%s%s%s%s", a->place, *a->name ? "/" : "", a->name, digest,
+		now ? " is not taken: " : "", why, error ? ": " : "", error ? strerror(error) : ""); /* a cut text is still a text */
+	a->r->o->say(a->r->o->self, text);
+}
+
+/* What one file of a source came to: what stopped us ends all, the rest is said. */
+static enum rc ended(struct asking *a)
+{
+	const enum rc rc = a->end;
+
+	if (rc == RC_STOPPED)
+		*a->r->e = a->why;
+	else if (rc && rc != RC_END)
+		say(a, NULL, a->why.rc ? a->why.text : "is no regular file, or behind a link", a->why.sys_errno);
+	a->why = (struct err){0};
+	return rc == RC_STOPPED ? rc : RC_OK;
+}
+
+static enum rc next_piece(struct asking *a, uint64_t off, struct span *piece)
+{
+	size_t got = 0;
+	enum rc rc;
+
+	if (a->tar)
+		return tar_data(a->tar, piece, &a->why);
+	if ((rc = pace_on(&a->r->alone.pace, OS_READER_BYTES, &a->why)) ||
+		(rc = os_read(a->fd, off, a->buf, OS_READER_BYTES, &got, &a->why)))
+		return rc;
+	*piece = span_of(a->buf, got);
+	return got ? RC_OK : RC_END;
+}
+
+/* It is as good as any file of the store from here on. copy: its name in the content store; NULL: there is none. */
+static enum rc add_found(struct asking *a, struct lacking *l, uint64_t size, bool document, const char *copy)
+{
+	struct survey_run *const r = a->r;
+	const size_t index = r->st->spare_count;
+	const enum rc rc = room_for_spares(r, index < r->spare_cap ? 1 : 64);
+	struct spare *const spare = rc ? NULL : store_add_bytes(r->finder);
+
+	if (!spare)
+		return rc ? rc : no_room(r);
+	struct spare_state *const state = &r->s->spares[index];
+	*state = (struct spare_state){0};
+	spare->dir = copy ? store_blob_dir_path(DIGEST_SHA256) : a->place;
+	spare->name = copy ? copy : arena_string(r->keep, span_of_string(a->name));
+	spare->from = a->tar && *a->name ? arena_printf(r->keep, "%s/%s", a->place, a->name) : a->place;
+	spare->size = size;
+	if (!copy)
+		spare->place = a->tar ? SPARE_IN_ARCHIVE : SPARE_IN_SOURCE;
+	state->verdict = SPARE_IS_READ;
+	state->known = 1u << DIGEST_SHA256;
+	state->document = document;
+	const enum rc parsed = document ? parse_document(r, span_of(a->document, (size_t)size), r->keep, &state->doc) : RC_OK;
+	state->too_much = parsed == RC_LIMIT;
+	r->found[DIGEST_SHA256][index] = l->digest;
+	l->found = a->found_any = true;
+	a->left--;
+	return parsed == RC_NOMEM || !spare->name || !spare->from ? no_room(r) : RC_OK;
+}
+
+/* A file, or a member, that is called after what is lacking. What is returned is ours: it ends all. */
+static enum rc take_file(struct asking *a, struct lacking *l, uint64_t size)
+{
+	const struct survey_fetch *const fetch = a->fetch;
+	struct span piece = {0};
+	const char *copy = NULL;
+	struct digest d;
+	struct hash h;
+	struct err room = {0};
+	uint64_t got = 0;
+	bool document = false;
+	enum rc rc = RC_OK;
+
+	hash_begin(&h, DIGEST_SHA256);
+	if (size > LIMIT_LAYER_BYTES)
+		rc = fail(&room, RC_LIMIT, "it is too large");
+	else if (fetch && (rc = fetch->begin(fetch->self, size, &room)) == RC_LIMIT)
+		a->r->ask_again = true; /* there may be room for it in the next run */
+	if (rc == RC_LIMIT) {
+		say(a, l, room.text, 0);
+		return RC_OK;
+	}
+	if (rc)
+		*a->r->e = room;
+	while (!rc && got <= size && !(a->end = next_piece(a, got, &piece))) {
+		if (!got)
+			document = size <= LIMIT_JSON_BYTES &&
+				   store_may_be_document(span_of(piece.at, (size_t)min_u64(piece.left, STORE_HEAD_BYTES)));
+		if (document && got + piece.left <= size)
+			memcpy(a->document + got, piece.at, piece.left);
+		got += piece.left;
+		a->r->bytes += piece.left;
+		hash_add(&h, piece.at, piece.left);
+		if (fetch)
+			rc = fetch->add(fetch->self, piece, a->r->e);
+	}
+	if (rc)
+		return rc;
+	hash_end(&h, &d);
+	const bool whole = a->end == RC_OK || a->end == RC_END, good = whole && got == size && digest_equal(&d, &l->digest);
+	if (whole)
+		a->end = RC_OK;
+	if (fetch && (rc = fetch->end(fetch->self, good ? &d : NULL, &copy, a->r->e)))
+		return rc;
+	if (whole && !good)
+		say(a, l, "these are other bytes", 0);
+	return good ? add_found(a, l, size, document, copy) : RC_OK;
+}
+
+/* "blobs/sha256/<hex>" and its like. */
+static struct lacking *find_member(const struct asking *a, struct span name)
+{
+	struct digest d;
+	struct lacking *const l = name.left < 64 || digest_parse_hex(DIGEST_SHA256, span_of(name.at + name.left - 64, 64), &d)
+					  ? NULL
+					  : bsearch(&d, a->all, a->count, sizeof(*l), digest_order);
+
+	return l && !l->found ? l : NULL;
+}
+
+/* Once, for all that is lacking. */
+static enum rc read_archive(struct asking *a)
+{
+	const struct feed_options options = {.pace = &a->r->alone.pace, .bytes = &a->r->bytes, .idle = &a->r->idle};
+	struct arena scratch = a->scratch;
+	struct tar_entry entry = {0};
+	struct feed *feed = NULL;
+	enum rc rc = RC_OK;
+
+	if (!(a->end = feed_open(&feed, &a->fd, LIMIT_LAYER_BYTES, &a->all[0].digest, &options, &scratch, &a->why)))
+		a->end = feed_tar(feed, &a->tar, &a->why);
+	while (!rc && !a->end && a->left && !(a->end = tar_next(a->tar, &entry, &a->why))) {
+		struct lacking *const l = entry.type == TAR_FILE && entry.stored == entry.size ? find_member(a, entry.name) : NULL;
+		if (l)
+			rc = take_file(a, l, entry.size);
+	}
+	feed_close(feed);
+	a->tar = NULL;
+	return rc;
+}
+
+/* A file that was opened, as a->fd, if a->end is RC_OK. l NULL: it is an archive. */
+static enum rc read_file(struct asking *a, struct lacking *l, const char *name)
+{
+	struct stat st = {0};
+	enum rc rc = RC_OK;
+
+	a->name = name;
+	if (!a->end && !l)
+		rc = read_archive(a);
+	else if (!a->end && !(a->end = os_stat_fd(a->fd, &st, &a->why)))
+		rc = take_file(a, l, (uint64_t)st.st_size);
+	os_close(&a->fd);
+	return rc ? rc : ended(a);
+}
+
+static enum rc read_directory(struct asking *a, int dir)
+{
+	/* what is before the digest's digits, one after the other, the last of them nothing */
+	static const char below[] = "blobs/sha256/\0" STORE_CONTENT_DIR "/blobs/sha256/\0content/blobs/sha256/\0sha256/\0sha256:\0"
+				    "blob/sha256-\0";
+	char text[DIGEST_TEXT_BYTES], name[sizeof(STORE_CONTENT_DIR) + DIGEST_TEXT_BYTES + 16];
+	struct pace *const pace = &a->r->alone.pace;
+	struct arena listed = a->scratch;
+	struct os_name *names = NULL;
+	size_t count = 0;
+	enum rc rc = RC_OK;
+
+	for (size_t i = 0; i < a->count; i++) {
+		bool more = true;
+		digest_format(&a->all[i].digest, text);
+		for (const char *before = below; more && !rc && !a->all[i].found; before += strlen(before) + 1) {
+			more = *before;
+			(void)print_to(name, sizeof(name), "%s%s", before, strchr(text, ':') + 1); /* fits */
+			a->end = store_open_below(dir, name, &a->fd, &a->why);
+			rc = read_file(a, &a->all[i], name);
+			rc = rc ? rc : pace_on(pace, 4 * PACE_CALL, a->r->e);
+		}
+	}
+	a->name = "";
+	if (rc || !a->left)
+		return rc;
+	a->end = os_list(dir, &a->scratch, &names, &count, &a->why);
+	rc = ended(a);
+	for (size_t i = 0; !rc && a->left && i < count; i++) {
+		if (text_find(names[i].name, ".tar") || text_find(names[i].name, ".tgz")) {
+			a->end = os_open_file(dir, names[i].name, &a->fd, &a->why);
+			rc = read_file(a, NULL, names[i].name);
+		}
+		rc = rc ? rc : pace_on(pace, PACE_CALL, a->r->e);
+	}
+	a->scratch = listed;
+	return rc;
+}
+
+/* Links to a place are whoever's who named it. */
+static enum rc read_place(struct asking *a, const char *place)
+{
+	auto_fd dir = -1;
+
+	a->place = place;
+	a->name = "";
+	if (os_open_root(place, &dir, NULL) == RC_OK)
+		return read_directory(a, dir);
+	a->end = os_open_file(-1, place, &a->fd, &a->why);
+	if (a->end == RC_END)
+		say(a, NULL, "is not there", 0);
+	return read_file(a, NULL, "");
+}
+
+/* What is lacking, each once, and what that hashes to. */
+static uint64_t list_lacking(struct asking *a)
+{
+	struct survey *const s = a->r->s;
+
+	for (size_t i = 0; i < s->want_count; i++) {
+		struct want *const w = &s->wants[i];
+		if (!lacks_bytes(a->r, w) || spare_of(a->r, w->digest) != STORE_NONE)
+			continue;
+		w->seen = false;
+		if (!a->count || !digest_equal(&a->all[a->count - 1].digest, w->digest))
+			a->all[a->count++].digest = *w->digest;
+	}
+	a->left = a->count;
+	return fnv1a(a->all, a->count * sizeof(*a->all));
+}
+
+enum rc ask_sources(struct survey_run *r)
+{
+	struct asking a = {.r = r, .fetch = r->o->fetch, .fd = -1};
+	enum rc rc = RC_OK;
+
+	if (!r->o->source_count)
+		return RC_OK;
+	if (arena_open(&a.scratch, r->e))
+		return no_room(r);
+	a.all = arena_array(&a.scratch, r->s->want_count + 1, sizeof(*a.all));
+	a.document = arena_get(&a.scratch, LIMIT_JSON_BYTES); /* which is no memory before it is used */
+	a.buf = arena_get(&a.scratch, OS_READER_BYTES);
+	if (!a.all || !a.document || !a.buf)
+		rc = no_room(r);
+	const uint64_t sum = rc ? 0 : list_lacking(&a);
+	if (a.count && sum != r->asked_for) {
+		r->asked_for = sum;
+		r->ask_again = false;
+		r->what = "reading sources";
+		for (size_t i = 0; rc == RC_OK && a.left && i < r->o->source_count; i++) {
+			tell_progress(r);
+			rc = read_place(&a, r->o->sources[i]);
+		}
+	}
+	arena_close(&a.scratch);
+	if (rc == RC_STOPPED) { /* what was not asked for may be there */
+		*r->e = (struct err){0};
+		r->ask_again = true;
+		rc = RC_OK;
+	}
+	return rc || !a.found_any ? rc : hash_spares(r, DIGEST_SHA256);
+}

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+#include "repair/fetch.h"
+
+#include <string.h>
+
+#include "ground/os.h"
+#include "ground/os_write.h"
+#include "repair/applier.h"
+
+struct fetch {
+	struct applier w;
+	struct apply_result result;
+	struct survey_fetch calls;
+	enum rc (*first)(void *self, struct err *e);
+	void *self;
+	bool begun;
+	int blobs, file; /* blobs/sha256; the copy: -1 if there is none */
+	struct place *place;
+	uint64_t off;
+	char name[NUMBER_TEXT_BYTES];
+};
+
+static enum rc open_places(struct fetch *f)
+{
+	struct applier *const w = &f->w;
+	auto_fd blobs = -1;
+	enum rc rc;
+
+	if (f->begun)
+		return RC_OK;
+	if ((rc = f->first(f->self, w->e)) || (rc = add_place(w, w->st->dir, ".")) ||
+		(rc = open_blobs(w, DIGEST_SHA256, &f->blobs, &blobs)) || (rc = place_of(w, f->blobs, &f->place)))
+		return rc == RC_END || rc == RC_CORRUPT ? fail(w->e, RC_IO, "%s is gone", STORE_CONTENT_DIR) : rc;
+	f->begun = true;
+	return RC_OK;
+}
+
+static enum rc begin(void *self, uint64_t size, struct err *e)
+{
+	struct fetch *const f = self;
+	enum rc rc;
+
+	f->w.e = e;
+	if ((rc = open_places(f)) || (rc = check_room(&f->w, f->blobs, size, 1)) || (rc = open_staging(&f->w, f->place)))
+		return rc;
+	next_name(f->place, f->name);
+	f->off = 0;
+	rc = os_create(f->place->staging, f->name, 0444, &f->file, e);
+	return rc == RC_END ? fail(e, RC_IO, "%s/%s is in the way", f->place->staging_name, f->name) : rc;
+}
+
+static enum rc add(void *self, struct span piece, struct err *e)
+{
+	struct fetch *const f = self;
+	const enum rc rc = os_write(f->file, f->off, piece.at, piece.left, e);
+
+	f->off += piece.left;
+	return rc;
+}
+
+/* After a cut the copy is in staging, or has all of its bytes under its new name. */
+static enum rc end(void *self, const struct digest *d, const char **name, struct err *e)
+{
+	struct fetch *const f = self;
+	char *const free_name = d ? arena_get(f->w.keep, FREE_NAME_BYTES) : NULL;
+	enum rc rc = RC_OK;
+
+	f->w.e = e;
+	if (d && !free_name)
+		rc = fail(e, RC_NOMEM, "no memory to repair");
+	else if (d && !(rc = os_fsync(f->file, e)))
+		rc = give_free_name(&f->w, f->place->staging, f->name, f->blobs, d, free_name);
+	os_close(&f->file);
+	*name = free_name;
+	return d ? rc : os_unlink(f->place->staging, f->name, e) == RC_IO ? RC_IO : RC_OK;
+}
+
+enum rc fetch_open(struct fetch **out, struct store *st, const struct apply_options *o,
+	enum rc (*first)(void *self, struct err *e), void *self, struct arena *keep, struct err *e)
+{
+	struct fetch *const f = arena_get(keep, sizeof(*f));
+
+	if (!f)
+		return fail(e, RC_NOMEM, "no memory to repair");
+	f->w = (struct applier){.st = st, .o = o, .keep = keep, .result = &f->result, .e = e};
+	f->calls = (struct survey_fetch){begin, add, end, f};
+	f->first = first;
+	f->self = self;
+	f->blobs = f->file = -1;
+	*out = f;
+	return RC_OK;
+}
+
+const struct survey_fetch *fetch_calls(const struct fetch *f)
+{
+	return &f->calls;
+}
+
+enum rc fetch_close(struct fetch *f, struct err *e)
+{
+	enum rc rc = RC_OK;
+
+	if (!f)
+		return RC_OK;
+	f->w.e = e;
+	os_close(&f->file);
+	for (size_t i = 0; rc == RC_OK && i < f->w.place_count; i++)
+		rc = close_place(&f->w, &f->w.places[i]);
+	forget_places(&f->w);
+	os_close(&f->blobs);
+	return rc;
+}
