@@ -184,7 +184,7 @@ static uint64_t look_until(const struct run *r)
 }
 
 /* Of a store whose databases cannot be worked with: what can be done about that, and, in a repair, that. RC_END: it is to be opened
- * anew. */
+ * anew, and may show what the first fault hid: as long as there is a database that was not made again in this run. */
 static enum rc mend_databases(struct run *r, struct store *st, struct survey *s, struct outcome *out, struct err *e)
 {
 	struct salvage *const made = &r->salvage;
@@ -203,9 +203,11 @@ static enum rc mend_databases(struct run *r, struct store *st, struct survey *s,
 	if ((rc = note_repair(r, st, e)) || (rc = salvage_write(made, st, &r->keep, r->scratch, e)))
 		return rc;
 	/* whoever waits for containerd's lock has the old file open, and must not get it */
-	made->old = take_fd(&st->meta.fd);
+	if (made->old < 0)
+		made->old = take_fd(&st->meta.fd);
 	r->hints.meta_lock = made->lock >= 0 ? made->lock : made->old;
 	r->hints.mended = true;
+	r->hints.mended_overlay = made->overlay.done;
 	r->trust = NULL;
 	store_close(st);
 	out->store = NULL;
@@ -249,7 +251,7 @@ static enum rc run_root(struct run *r, struct outcome *out, struct store *st, st
 	arena_bound(&r->keep, LIMIT_KEEP_BYTES);
 	arena_trim(&r->scratch); /* lists of names */
 	at_nothing(&r->at, 0);
-	if (st->fault_count && !r->hints.mended && (rc = mend_databases(r, st, s, out, e)))
+	if (st->fault_count && (rc = mend_databases(r, st, s, out, e)))
 		return rc == RC_END ? run_root(r, out, st, s, p, applied, progress, e) : rc;
 	if ((rc = survey_end(s, e)))
 		return rc;
@@ -385,7 +387,7 @@ static enum rc one_root(struct run *r, const struct place *root, enum exit_statu
 	}
 	salvage_close(&r->salvage);
 	r->hints.meta_lock = 0;
-	r->hints.mended = false;
+	r->hints.mended = r->hints.mended_overlay = false;
 	r->keep = mark;
 	*status = out.status;
 	return kept;

@@ -157,21 +157,26 @@ static bool split(struct span key, struct span *ns, uint64_t *number, struct spa
 static enum rc add_backend(struct forward *f, struct bolt *b, struct span ns, struct span key, const struct bolt_bucket *record,
 	struct arena *keep, struct arena scratch, struct err *e)
 {
-	struct forward_backend *const x = arena_push(keep, (void **)&f->backends, &f->backend_count, sizeof(*x));
 	struct span id = {0}, kind = {0};
 	enum rc rc;
 
 	(void)ns;
+	if ((rc = get(b, record, "id", &scratch, &id, e)) || (rc = get(b, record, "kind", &scratch, &kind, e)))
+		return rc;
+	const uint64_t number = span_uvarint(&id);
+	const uint8_t k = span_u8(&kind);
+	if (!number || id.bad || id.left || kind.bad || k < SNAPSHOT_VIEW || k > SNAPSHOT_COMMITTED)
+		return RC_OK; /* a fault of a database that is still to be made again: it is no snapshot */
+	struct forward_backend *const x = arena_push(keep, (void **)&f->backends, &f->backend_count, sizeof(*x));
 	if (!x)
 		return no_memory(e);
+	x->id = number;
+	x->kind = (enum snapshot_kind)k;
 	x->key = arena_copy(keep, key);
 	if (x->key.bad)
 		return no_memory(e);
-	if ((rc = get(b, record, "id", &scratch, &id, e)) || (rc = get(b, record, "kind", &scratch, &kind, e)) ||
-		(rc = get(b, record, "parent", keep, &x->parent, e)))
+	if ((rc = get(b, record, "parent", keep, &x->parent, e)))
 		return rc;
-	x->id = span_uvarint(&id);
-	x->kind = (enum snapshot_kind)span_u8(&kind);
 	f->id_max = x->id > f->id_max ? x->id : f->id_max;
 	if (!split(x->key, &x->ns, &x->number, &x->user_key))
 		x->user_key = (struct span){0};

@@ -56,6 +56,11 @@ static enum rc no_memory(struct err *e)
 	return fail(e, RC_NOMEM, "no memory to repair a database");
 }
 
+static bool is_due(const struct salvage_database *d)
+{
+	return d->needed && !d->done;
+}
+
 /* ---- what a record must have ---- */
 
 /* A look that failed proves nothing of a record: the first is kept. */
@@ -612,18 +617,18 @@ static enum rc look_who(struct salvage *s, const struct store *st, struct arena 
 
 enum rc salvage_look(struct salvage *s, const struct store *st, struct arena *keep, struct arena scratch, struct err *e)
 {
-	struct salvage made = {.meta = {.path = st->meta.path, .file = "meta.db", .d = &st->meta},
-		.overlay = {.path = st->overlay.path, .file = "metadata.db", .d = &st->overlay},
-		.lock = -1,
-		.old = -1};
+	struct salvage made = *s;
 	enum rc rc = RC_OK;
 
+	s->needed = made.needed = false;
+	if (!made.meta.done)
+		made.meta = (struct salvage_database){.path = st->meta.path, .file = "meta.db", .d = &st->meta};
+	if (!made.overlay.done)
+		made.overlay = (struct salvage_database){.path = st->overlay.path, .file = "metadata.db", .d = &st->overlay};
 	for (size_t i = 0; i < st->fault_count; i++) {
 		struct salvage_database *const d = concerned(&made, st, &st->faults[i], scratch);
-		if (!d) { /* as long as one thing cannot be judged nothing is done */
-			*s = (struct salvage){.lock = -1, .old = -1};
+		if (!d || d->done) /* as long as one thing cannot be judged nothing is done */
 			return RC_OK;
-		}
 		if (!d->needed)
 			d->fault = st->faults[i].fault;
 		d->bad_records |= st->faults[i].kind == STORE_DB_RECORD;
@@ -636,8 +641,8 @@ enum rc salvage_look(struct salvage *s, const struct store *st, struct arena *ke
 	for (size_t i = 0; rc == RC_OK && i < 2; i++) {
 		struct looked looked = {.copy.fd = -1};
 		struct build m;
-		if (!both[i]->needed) {
-			both[i]->tier = SALVAGE_SOUND;
+		if (!is_due(both[i])) {
+			both[i]->tier = both[i]->done ? both[i]->tier : SALVAGE_SOUND;
 			continue;
 		}
 		both[i]->was_there = both[i]->d->present;
@@ -812,7 +817,7 @@ static enum rc move_directories(struct salvage *s, const struct store *st, const
 			rc = fail(e, RC_IO, "aside/%s is in the way: move it away and run again", name);
 		moved += rc == RC_OK;
 	}
-	s->directories_aside = moved; /* of a failure too */
+	s->directories_aside += moved; /* of a failure too */
 	if (rc || !moved)
 		return rc;
 	rc = os_fsync(st->snapshots_dir, e);
@@ -854,7 +859,7 @@ static enum rc drop_freelist(struct salvage_database *d, struct arena scratch, s
 static enum rc open_result(struct candidate *c, const struct salvage_database *d, const char *name, struct arena *a, struct err *e)
 {
 	struct bolt_fault fault = {0};
-	const bool is_new = d->needed && d->tier != SALVAGE_FREELIST;
+	const bool is_new = is_due(d) && d->tier != SALVAGE_FREELIST;
 	enum rc rc;
 
 	*c = (struct candidate){.fd = -1};
@@ -919,7 +924,7 @@ static enum rc ask_journal(struct salvage *s, const struct store *st, struct are
 	const bool all = may_lack_names(d);
 	enum rc rc;
 
-	if (!d->needed || d->tier == SALVAGE_FREELIST || os_open_dir(st->dir, STORE_OWN_DIR, &own, &ignored))
+	if (!is_due(d) || d->tier == SALVAGE_FREELIST || os_open_dir(st->dir, STORE_OWN_DIR, &own, &ignored))
 		return RC_OK;
 	if ((rc = journal_read(&j, own, keep, e)) || !j.present)
 		return rc;
@@ -968,7 +973,7 @@ static enum rc bring_forward(struct salvage *s, const struct store *st, const ch
 		struct arena mine = scratch;
 		struct bolt_edit *t = NULL;
 		struct bolt_image image = {0};
-		if (!both[i]->needed || both[i]->tier == SALVAGE_FREELIST)
+		if (!is_due(both[i]) || both[i]->tier == SALVAGE_FREELIST)
 			continue;
 		if ((rc = bolt_edit_begin(&t, &open[i].b, &mine, e)) ||
 			(rc = i == 0 ? forward_meta(f, t, &both[i]->made, &mine, e) : forward_overlay(f, t, &both[i]->made, &mine, e)) ||
@@ -977,7 +982,7 @@ static enum rc bring_forward(struct salvage *s, const struct store *st, const ch
 		rc = check_written(both[i]->d->dir, names[i], mine, e);
 	}
 	rc = rc ? rc : was_stopped(st->hints->pace, e);
-	s->meta.recovered = f->recovered;
+	s->meta.recovered += f->recovered;
 	candidate_close(&open[0]);
 	candidate_close(&open[1]);
 	return rc;
@@ -987,13 +992,15 @@ static enum rc write_all(struct salvage *s, const struct store *st, struct arena
 {
 	const char *const names[] = {new_names[0], new_names[1]};
 	struct salvage_database *const both[] = {&s->meta, &s->overlay};
+	bool is_new[2];
 	struct forward f = {0};
 	enum rc rc = RC_OK;
 
 	for (size_t i = 0; rc == RC_OK && i < 2; i++) {
 		struct looked looked = {.copy.fd = -1};
 		struct build m;
-		if (!both[i]->needed)
+		is_new[i] = is_due(both[i]) && both[i]->tier != SALVAGE_FREELIST;
+		if (!is_due(both[i]))
 			continue;
 		if (both[i]->tier == SALVAGE_FREELIST) {
 			rc = drop_freelist(both[i], scratch, e);
@@ -1005,8 +1012,6 @@ static enum rc write_all(struct salvage *s, const struct store *st, struct arena
 		both[i]->kept = m.counts;
 		candidate_close(&looked.copy);
 	}
-	const bool is_new[] = {s->meta.needed && s->meta.tier != SALVAGE_FREELIST,
-		s->overlay.needed && s->overlay.tier != SALVAGE_FREELIST};
 	if (rc || (!is_new[0] && !is_new[1]))
 		return rc;
 	if ((rc = bring_forward(s, st, names, &f, keep, scratch, e)))
@@ -1083,4 +1088,5 @@ void salvage_close(struct salvage *s)
 {
 	os_close(&s->lock);
 	os_close(&s->old);
+	*s = (struct salvage){.lock = -1, .old = -1};
 }

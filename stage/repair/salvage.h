@@ -53,14 +53,15 @@ struct salvage_database {
 
 struct salvage {
 	struct salvage_database meta, overlay;
-	bool needed;
+	bool needed;          /* one that was not made again in this run yet */
 	const char *in_use;   /* "process 12 (containerd)", which would go on with the file that is broken or gone; NULL: none seen */
 	size_t directories_aside; /* of snapshots that no database knows */
 	int lock;             /* the new meta.db, locked; -1: none */
 	int old;              /* what it replaced, which a daemon may have open and wait for; -1: none */
 };
 
-/* Whether the faults of a store that was read are of its databases, and what could be done about them. Reads only. */
+/* Whether the faults of a store that was read are of its databases, and what could be done about them. Reads only. *s is zero but for its
+ * descriptors, or of an earlier look of this run: what was made again then stays in it, and is not made again twice. */
 CHECKED enum rc salvage_look(struct salvage *s, const struct store *st, struct arena *keep, struct arena scratch, struct err *e);
 /* Does it. After a power cut at any point each database is the broken one or the new one, whole, and the same can be done again. *e says
  * what could not be written; a database whose `done` is set then is new all the same. */
@@ -76,6 +77,7 @@ struct salvage_copy {
 #define SALVAGE_COPIES_MAX 8
 CHECKED enum rc salvage_copies(
 	const struct store *st, struct salvage_copy out[SALVAGE_COPIES_MAX], size_t *count, struct arena scratch, struct err *e);
+/* *s is as it was before the first look. */
 void salvage_close(struct salvage *s);
 /* Takes away what a repair that was cut off left beside the databases, which are sound, and a directory of ours that is empty and not in
  * the root. RC_OK also where nothing is there. */

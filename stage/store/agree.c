@@ -91,7 +91,7 @@ enum rc judge_sequences(struct store *st, struct arena scratch)
 	/* the directories may be aside already, when that was cut off */
 	const bool cut_off = os_stat(st->overlay.dir, "metadata.db" STORE_NEW_SUFFIX, &there, &ignored) == RC_OK;
 	const bool behind = dir_max > st->overlay_sequence + 1 || ahead_holds_data || cut_off;
-	if (rc == RC_OK && cut_off && !st->hints->mended)
+	if (rc == RC_OK && cut_off && !st->hints->mended_overlay)
 		rc = add_fault(st, OVERLAY_PATH, STORE_DB_ROLLED_BACK, "it was older than the directories, and its repair was cut off");
 	else if (rc == RC_OK && behind && !cut_off)
 		rc = add_fault(st, OVERLAY_PATH, STORE_DB_ROLLED_BACK,
@@ -119,7 +119,7 @@ enum rc judge_sequences(struct store *st, struct arena scratch)
 			break;
 		}
 	}
-	return rc || st->hints->mended ? rc : judge_kinship(st, behind, scratch);
+	return rc || (st->hints->mended && (!behind || st->hints->mended_overlay)) ? rc : judge_kinship(st, behind, scratch);
 }
 
 enum rc judge_missing(struct store *st)

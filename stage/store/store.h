@@ -246,7 +246,8 @@ struct store_hints {
 	bool after_boot;         /* a person says that containerd has not run since the machine started */
 	bool first_boot;         /* see struct boot_facts */
 	int meta_lock;           /* a descriptor of meta.db that has its lock already; 0: none */
-	bool mended;             /* a database was made again: what it lacks of the other proves nothing */
+	bool mended;             /* a database was made again: what it lacks of the other proves nothing, */
+	bool mended_overlay;     /* metadata.db, maybe with the other */
 	bool journal_says;
 	struct pace *pace;       /* asked as the store is read; NULL: never. Of the thread that reads it */
 };

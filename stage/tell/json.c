@@ -99,7 +99,7 @@ static void put_database(struct sink *s, const struct outcome *o, const struct s
 {
 	if (!d->needed)
 		return;
-	if (o->applied || !o->survey || !o->survey->halted) { /* else a finding says it */
+	if (d->done || !o->survey || !o->survey->halted) { /* else a finding says it */
 		puts_to(s, "  ");
 		put_sentence(s, d->path);
 		puts_to(s, d->behind_rest ? " was older than the rest of the store: " : " was broken: ");
@@ -206,7 +206,7 @@ static void put_summary(struct sink *s, const struct outcome *o, const struct re
 		return;
 	}
 	if (o->survey->halted) {
-		put_halt(s, p);
+		put_halt(s, p, o->salvage && (o->salvage->meta.done || o->salvage->overlay.done));
 		return;
 	}
 	if (o->survey->interrupted) {
