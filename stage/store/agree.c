@@ -189,7 +189,7 @@ static enum rc judge_dir(struct store *st, int parent, const char *name, const c
 
 enum rc judge_content_proxy(struct store *st)
 {
-	for (size_t i = 0; st->content_count && i < st->hints->known_count; i++) {
+	for (size_t i = 0; (st->content_count || st->fault_count) && i < st->hints->known_count; i++) {
 		const struct store_known *const k = &st->hints->known[i];
 		if (k->content && leads_here(st, k->root))
 			return add_fault(st, STORE_CONTENT_DIR, STORE_DIR_UNUSABLE,
@@ -236,4 +236,14 @@ enum rc judge_dirs(struct store *st, struct err *e)
 			return rc;
 	return judge_dir(st, st->overlay.dir, "snapshots", STORE_OVERLAY_DIR "/snapshots", dirs, &snapshots, "snapshots",
 		st->backend_count, e);
+}
+
+enum rc judge_beside(struct store *st, struct err *e)
+{
+	enum rc rc = judge_content_proxy(st);
+
+	if (rc || st->overlay.dir >= 0)
+		return rc;
+	rc = look_for_link(st->dir, STORE_OVERLAY_DIR, e);
+	return rc ? optional(rc) : add_fault(st, STORE_OVERLAY_DIR, STORE_DIR_UNUSABLE, "is a symbolic link: " FOLLOW_IT);
 }

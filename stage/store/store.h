@@ -249,6 +249,7 @@ struct store_hints {
 	bool mended;             /* a database was made again: what it lacks of the other proves nothing, */
 	bool mended_overlay;     /* metadata.db, maybe with the other */
 	bool journal_says;
+	bool may_be_half;        /* whoever opens it ends a reset that was cut off */
 	struct pace *pace;       /* asked as the store is read; NULL: never. Of the thread that reads it */
 };
 
@@ -320,6 +321,8 @@ CHECKED enum rc store_open(struct store *st, const char *path, const struct stor
  * be incomplete; they come before a failure to list. */
 CHECKED enum rc store_read(struct store *st, struct arena scratch, struct err *e);
 void store_close(struct store *st);
+/* Whether a reset was cut off: what was moved aside by then is in containerd-fsck/reset. */
+bool store_is_half(const struct store *st);
 
 /* Of a store that is read: blobs that have no file, whose bytes are in these spares. at: digest, size and spare are set. Returns
  * where each blob of before is now; NULL: no memory, and nothing has changed. */
@@ -336,6 +339,10 @@ bool store_digest_of_ref(struct span client_ref, struct digest *d);
 /* "extract-<nanoseconds>-<random> <chain ID>": an unpacking under way (containerd 2.3: core/unpack/unpacker.go), and no
  * container's layer that happens to be called so. ns may be STORE_NONE. */
 bool store_is_extract(const struct store *st, size_t ns, struct span key);
+
+/* "<namespace>/<number>/<what a client calls it>", as containerd's metadata layer names what is in a store below it. false: it is not
+ * so, and only *number may be set. */
+bool store_split_key(struct span key, struct span *ns, uint64_t *number, struct span *rest);
 
 /* Look-ups; STORE_NONE: not there. */
 size_t store_find_blob(const struct store *st, const struct digest *d);
