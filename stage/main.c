@@ -69,6 +69,7 @@ struct run {
 	uint64_t deadline_ns;    /* 0: none */
 	struct pace pace;        /* of this thread, while it reads a store */
 	struct salvage salvage;  /* of the root that is worked on */
+	bool was_reset;          /* and that was reset */
 	const char *recorded;    /* the root that is recorded */
 	const struct store *store; /* that is being looked at */
 	struct report_file json; /* of --json, but for standard output */
@@ -201,17 +202,31 @@ static uint64_t look_until(const struct run *r)
 	return !r->repair || r->deadline_ns <= now ? r->deadline_ns : now + (r->deadline_ns - now) / 4 * 3;
 }
 
+/* Whoever waits for containerd's lock has the old file open, and must not get it; the store is opened anew. */
+static void begin_anew(struct run *r, struct store *st, struct outcome *out)
+{
+	struct salvage *const made = &r->salvage;
+
+	if (made->old < 0)
+		made->old = take_fd(&st->meta.fd);
+	r->hints.meta_lock = made->lock >= 0 ? made->lock : made->old;
+	r->trust = NULL;
+	store_close(st);
+	out->store = NULL;
+}
+
 /* Of a store whose databases cannot be worked with: what can be done about that, and, in a repair, that. RC_END: it is to be opened
- * anew. */
+ * anew, and may show what the first fault hid: as long as there is a database that was not made again in this run. */
 static enum rc mend_databases(struct run *r, struct store *st, struct survey *s, struct outcome *out, struct err *e)
 {
 	struct salvage *const made = &r->salvage;
 	enum rc rc = salvage_look(made, st, &r->keep, r->scratch, e);
 
-	if (rc || !made->needed)
+	if (rc)
 		return rc;
-	out->salvage = made;
-	if (!r->repair)
+	if (made->needed || made->meta.why || made->overlay.why)
+		out->salvage = made;
+	if (!r->repair || !made->needed)
 		return RC_OK;
 	if (made->in_use)
 		return fail(e, RC_IO, "%s has files of this store open, and a database is to be made again: stop it and run this again",
@@ -220,13 +235,27 @@ static enum rc mend_databases(struct run *r, struct store *st, struct survey *s,
 	*s = (struct survey){0};
 	if ((rc = note_repair(r, st, e)) || (rc = salvage_write(made, st, &r->keep, r->scratch, e)))
 		return rc;
-	/* whoever waits for containerd's lock has the old file open, and must not get it */
-	made->old = take_fd(&st->meta.fd);
-	r->hints.meta_lock = made->lock >= 0 ? made->lock : made->old;
 	r->hints.mended = true;
-	r->trust = NULL;
-	store_close(st);
-	out->store = NULL;
+	r->hints.mended_overlay = made->overlay.done;
+	begin_anew(r, st, out);
+	return RC_END;
+}
+
+/* Where a person says so, or has said so and it was cut off. RC_END: it is to be opened anew. */
+static enum rc reset(struct run *r, struct store *st, struct outcome *out, struct err *e)
+{
+	char aside[16], text[200];
+	enum rc rc;
+
+	if (!r->repair || r->was_reset || (!r->opts->reset && !store_is_half(st)))
+		return RC_OK;
+	if ((rc = salvage_reset(&r->salvage, st, aside, &r->keep, r->scratch, e)))
+		return rc;
+	(void)print_to(text, sizeof(text),
+		"reset: containerd begins with nothing but blobs; what was is in " STORE_OWN_DIR "/aside/%s, to be removed by hand", aside);
+	report_message(&r->report, out->root, text); /* fits */
+	r->was_reset = true;
+	begin_anew(r, st, out);
 	return RC_END;
 }
 
@@ -246,7 +275,9 @@ static enum rc run_root(struct run *r, struct outcome *out, struct store *st, st
 	out->store = st;
 	if (r->repair && st->read_only)
 		return fail(e, RC_IO, "the file system is mounted read-only: remount it, or run containerd-fsck check");
-	const struct journal *const known = r->read ? r->read : journal_of(r, st);
+	if ((rc = reset(r, st, out, e)))
+		return rc == RC_END ? run_root(r, out, st, s, p, applied, progress, e) : rc;
+	const struct journal *const known = r->was_reset ? NULL : r->read ? r->read : journal_of(r, st);
 	r->hints.journal_says = boot_is_another(known, st->dir, r->scratch);
 	const struct apply_options touching = {.threads = threads,
 		.stop = &stop,
@@ -287,7 +318,7 @@ static enum rc run_root(struct run *r, struct outcome *out, struct store *st, st
 	arena_bound(&r->keep, LIMIT_KEEP_BYTES);
 	arena_trim(&r->scratch); /* lists of names */
 	at_nothing(&r->at, 0);
-	if (st->fault_count && !r->hints.mended && (rc = mend_databases(r, st, s, out, e)))
+	if (st->fault_count && (rc = mend_databases(r, st, s, out, e)))
 		return rc == RC_END ? run_root(r, out, st, s, p, applied, progress, e) : rc;
 	rc = survey_end(s, e);
 	struct err late = {0};
@@ -300,7 +331,7 @@ static enum rc run_root(struct run *r, struct outcome *out, struct store *st, st
 	out->plan = p;
 	if (out->salvage && s->halted && !r->repair)
 		for (size_t i = 0; i < p->finding_count; i++)
-			if (p->findings[i].subject == SUBJECT_FAULT)
+			if (salvage_mends(out->salvage, &p->findings[i].path))
 				p->findings[i].fate = FATE_REPAIR;
 	if (!r->repair || s->halted || s->interrupted)
 		return RC_OK;
@@ -370,6 +401,7 @@ static enum rc one_root(struct run *r, const struct place *root, enum exit_statu
 	os_write_begin();
 	r->pace = (struct pace){.ask = ask, .self = r};
 	r->hints.pace = &r->pace;
+	r->hints.may_be_half = r->repair;
 	enum rc rc = run_root(r, &out, &st, &s, &p, &applied, &progress, &e);
 	if (rc == RC_NOMEM && arena_is_full(&r->keep) && !out.plan) {
 		e = (struct err){0};
@@ -385,6 +417,8 @@ static enum rc one_root(struct run *r, const struct place *root, enum exit_statu
 	if (rc && !e.rc)
 		(void)fail(&e, rc, "the store could not be read"); /* a reason that nobody gave is still told */
 	out.status = report_status(&out, r->repair);
+	if (r->was_reset && out.status == EXIT_CLEAN)
+		out.status = EXIT_REPAIRED;
 	if (out.refusal != STORE_OPENED) {
 		report_message(&r->report, root->path, refusal_text(out.refusal, root->path, &r->keep, r->scratch));
 	} else if (r->opts->verb == VERB_SHOW && rc == RC_OK && !s.halted) {
@@ -419,7 +453,7 @@ static enum rc one_root(struct run *r, const struct place *root, enum exit_statu
 	}
 	salvage_close(&r->salvage);
 	r->hints.meta_lock = 0;
-	r->hints.mended = false;
+	r->hints.mended = r->hints.mended_overlay = r->was_reset = false;
 	r->keep = mark;
 	*status = out.status;
 	return kept;

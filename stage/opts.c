@@ -31,6 +31,7 @@ const char opts_help[] =
 	"      --budget SECONDS\n"
 	"                     begin nothing new after that long; the rest is unchecked, and the next run begins there\n"
 	"      --remount      boot: a read-only file system is made writable for a repair, and read-only again\n"
+	"      --reset        repair ROOT: begin anew: databases and snapshots are set aside, blobs stay, everything is pulled again\n"
 	"      --interval SECONDS, --distance SECONDS\n"
 	"                     record: from the first change to the sync, 2; from one sync to the next, at least, 5\n"
 	"      --threads N    workers; the default is one for each processor\n"
@@ -99,7 +100,8 @@ static enum rc take_long(struct parser *p)
 		{"--quiet", &p->o->quiet},
 		{"--verbose", &p->o->verbose},
 		{"--after-boot", &p->o->after_boot},
-		{"--remount", &p->o->remount}};
+		{"--remount", &p->o->remount},
+		{"--reset", &p->o->reset}};
 
 	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
 		if (strcmp(arg, flags[i].name) == 0) {
@@ -229,6 +231,8 @@ enum rc opts_parse(struct opts *o, int argc, char *const *argv, struct err *e)
 	if (o->source_count && o->verb != VERB_CHECK && o->verb != VERB_REPAIR && o->verb != VERB_BOOT && o->verb != VERB_HELP &&
 		o->verb != VERB_VERSION)
 		return fail(e, RC_CORRUPT, "--source is for the commands check, repair and boot");
+	if (o->reset && (o->verb != VERB_REPAIR || o->root_count != 1) && o->verb != VERB_HELP && o->verb != VERB_VERSION)
+		return fail(e, RC_CORRUPT, "--reset is for the command repair, with the root that is meant");
 	if ((o->interval_s || o->distance_s) && o->verb != VERB_RECORD && o->verb != VERB_HELP && o->verb != VERB_VERSION)
 		return fail(e, RC_CORRUPT, "--interval and --distance are for the command record");
 	if (o->after_boot && (o->verb == VERB_SEAL || o->verb == VERB_RECORD))

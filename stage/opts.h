@@ -21,6 +21,7 @@ struct opts {
 	unsigned threads;    /* 0: one for each processor */
 	uint64_t budget_s;   /* 0: none */
 	uint64_t interval_s, distance_s; /* record */
+	bool reset;          /* repair of one root that is named */
 	bool remount;        /* boot only */
 	bool after_boot;     /* a person says that containerd has not run since the machine started */
 	bool keep, full, quiet, verbose, progress;

@@ -11,6 +11,7 @@
 #define STORE_INTROSPECTION_DIR "io.containerd.grpc.v1.introspection"
 #define STORE_OWN_DIR "containerd-fsck"
 #define STORE_NEW_SUFFIX ".containerd-fsck" /* of a database that is being made again, beside it */
+#define STORE_RESET "reset" /* in our directory, while a store is being reset */
 #define STORE_KUBERNETES "k8s.io"
 
 #endif

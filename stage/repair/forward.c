@@ -8,8 +8,6 @@
 #include "ground/os.h"
 #include "memory/own.h"
 
-/* What an older containerd writes, newer ones migrate (containerd 2.3: core/metadata/migrations.go). */
-#define SCHEMA_BYTES SPAN_LITERAL("\x06")
 #define ROOT_LABEL "containerd.io/gc.root"
 /* documents on the way from an image to its layers */
 #define TODO_MAX 4096
@@ -136,44 +134,49 @@ static enum rc add_namespace(struct forward *f, struct bolt *b, struct span ns, 
 	return rc == RC_END ? RC_OK : rc;
 }
 
-/* "<namespace>/<number>/<key>" */
-static bool split(struct span key, struct span *ns, uint64_t *number, struct span *user_key)
+enum rc forward_has(struct bolt *b, bool is_meta, struct span backend_key, bool *has, struct arena scratch, struct err *e)
 {
-	const uint8_t *const first = key.left ? memchr(key.at, '/', key.left) : NULL;
+	struct span ns = {0}, key = {0};
+	struct bolt_bucket in = bolt_root(b);
+	uint64_t number = 0;
+	enum rc rc = RC_OK;
 
-	if (!first || first == key.at)
-		return false;
-	*ns = span_sub(&key, (size_t)(first - key.at));
-	(void)span_take(&key, 1);
-	const uint8_t *const second = key.left ? memchr(key.at, '/', key.left) : NULL;
-	if (!second)
-		return false;
-	const struct span digits = span_sub(&key, (size_t)(second - key.at));
-	(void)span_take(&key, 1);
-	*user_key = key;
-	return parse_decimal(digits, number) == RC_OK && key.left;
+	*has = false;
+	if (!store_split_key(backend_key, &ns, &number, &key))
+		return RC_OK;
+	const struct span of_meta[] = {SPAN_LITERAL("v1"), ns, SPAN_LITERAL("snapshots"), SPAN_LITERAL("overlayfs"), key},
+			  of_overlay[] = {SPAN_LITERAL("v1"), SPAN_LITERAL("snapshots"), backend_key};
+	for (size_t i = 0; rc == RC_OK && i < (is_meta ? 5 : 3); i++)
+		rc = open_bucket(b, &in, is_meta ? of_meta[i] : of_overlay[i], &scratch, &in, e);
+	*has = rc == RC_OK;
+	return rc == RC_END ? RC_OK : rc;
 }
 
 static enum rc add_backend(struct forward *f, struct bolt *b, struct span ns, struct span key, const struct bolt_bucket *record,
 	struct arena *keep, struct arena scratch, struct err *e)
 {
-	struct forward_backend *const x = arena_push(keep, (void **)&f->backends, &f->backend_count, sizeof(*x));
 	struct span id = {0}, kind = {0};
 	enum rc rc;
 
 	(void)ns;
+	if ((rc = get(b, record, "id", &scratch, &id, e)) || (rc = get(b, record, "kind", &scratch, &kind, e)))
+		return rc;
+	const uint64_t number = span_uvarint(&id);
+	const uint8_t k = span_u8(&kind);
+	if (!number || id.bad || id.left || kind.bad || k < SNAPSHOT_VIEW || k > SNAPSHOT_COMMITTED)
+		return RC_OK; /* a fault of a database that is still to be made again: it is no snapshot */
+	struct forward_backend *const x = arena_push(keep, (void **)&f->backends, &f->backend_count, sizeof(*x));
 	if (!x)
 		return no_memory(e);
+	x->id = number;
+	x->kind = (enum snapshot_kind)k;
 	x->key = arena_copy(keep, key);
 	if (x->key.bad)
 		return no_memory(e);
-	if ((rc = get(b, record, "id", &scratch, &id, e)) || (rc = get(b, record, "kind", &scratch, &kind, e)) ||
-		(rc = get(b, record, "parent", keep, &x->parent, e)))
+	if ((rc = get(b, record, "parent", keep, &x->parent, e)))
 		return rc;
-	x->id = span_uvarint(&id);
-	x->kind = (enum snapshot_kind)span_u8(&kind);
 	f->id_max = x->id > f->id_max ? x->id : f->id_max;
-	if (!split(x->key, &x->ns, &x->number, &x->user_key))
+	if (!store_split_key(x->key, &x->ns, &x->number, &x->user_key) || !x->ns.left)
 		x->user_key = (struct span){0};
 	return RC_OK;
 }
@@ -942,7 +945,7 @@ enum rc forward_meta(struct forward *f, struct bolt_edit *t, size_t *made, struc
 	if (rc == RC_OK)
 		rc = bolt_get(f->meta, &v1, SPAN_LITERAL("version"), a, &item, e);
 	if (rc == RC_END)
-		rc = bolt_edit_put(t, &version, SCHEMA_BYTES, e);
+		rc = bolt_edit_put(t, &version, FORWARD_SCHEMA, e);
 	rc = rc ? rc : make_snapshots(&m);
 	rc = rc ? rc : make_known(&m);
 	for (size_t i = 0; rc == RC_OK && i < f->image_count; i++)

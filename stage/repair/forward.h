@@ -54,9 +54,12 @@ struct forward {
 CHECKED enum rc forward_read(struct forward *f, const struct store *st, struct bolt *meta, struct bolt *overlay, struct arena *keep,
 	struct arena scratch, struct err *e);
 /* Puts into an edit of meta.db, or of metadata.db, what it lacks. *made: records. */
+#define FORWARD_SCHEMA SPAN_LITERAL("\x06") /* 3: what an older containerd writes, newer ones migrate (core/metadata/migrations.go) */
 #define FORWARD_RECOVERED "containerd-fsck.recovered/" /* and 12 digits of what is called so, whose name nothing tells any more */
 CHECKED enum rc forward_meta(struct forward *f, struct bolt_edit *t, size_t *made, struct arena *a, struct err *e);
 CHECKED enum rc forward_overlay(struct forward *f, struct bolt_edit *t, size_t *made, struct arena *a, struct err *e);
+/* Whether a database, which is sound, has the snapshot that metadata.db calls so. */
+CHECKED enum rc forward_has(struct bolt *b, bool is_meta, struct span backend_key, bool *has, struct arena scratch, struct err *e);
 /* Whether metadata.db has a snapshot of this number. */
 bool forward_knows(const struct forward *f, uint64_t id);
 

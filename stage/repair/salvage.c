@@ -47,6 +47,8 @@ struct build {
 	uint64_t txid;
 	bool is_meta;
 	struct arena *keep;
+	struct bolt *other;    /* the other database, if that is sound; NULL: not */
+	bool seen, shared;     /* snapshots of overlayfs: any, and one that the other has too */
 	struct salvage_counts counts;
 	struct err failed; /* a look at a record that failed: then what was built is not to be used */
 };
@@ -54,6 +56,16 @@ struct build {
 static enum rc no_memory(struct err *e)
 {
 	return fail(e, RC_NOMEM, "no memory to repair a database");
+}
+
+static enum rc optional(enum rc rc)
+{
+	return rc == RC_END ? RC_OK : rc;
+}
+
+static bool is_due(const struct salvage_database *d)
+{
+	return d->needed && !d->done;
 }
 
 /* ---- what a record must have ---- */
@@ -171,9 +183,17 @@ static bool is_good(void *self, const struct mend_path *path, struct bolt *b, co
 		return may_be_value(m->is_meta, path);
 	if (what == SALVAGE_IMAGES)
 		return is_good_image(b, bucket, scratch, &m->failed);
-	if (what == SALVAGE_SNAPSHOTS)
-		return m->is_meta ? value_of(b, bucket, "name", &scratch, &name, &m->failed) && name.left
-				  : is_usable(m, path->part[2]) && is_good_backend(b, bucket, scratch, &m->failed);
+	if (what == SALVAGE_SNAPSHOTS) {
+		const bool good = m->is_meta ? value_of(b, bucket, "name", &scratch, &name, &m->failed) && name.left
+					     : is_usable(m, path->part[2]) && is_good_backend(b, bucket, scratch, &m->failed);
+		struct err why = {0};
+		const bool overlay = good && (!m->is_meta || span_is(path->part[3], "overlayfs"));
+		m->seen |= overlay;
+		if (overlay && m->other && !m->shared)
+			(void)looked(forward_has(m->other, !m->is_meta, m->is_meta ? name : path->part[2], &m->shared, scratch, &why),
+				&why, &m->failed); /* kept in m */
+		return good;
+	}
 	if (m->is_meta && path->count == 5 && span_is(path->part[2], "content") && span_is(path->part[3], "blob"))
 		return is_good_content(b, path->part[4], bucket, scratch, &m->failed);
 	return true;
@@ -289,8 +309,15 @@ static enum rc make(struct build *m, const struct bolt_sink *sink, uint64_t *byt
 	m->d->name_count = 0;
 	if ((rc = arena_open(&own, e)))
 		return rc;
-	if (!(rc = bolt_write_begin(&w, sink, m->page_size, m->txid, &own, e)) &&
-		!(rc = mend_write(m->first, m->second, &hooks, w, &fault, &sequence, scratch, e)))
+	rc = bolt_write_begin(&w, sink, m->page_size, m->txid, &own, e);
+	if (rc == RC_OK && m->is_meta && !m->first) { /* with a version, by which it is not one that lost what it had */
+		if (!(rc = bolt_write_bucket(w, SPAN_LITERAL("v1"), e)) &&
+			!(rc = bolt_write_put(w, SPAN_LITERAL("version"), FORWARD_SCHEMA, e)))
+			rc = bolt_write_bucket_end(w, 0, e);
+	} else if (rc == RC_OK) {
+		rc = mend_write(m->first, m->second, &hooks, w, &fault, &sequence, scratch, e);
+	}
+	if (rc == RC_OK)
 		rc = bolt_write_end(w, sequence, bytes, e);
 	arena_close(&own);
 	if (rc == RC_OK && m->failed.rc) {
@@ -500,6 +527,8 @@ static enum rc choose(struct salvage_database *d, const struct store *st, bool i
 	enum rc rc;
 
 	*m = (struct build){.st = st, .d = d, .is_meta = is_meta, .keep = keep, .page_size = 4096};
+	const struct database *const beside = is_meta ? &st->overlay : &st->meta;
+	m->other = beside->sound ? (struct bolt *)(uintptr_t)&beside->bolt : NULL;
 	*l = (struct looked){.copy.fd = -1};
 	if ((rc = look_at_file(l, d, st->hints->pace, keep, scratch, e)))
 		return rc;
@@ -572,6 +601,28 @@ static bool is_empty(const struct salvage_database *d, const struct store *st)
 	return d->d->present && (d->d == &st->meta ? st->schema == 0 : !st->backend_count && !st->overlay_sequence);
 }
 
+/* Whether something can be done about a fault of it. */
+static bool can_mend(const struct salvage_database *d, const struct store *st, const struct store_fault *f, struct arena scratch)
+{
+	if (d->d->dir < 0 || d->done)
+		return false;
+	switch (f->kind) {
+	case STORE_DB_FAULT:
+		return f->fault.kind != BOLT_FOREIGN;
+	case STORE_DB_MISSING:
+		return !d->d->present && d->d->fd < 0 && (d->d == &st->meta || is_in_use(st, scratch));
+	case STORE_DB_ROLLED_BACK:
+		return !is_empty(d, st) || d->d == &st->meta || is_in_use(st, scratch);
+	case STORE_DB_RECORD:
+		return true;
+	case STORE_DB_SCHEMA:
+	case STORE_DB_UNRELATED:
+	case STORE_DIR_UNUSABLE:
+	default:
+		return false;
+	}
+}
+
 /* What a fault is about, if something can be done; NULL: nothing. */
 static struct salvage_database *concerned(struct salvage *s, const struct store *st, const struct store_fault *f, struct arena scratch)
 {
@@ -579,51 +630,69 @@ static struct salvage_database *concerned(struct salvage *s, const struct store 
 					   : strcmp(f->path, s->overlay.path) == 0 ? &s->overlay
 										   : NULL;
 
-	if (!d || d->d->dir < 0)
+	s->meta.barred |= f->kind == STORE_DIR_UNUSABLE; /* without all that it describes it is not judged */
+	s->left |= !d;
+	if (!d)
 		return NULL;
-	switch (f->kind) {
-	case STORE_DB_FAULT:
-		return f->fault.kind == BOLT_FOREIGN ? NULL : d;
-	case STORE_DB_MISSING:
-		return !d->d->present && d->d->fd < 0 && (d == &s->meta || is_in_use(st, scratch)) ? d : NULL;
-	case STORE_DB_ROLLED_BACK:
-		return !is_empty(d, st) || d == &s->meta || is_in_use(st, scratch) ? d : NULL;
-	case STORE_DB_RECORD:
+	d->faulty = true;
+	if (can_mend(d, st, f, scratch))
 		return d;
-	case STORE_DB_SCHEMA:
-	case STORE_DB_UNRELATED:
-	case STORE_DIR_UNUSABLE:
-	default:
-		return NULL;
-	}
+	s->left = d->barred = true;
+	return NULL;
+}
+
+/* Why what was chosen is not to be done, where no fault says so; NULL: it is. */
+static enum rc why_not(const struct build *m, const char **why, struct arena scratch, struct err *e)
+{
+	const struct store *const st = m->st;
+	const struct salvage_counts *const n = &m->counts;
+	struct arena mine = *m->keep;
+	struct forward f = {0};
+	enum rc rc = RC_OK;
+
+	if (m->other && !m->shared)
+		rc = forward_read(&f, st, m->is_meta ? NULL : m->other, m->is_meta ? m->other : NULL, &mine, scratch, e);
+	const bool beside = f.snapshot_count || f.backend_count || f.sequence, used = is_in_use(st, scratch);
+	if (m->seen && beside)
+		*why = "the two have no snapshot in common: where root_path is set, use --config";
+	else if (m->is_meta && !st->blob_count && (n->images || n->containers || n->snapshots || used))
+		*why = "no blob is in " STORE_CONTENT_DIR ": mount what belongs there";
+	else if (!m->is_meta && !used && (m->seen || beside))
+		*why = "no directory is in " STORE_OVERLAY_DIR "/snapshots: mount what belongs there";
+	return rc;
+}
+
+static bool will_stay(const struct salvage_database *d)
+{
+	return d->faulty && (!d->needed || (d->tier != SALVAGE_FREELIST && (d->barred || d->why)));
 }
 
 /* The lock is no proof: of a file that was removed nobody holds one. */
-static enum rc look_who(struct salvage *s, const struct store *st, struct arena *keep, struct arena scratch, struct err *e)
+static enum rc look_who(struct salvage *s, const struct store *st, int snapshots, struct arena *keep, struct arena scratch, struct err *e)
 {
 	const char *const names[] = {st->path, NULL};
-	const struct host_question question = {.root = st->dir, .snapshots = -1, .names = names};
+	const struct host_question question = {.root = st->dir, .snapshots = snapshots, .names = names};
 	struct host_view view = {0};
 	const enum rc rc = host_look(&view, &question, keep, scratch, e);
 
-	s->in_use = view.held;
+	s->in_use = view.held ? view.held : view.mounted;
 	return rc;
 }
 
 enum rc salvage_look(struct salvage *s, const struct store *st, struct arena *keep, struct arena scratch, struct err *e)
 {
-	struct salvage made = {.meta = {.path = st->meta.path, .file = "meta.db", .d = &st->meta},
-		.overlay = {.path = st->overlay.path, .file = "metadata.db", .d = &st->overlay},
-		.lock = -1,
-		.old = -1};
+	struct salvage made = *s;
 	enum rc rc = RC_OK;
 
+	made.needed = made.left = made.meta.barred = made.overlay.barred = made.meta.faulty = made.overlay.faulty = false;
+	if (!made.meta.done)
+		made.meta = (struct salvage_database){.path = st->meta.path, .file = "meta.db", .d = &st->meta};
+	if (!made.overlay.done)
+		made.overlay = (struct salvage_database){.path = st->overlay.path, .file = "metadata.db", .d = &st->overlay};
 	for (size_t i = 0; i < st->fault_count; i++) {
 		struct salvage_database *const d = concerned(&made, st, &st->faults[i], scratch);
-		if (!d) { /* as long as one thing cannot be judged nothing is done */
-			*s = (struct salvage){.lock = -1, .old = -1};
-			return RC_OK;
-		}
+		if (!d)
+			continue;
 		if (!d->needed)
 			d->fault = st->faults[i].fault;
 		d->bad_records |= st->faults[i].kind == STORE_DB_RECORD;
@@ -632,18 +701,31 @@ enum rc salvage_look(struct salvage *s, const struct store *st, struct arena *ke
 	}
 	struct salvage_database *const both[] = {&made.meta, &made.overlay};
 	if (made.needed)
-		rc = look_who(&made, st, keep, scratch, e);
+		rc = look_who(&made, st, -1, keep, scratch, e);
 	for (size_t i = 0; rc == RC_OK && i < 2; i++) {
 		struct looked looked = {.copy.fd = -1};
 		struct build m;
-		if (!both[i]->needed) {
-			both[i]->tier = SALVAGE_SOUND;
+		if (!is_due(both[i])) {
+			both[i]->tier = both[i]->done ? both[i]->tier : SALVAGE_SOUND;
 			continue;
 		}
 		both[i]->was_there = both[i]->d->present;
-		rc = choose(both[i], st, i == 0, &looked, &m, keep, scratch, e);
+		if (!(rc = choose(both[i], st, i == 0, &looked, &m, keep, scratch, e)) && both[i]->tier != SALVAGE_FREELIST)
+			rc = why_not(&m, &both[i]->why, scratch, e);
 		both[i]->kept = m.counts;
 		candidate_close(&looked.copy);
+	}
+	/* but for the list of free pages, what is made needs the other, and all that it is made of */
+	const bool stays[] = {will_stay(&made.meta), will_stay(&made.overlay)};
+	made.needed = false;
+	for (size_t i = 0; i < 2; i++) {
+		struct salvage_database *const d = both[i];
+		if (is_due(d) && d->tier != SALVAGE_FREELIST && (stays[i] || stays[1 - i])) {
+			d->needed = false;
+			d->tier = SALVAGE_NONE;
+			made.left = true;
+		}
+		made.needed |= is_due(d);
 	}
 	*s = made;
 	return rc;
@@ -812,7 +894,7 @@ static enum rc move_directories(struct salvage *s, const struct store *st, const
 			rc = fail(e, RC_IO, "aside/%s is in the way: move it away and run again", name);
 		moved += rc == RC_OK;
 	}
-	s->directories_aside = moved; /* of a failure too */
+	s->directories_aside += moved; /* of a failure too */
 	if (rc || !moved)
 		return rc;
 	rc = os_fsync(st->snapshots_dir, e);
@@ -854,7 +936,7 @@ static enum rc drop_freelist(struct salvage_database *d, struct arena scratch, s
 static enum rc open_result(struct candidate *c, const struct salvage_database *d, const char *name, struct arena *a, struct err *e)
 {
 	struct bolt_fault fault = {0};
-	const bool is_new = d->needed && d->tier != SALVAGE_FREELIST;
+	const bool is_new = is_due(d) && d->tier != SALVAGE_FREELIST;
 	enum rc rc;
 
 	*c = (struct candidate){.fd = -1};
@@ -919,7 +1001,7 @@ static enum rc ask_journal(struct salvage *s, const struct store *st, struct are
 	const bool all = may_lack_names(d);
 	enum rc rc;
 
-	if (!d->needed || d->tier == SALVAGE_FREELIST || os_open_dir(st->dir, STORE_OWN_DIR, &own, &ignored))
+	if (!is_due(d) || d->tier == SALVAGE_FREELIST || os_open_dir(st->dir, STORE_OWN_DIR, &own, &ignored))
 		return RC_OK;
 	if ((rc = journal_read(&j, own, keep, e)) || !j.present)
 		return rc;
@@ -968,7 +1050,7 @@ static enum rc bring_forward(struct salvage *s, const struct store *st, const ch
 		struct arena mine = scratch;
 		struct bolt_edit *t = NULL;
 		struct bolt_image image = {0};
-		if (!both[i]->needed || both[i]->tier == SALVAGE_FREELIST)
+		if (!is_due(both[i]) || both[i]->tier == SALVAGE_FREELIST)
 			continue;
 		if ((rc = bolt_edit_begin(&t, &open[i].b, &mine, e)) ||
 			(rc = i == 0 ? forward_meta(f, t, &both[i]->made, &mine, e) : forward_overlay(f, t, &both[i]->made, &mine, e)) ||
@@ -977,23 +1059,37 @@ static enum rc bring_forward(struct salvage *s, const struct store *st, const ch
 		rc = check_written(both[i]->d->dir, names[i], mine, e);
 	}
 	rc = rc ? rc : was_stopped(st->hints->pace, e);
-	s->meta.recovered = f->recovered;
+	s->meta.recovered += f->recovered;
 	candidate_close(&open[0]);
 	candidate_close(&open[1]);
 	return rc;
+}
+
+/* Nobody may have it before we have. */
+static enum rc lock_new(struct salvage *s, const struct store *st, struct err *e)
+{
+	auto_fd fd = -1;
+	enum rc rc;
+
+	if ((rc = os_open_file(st->meta.dir, new_names[0], &fd, e)) || (rc = os_lock(fd, e)))
+		return rc == RC_END ? fail(e, RC_IO, "somebody has opened %s", new_names[0]) : rc;
+	s->lock = take_fd(&fd);
+	return RC_OK;
 }
 
 static enum rc write_all(struct salvage *s, const struct store *st, struct arena *keep, struct arena scratch, struct err *e)
 {
 	const char *const names[] = {new_names[0], new_names[1]};
 	struct salvage_database *const both[] = {&s->meta, &s->overlay};
+	bool is_new[2];
 	struct forward f = {0};
 	enum rc rc = RC_OK;
 
 	for (size_t i = 0; rc == RC_OK && i < 2; i++) {
 		struct looked looked = {.copy.fd = -1};
 		struct build m;
-		if (!both[i]->needed)
+		is_new[i] = is_due(both[i]) && both[i]->tier != SALVAGE_FREELIST;
+		if (!is_due(both[i]))
 			continue;
 		if (both[i]->tier == SALVAGE_FREELIST) {
 			rc = drop_freelist(both[i], scratch, e);
@@ -1005,18 +1101,12 @@ static enum rc write_all(struct salvage *s, const struct store *st, struct arena
 		both[i]->kept = m.counts;
 		candidate_close(&looked.copy);
 	}
-	const bool is_new[] = {s->meta.needed && s->meta.tier != SALVAGE_FREELIST,
-		s->overlay.needed && s->overlay.tier != SALVAGE_FREELIST};
 	if (rc || (!is_new[0] && !is_new[1]))
 		return rc;
 	if ((rc = bring_forward(s, st, names, &f, keep, scratch, e)))
 		return rc;
-	if (is_new[0]) { /* nobody may have it before we have */
-		auto_fd fd = -1;
-		if ((rc = os_open_file(s->meta.d->dir, names[0], &fd, e)) || (rc = os_lock(fd, e)))
-			return rc == RC_END ? fail(e, RC_IO, "somebody has opened %s", names[0]) : rc;
-		s->lock = take_fd(&fd);
-	}
+	if (is_new[0] && (rc = lock_new(s, st, e)))
+		return rc;
 	for (size_t i = 0; rc == RC_OK && i < 2; i++)
 		if (is_new[i] && !(rc = os_fsync(both[i]->d->dir, e)))
 			rc = set_aside(st, both[i], e);
@@ -1044,6 +1134,81 @@ enum rc salvage_write(struct salvage *s, const struct store *st, struct arena *k
 			(void)gone;
 		}
 	return rc;
+}
+
+/* ---- anew ---- */
+
+#define SNAPSHOTTER "io.containerd.snapshotter.v1."
+
+/* What is not there is nowhere. RC_END: one of that name was moved before. */
+static enum rc move(int from, const char *name, int into, struct err *e)
+{
+	struct stat there = {0};
+	enum rc rc = os_stat(from, name, &there, e);
+
+	return rc ? optional(rc) : os_rename_new(from, name, into, name, e);
+}
+
+/* The database of a store in which nothing is. */
+static enum rc write_empty(const struct store *st, struct arena *keep, struct arena scratch, struct err *e)
+{
+	struct salvage_database d = {.path = st->meta.path, .file = "meta.db", .d = &st->meta};
+	struct build m = {.st = st, .d = &d, .is_meta = true, .keep = keep, .page_size = 4096};
+	enum rc rc;
+
+	if ((rc = write_base(&m, st->meta.dir, new_names[0], scratch, e)) ||
+		(rc = check_written(st->meta.dir, new_names[0], scratch, e)))
+		return rc;
+	return os_fsync(st->meta.dir, e);
+}
+
+enum rc salvage_reset(struct salvage *s, const struct store *st, char aside[16], struct arena *keep, struct arena scratch, struct err *e)
+{
+	static const char moved[][40] = {OWN_BACKUP_DIR, SNAPSHOTTER "overlayfs", SNAPSHOTTER "native", SNAPSHOTTER "erofs"};
+	const size_t count = sizeof(moved) / sizeof(moved[0]);
+	const struct salvage_database meta = {.path = st->meta.path, .file = "meta.db", .d = &st->meta};
+	auto_fd own = -1, old = -1, into = -1, backup = -1;
+	struct stat root = {0}, there = {0};
+	unsigned n = 0;
+	enum rc rc = look_who(s, st, st->snapshots_dir, keep, scratch, e);
+
+	if (rc)
+		return rc;
+	if (s->in_use)
+		return fail(e, RC_LIMIT, "%s uses this store: stop it and run this again", s->in_use);
+	if (st->meta.dir < 0 || (st->overlay_path && st->overlay.dir >= 0))
+		return fail(e, RC_LIMIT, "%s is not in the root: move it by hand first", st->meta.dir < 0 ? STORE_META_DIR : st->overlay_path);
+	if ((rc = own_open_dir(st->dir, STORE_OWN_DIR, &own, e)) || (rc = own_open_dir(own, OWN_ASIDE, &old, e)) ||
+		(rc = os_stat_fd(st->dir, &root, e)))
+		return rc;
+	do {
+		(void)print_to(aside, 16, n ? STORE_RESET ".%u" : STORE_RESET, n); /* fits */
+	} while ((rc = os_stat(old, aside, &there, e)) == RC_OK && ++n < SALVAGE_RESETS);
+	if (rc != RC_END)
+		return rc ? rc : fail(e, RC_LIMIT, STORE_OWN_DIR "/" OWN_ASIDE "/%s is there, of an earlier one: remove those first", aside);
+	for (size_t i = 1; i < count; i++)
+		if ((rc = os_stat(st->dir, moved[i], &there, e)) == RC_OK && there.st_dev != root.st_dev)
+			return fail(e, RC_LIMIT, "%s is a mount of its own: empty it, and unmount it meanwhile", moved[i]);
+	if ((rc && rc != RC_END) || (rc = write_empty(st, keep, scratch, e)) || (rc = lock_new(s, st, e)))
+		return rc;
+	/* with the journal goes the marker of a clean stop, which nobody must believe then */
+	if (!store_is_half(st) &&
+		((rc = own_open_dir(own, OWN_BACKUP_DIR, &backup, e)) || (rc = optional(move(own, "journal", backup, e))) ||
+			(rc = os_fsync(backup, e)) || (rc = os_fsync(own, e))))
+		return rc;
+	if ((rc = own_open_dir(own, STORE_RESET, &into, e))) /* from here on it is done, if need be by the next run */
+		return rc;
+	for (size_t i = 0; rc == RC_OK && i < count; i++) {
+		rc = move(i ? st->dir : own, moved[i], into, e);
+		if (rc == RC_END)
+			rc = fail(e, RC_LIMIT, STORE_OWN_DIR "/" STORE_RESET "/%s is in the way: move it away and run again", moved[i]);
+	}
+	if (rc == RC_OK && st->meta.fd >= 0)
+		rc = optional(os_link(st->meta.dir, "meta.db", into, "meta.db", e)); /* it was, before the cut */
+	if (rc || (rc = os_fsync(into, e)) || (rc = os_fsync(st->dir, e)) || (rc = take_name(&meta, new_names[0], e)) ||
+		(rc = os_rename(own, STORE_RESET, old, aside, e)) || (rc = os_fsync(old, e)))
+		return rc;
+	return os_fsync(own, e);
 }
 
 /* Staging was in it when that was a mount of its own; with something in it it stays. */
@@ -1083,4 +1248,10 @@ void salvage_close(struct salvage *s)
 {
 	os_close(&s->lock);
 	os_close(&s->old);
+	*s = (struct salvage){.lock = -1, .old = -1};
+}
+
+bool salvage_mends(const struct salvage *s, const struct span *path)
+{
+	return (s->meta.needed && span_is(*path, s->meta.path)) || (s->overlay.needed && span_is(*path, s->overlay.path));
 }

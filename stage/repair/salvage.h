@@ -34,6 +34,9 @@ struct salvage_database {
 	const char *file;
 	const struct database *d;
 	bool needed, was_there;
+	bool barred;      /* it, or what it goes with, cannot be judged: only its list of free pages may be made anew */
+	bool faulty;      /* something is wrong with it, whether or not that can be mended */
+	const char *why;  /* it is not made again, a phrase; NULL, if a fault says so */
 	bool bad_records; /* its pages are sound, and records in it do not decode, or contradict each other */
 	bool behind_rest; /* sound, and older than the other database or the directories: what it lacks is made again */
 	struct bolt_fault fault; /* what is broken: page and sentence */
@@ -53,14 +56,16 @@ struct salvage_database {
 
 struct salvage {
 	struct salvage_database meta, overlay;
-	bool needed;
+	bool needed;          /* one that was not made again in this run yet */
+	bool left;            /* something is wrong that cannot be mended here */
 	const char *in_use;   /* "process 12 (containerd)", which would go on with the file that is broken or gone; NULL: none seen */
 	size_t directories_aside; /* of snapshots that no database knows */
 	int lock;             /* the new meta.db, locked; -1: none */
 	int old;              /* what it replaced, which a daemon may have open and wait for; -1: none */
 };
 
-/* Whether the faults of a store that was read are of its databases, and what could be done about them. Reads only. */
+/* Whether the faults of a store that was read are of its databases, and what could be done about them. Reads only. *s is zero but for its
+ * descriptors, or of an earlier look of this run: what was made again then stays in it, and is not made again twice. */
 CHECKED enum rc salvage_look(struct salvage *s, const struct store *st, struct arena *keep, struct arena scratch, struct err *e);
 /* Does it. After a power cut at any point each database is the broken one or the new one, whole, and the same can be done again. *e says
  * what could not be written; a database whose `done` is set then is new all the same. */
@@ -76,7 +81,17 @@ struct salvage_copy {
 #define SALVAGE_COPIES_MAX 8
 CHECKED enum rc salvage_copies(
 	const struct store *st, struct salvage_copy out[SALVAGE_COPIES_MAX], size_t *count, struct arena scratch, struct err *e);
+/* *s is as it was before the first look. */
 void salvage_close(struct salvage *s);
+/* Databases, snapshots, the journal and copies of the databases go to containerd-fsck/aside/<aside> together, and a meta.db with nothing
+ * in it takes the place of the old one: the next containerd begins anew, and the next boot or repair finds nothing to bring back. Blobs
+ * stay. A cut leaves the store as it was, or half moved with containerd-fsck/reset there, which store_is_half tells: then it is to be done
+ * again, and goes on. Not with a snapshotter elsewhere, one that is a mount, or a process that has a file of the store open. */
+#define SALVAGE_RESETS 4
+CHECKED enum rc salvage_reset(struct salvage *s, const struct store *st, char aside[16], struct arena *keep, struct arena scratch,
+	struct err *e);
+/* Whether the database of this path is one that it would make again. */
+bool salvage_mends(const struct salvage *s, const struct span *path);
 /* Takes away what a repair that was cut off left beside the databases, which are sound, and a directory of ours that is empty and not in
  * the root. RC_OK also where nothing is there. */
 CHECKED enum rc salvage_sweep(const struct store *st, struct err *e);

@@ -91,7 +91,7 @@ enum rc judge_sequences(struct store *st, struct arena scratch)
 	/* the directories may be aside already, when that was cut off */
 	const bool cut_off = os_stat(st->overlay.dir, "metadata.db" STORE_NEW_SUFFIX, &there, &ignored) == RC_OK;
 	const bool behind = dir_max > st->overlay_sequence + 1 || ahead_holds_data || cut_off;
-	if (rc == RC_OK && cut_off && !st->hints->mended)
+	if (rc == RC_OK && cut_off && !st->hints->mended_overlay)
 		rc = add_fault(st, OVERLAY_PATH, STORE_DB_ROLLED_BACK, "it was older than the directories, and its repair was cut off");
 	else if (rc == RC_OK && behind && !cut_off)
 		rc = add_fault(st, OVERLAY_PATH, STORE_DB_ROLLED_BACK,
@@ -119,7 +119,7 @@ enum rc judge_sequences(struct store *st, struct arena scratch)
 			break;
 		}
 	}
-	return rc || st->hints->mended ? rc : judge_kinship(st, behind, scratch);
+	return rc || (st->hints->mended && (!behind || st->hints->mended_overlay)) ? rc : judge_kinship(st, behind, scratch);
 }
 
 enum rc judge_missing(struct store *st)
@@ -189,7 +189,7 @@ static enum rc judge_dir(struct store *st, int parent, const char *name, const c
 
 enum rc judge_content_proxy(struct store *st)
 {
-	for (size_t i = 0; st->content_count && i < st->hints->known_count; i++) {
+	for (size_t i = 0; (st->content_count || st->fault_count) && i < st->hints->known_count; i++) {
 		const struct store_known *const k = &st->hints->known[i];
 		if (k->content && leads_here(st, k->root))
 			return add_fault(st, STORE_CONTENT_DIR, STORE_DIR_UNUSABLE,
@@ -236,4 +236,14 @@ enum rc judge_dirs(struct store *st, struct err *e)
 			return rc;
 	return judge_dir(st, st->overlay.dir, "snapshots", STORE_OVERLAY_DIR "/snapshots", dirs, &snapshots, "snapshots",
 		st->backend_count, e);
+}
+
+enum rc judge_beside(struct store *st, struct err *e)
+{
+	enum rc rc = judge_content_proxy(st);
+
+	if (rc || st->overlay.dir >= 0)
+		return rc;
+	rc = look_for_link(st->dir, STORE_OVERLAY_DIR, e);
+	return rc ? optional(rc) : add_fault(st, STORE_OVERLAY_DIR, STORE_DIR_UNUSABLE, "is a symbolic link: " FOLLOW_IT);
 }

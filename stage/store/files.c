@@ -294,7 +294,7 @@ static void split_ref(struct ingest *in, struct arena *a)
 {
 	uint64_t number = 0; /* of no use */
 
-	if (!split_key(in->ref, &in->ns_name, &number, &in->client_ref))
+	if (!store_split_key(in->ref, &in->ns_name, &number, &in->client_ref))
 		return;
 	struct digest expected;
 	struct digest *const kept = store_digest_of_ref(in->client_ref, &expected) ? arena_get(a, sizeof(*kept)) : NULL;

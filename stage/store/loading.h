@@ -68,13 +68,12 @@ CHECKED enum rc add_fault(struct store *st, const char *path, enum store_fault_k
 CHECKED enum rc bad_record(struct loader *l, const char *path, const char *what, struct span key);
 /* Go's Time.MarshalBinary: version, 8 bytes of seconds since year 1, 4 of nanoseconds, 2 of zone. */
 int64_t decode_time_ns(struct span s);
+/* Of meta.db; *v1: its bucket. RC_OK: st->schema is set, or is 0 and the fault is told, which of a database that is not sound is only
+ * that of a newer one. RC_END: there is no v1. */
+CHECKED enum rc judge_schema(struct loader *l, struct bolt_bucket *v1);
 CHECKED enum rc read_meta(struct loader *l);
 
 /* snapshotter.c */
-/* "<namespace>/<number>/<key>" of metadata's own snapshotter wrapper. */
-/* "<namespace>/<number>/<what a client calls it>", as containerd's metadata layer names what is in a store below it. false: it is not
- * so, and only *number may be set. */
-bool split_key(struct span key, struct span *ns, uint64_t *number, struct span *rest);
 void split_backend_key(struct backend *b);
 CHECKED enum rc read_overlay(struct loader *l, struct backend ***by_id_out);
 CHECKED enum rc open_database(struct store *st, struct database *d, int dir, const char *name,
@@ -128,5 +127,8 @@ CHECKED enum rc judge_missing(struct store *st);
 /* A blob that is not here may be there. */
 CHECKED enum rc judge_content_proxy(struct store *st);
 CHECKED enum rc judge_dirs(struct store *st, struct err *e);
+/* The same beside the fault of a database, as far as it can be seen without that: whoever makes one again must see all that it is made
+ * of. */
+CHECKED enum rc judge_beside(struct store *st, struct err *e);
 
 #endif

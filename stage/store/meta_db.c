@@ -589,29 +589,38 @@ static enum rc add_namespace(struct loader *l, const struct bolt_item *item, voi
 	return RC_OK;
 }
 
+/* RC_OK: the fault is told, or st->schema is set. */
+enum rc judge_schema(struct loader *l, struct bolt_bucket *v1)
+{
+	const struct bolt_bucket root = bolt_root(l->b);
+	struct span version = {0};
+	enum rc rc = get_bucket(l, &root, "v1", v1);
+
+	if (rc || ((rc = lookup(l, v1, "version", &version)) && rc != RC_END))
+		return rc;
+	const int64_t schema = rc == RC_END ? 0 : span_varint(&version);
+	const bool known = rc == RC_OK && !version.bad && schema >= SCHEMA_OLDEST;
+	if (schema > SCHEMA_NEWEST || (!known && l->st->meta.sound))
+		return add_fault(l->st, META_PATH, STORE_DB_SCHEMA,
+			"schema %lld is not known to this program (it knows %d and %d)", (long long)schema, SCHEMA_OLDEST,
+			SCHEMA_NEWEST);
+	l->st->schema = known ? (uint64_t)schema : 0;
+	return RC_OK;
+}
+
 enum rc read_meta(struct loader *l)
 {
 	const struct bolt_bucket root = bolt_root(l->b);
 	struct bolt_bucket v1 = {0};
-	struct span version = {0};
-	enum rc rc = get_bucket(l, &root, "v1", &v1);
+	enum rc rc = judge_schema(l, &v1);
 
 	if (rc == RC_END)
 		return RC_OK; /* no schema 0: judged together with what the disk holds */
-	if (rc)
+	if (rc || !l->st->schema)
 		return rc;
-	rc = lookup(l, &v1, "version", &version);
-	if (rc && rc != RC_END)
-		return rc;
-	const int64_t schema = rc == RC_END ? 0 : span_varint(&version);
-	if (rc == RC_END || version.bad || schema < SCHEMA_OLDEST || schema > SCHEMA_NEWEST)
-		return add_fault(l->st, META_PATH, STORE_DB_SCHEMA,
-			"schema %lld is not known to this program (it knows %d and %d)", (long long)schema, SCHEMA_OLDEST,
-			SCHEMA_NEWEST);
-	l->st->schema = (uint64_t)schema;
 	if ((rc = each(l, &v1, add_namespace, NULL)))
 		return rc;
 	struct bolt_bucket beside = {0}; /* before schema 4 sandboxes were outside v1 */
-	rc = schema < STORE_SCHEMA_SANDBOXES ? get_bucket(l, &root, STORE_KUBERNETES, &beside) : RC_END;
+	rc = l->st->schema < STORE_SCHEMA_SANDBOXES ? get_bucket(l, &root, STORE_KUBERNETES, &beside) : RC_END;
 	return rc ? optional(rc) : each_in(l, &beside, "sandboxes", add_stored_sandbox, NULL);
 }

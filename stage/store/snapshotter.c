@@ -14,7 +14,7 @@
 
 /* ---- metadata.db ---- */
 
-bool split_key(struct span key, struct span *ns, uint64_t *number, struct span *rest)
+bool store_split_key(struct span key, struct span *ns, uint64_t *number, struct span *rest)
 {
 	const uint8_t *const first = key.left ? memchr(key.at, '/', key.left) : NULL;
 
@@ -33,7 +33,7 @@ bool split_key(struct span key, struct span *ns, uint64_t *number, struct span *
 
 void split_backend_key(struct backend *b)
 {
-	(void)split_key(b->key, &b->ns_name, &b->number, &b->user_key); /* a key that is not so has neither */
+	(void)store_split_key(b->key, &b->ns_name, &b->number, &b->user_key); /* a key that is not so has neither */
 }
 
 static enum rc add_backend(struct loader *l, const struct bolt_item *item, void *context)

@@ -247,7 +247,9 @@ static enum rc load(struct store *st, struct arena scratch, struct err *e)
 		return no_memory(e);
 	if (st->fault_count == 0 && (rc = judge_missing(st)))
 		return rc;
-	if (st->fault_count == 0 && ((rc = judge_content_proxy(st)) || (rc = judge_dirs(st, e))))
+	if (st->fault_count)
+		return judge_beside(st, e);
+	if ((rc = judge_content_proxy(st)) || (rc = judge_dirs(st, e)))
 		return rc;
 	if (st->fault_count == 0 && !st->overlay_elsewhere && (rc = judge_sequences(st, scratch)))
 		return rc;
@@ -328,12 +330,24 @@ enum rc store_open(struct store *out, const char *path, const struct store_hints
 		store_close(&st);
 		return rc;
 	}
+	if (!hints->may_be_half && store_is_half(&st)) {
+		store_close(&st);
+		return fail(e, RC_LIMIT, "repair --reset was cut off: containerd-fsck repair ends it");
+	}
 	st.read_only = os_is_read_only(st.dir);
 	if ((st.listed = read_blobs(&st, scratch, &st.why_not)) == RC_OK &&
 		(st.listed = read_ingests(&st, scratch, &st.why_not)) == RC_OK)
 		st.listed = read_foreigners(&st, scratch, &st.why_not);
 	*out = st;
 	return RC_OK;
+}
+
+bool store_is_half(const struct store *st)
+{
+	struct err ignored = {0}; /* what cannot be opened is no reset of ours */
+	auto_fd half = -1;
+
+	return store_open_path(st, STORE_OWN_DIR "/" STORE_RESET, &half, &ignored) == RC_OK;
 }
 
 /* Only the file that is locked, if there was one. */
@@ -362,8 +376,16 @@ enum rc store_read(struct store *st, struct arena scratch, struct err *e)
 			(rc = open_database(st, &st->overlay, st->overlay.dir, "metadata.db", OVERLAY_PATH, scratch, e))) ||
 		(rc = check_other_snapshotters(st, scratch, e)))
 		return rc;
-	if (st->fault_count)
-		return RC_OK; /* nothing more can be believed */
+	if (st->fault_count) { /* nothing more can be believed */
+		struct err why = {0};
+		struct loader meta = {.st = st, .scratch = scratch, .b = &st->meta.bolt, .e = &why};
+		struct bolt_bucket v1 = {0};
+		rc = st->meta.bolt.page_size ? judge_schema(&meta, &v1) : RC_OK;
+		if (!rc || rc == RC_END || rc == RC_CORRUPT) /* where it is broken it says nothing */
+			return judge_beside(st, e);
+		*e = why;
+		return rc;
+	}
 	if (st->listed) {
 		*e = st->why_not;
 		return st->listed;

@@ -250,8 +250,10 @@ struct store_hints {
 	bool after_boot;         /* a person says that containerd has not run since the machine started */
 	bool first_boot;         /* see struct boot_facts */
 	int meta_lock;           /* a descriptor of meta.db that has its lock already; 0: none */
-	bool mended;             /* a database was made again: what it lacks of the other proves nothing */
+	bool mended;             /* a database was made again: what it lacks of the other proves nothing, */
+	bool mended_overlay;     /* metadata.db, maybe with the other */
 	bool journal_says;
+	bool may_be_half;        /* whoever opens it ends a reset that was cut off */
 	struct pace *pace;       /* asked as the store is read; NULL: never. Of the thread that reads it */
 };
 
@@ -323,6 +325,8 @@ CHECKED enum rc store_open(struct store *st, const char *path, const struct stor
  * be incomplete; they come before a failure to list. */
 CHECKED enum rc store_read(struct store *st, struct arena scratch, struct err *e);
 void store_close(struct store *st);
+/* Whether a reset was cut off: what was moved aside by then is in containerd-fsck/reset. */
+bool store_is_half(const struct store *st);
 
 /* Of a store that is read: blobs that have no file, whose bytes are in these spares. at: digest, size and spare are set. Returns
  * where each blob of before is now; NULL: no memory, and nothing has changed. */
@@ -343,6 +347,10 @@ bool store_digest_of_ref(struct span client_ref, struct digest *d);
 bool store_is_extract(const struct store *st, size_t ns, struct span key);
 /* "<container>-init" of docker: what dockerd makes beneath a container's own layer, and would make again (layer/init.h). The same. */
 bool store_is_init(const struct store *st, size_t ns, struct span key);
+
+/* "<namespace>/<number>/<what a client calls it>", as containerd's metadata layer names what is in a store below it. false: it is not
+ * so, and only *number may be set. */
+bool store_split_key(struct span key, struct span *ns, uint64_t *number, struct span *rest);
 
 /* Look-ups; STORE_NONE: not there. */
 size_t store_find_blob(const struct store *st, const struct digest *d);

@@ -345,15 +345,14 @@ void put_proved(struct sink *s, const struct outcome *o)
 		(unsigned long long)o->survey->entries_compared);
 }
 
-void put_halt(struct sink *s, const struct plan *p)
+void put_halt(struct sink *s, const struct plan *p, bool wrote)
 {
 	bool database = false;
 
 	for (unsigned i = 0; i < P_COUNT; i++)
 		database |= problems[i].harm == HARM_HALT && i != P_DIR_UNUSABLE && p->total[i];
-	puts_to(s, database ? "the databases cannot be worked with, nothing was written anywhere\n"
-			      "next: keep a copy of the root; an earlier repair may have left a copy of the database named above in "
-			      STORE_OWN_DIR "/backup\n"
-			    : "the store is not all in its place, nothing was written anywhere\n"
-			      "next: mend what is said above, and check again\n");
+	puts_to(s, database ? "the databases cannot be worked with, nothing " : "the store is not all in its place, nothing ");
+	puts_to(s, wrote ? "else was written\nnext: " : "was written anywhere\nnext: ");
+	puts_to(s, database ? "keep a copy of the root; " STORE_OWN_DIR "/backup may have one of the database; repair --reset begins anew\n"
+			    : "mend what is said above, and check again\n");
 }

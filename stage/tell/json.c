@@ -97,9 +97,16 @@ static void put_gaps(struct sink *s, const struct salvage_database *d, const str
 
 static void put_database(struct sink *s, const struct outcome *o, const struct salvage_database *d, const struct report_options *options)
 {
+	if (d->why) {
+		puts_to(s, "  ");
+		put_sentence(s, d->path);
+		puts_to(s, " is not made again: ");
+		put_sentence(s, d->why);
+		puts_to(s, "\n");
+	}
 	if (!d->needed)
 		return;
-	if (o->applied || !o->survey || !o->survey->halted) { /* else a finding says it */
+	if (d->done || !o->survey || !o->survey->halted) { /* else a finding says it */
 		puts_to(s, "  ");
 		put_sentence(s, d->path);
 		puts_to(s, d->behind_rest ? " was older than the rest of the store: " : " was broken: ");
@@ -161,6 +168,8 @@ static void put_json_database(struct sink *s, const struct salvage_database *d)
 	put_json_string(s, span_of_string(d->path));
 	putf(s, ",\"broken\":%s,\"tier\":\"%s\",\"done\":%s", d->needed ? "true" : "false", tier_names[d->tier],
 		d->done ? "true" : "false");
+	if (d->why)
+		put_json_reason(s, "why_not", d->why);
 	if (d->needed) {
 		putf(s, ",\"page\":%llu,\"behind\":%s", (unsigned long long)d->fault.page, d->behind_rest ? "true" : "false");
 		put_json_reason(s, "why", d->fault.text);
@@ -206,7 +215,7 @@ static void put_summary(struct sink *s, const struct outcome *o, const struct re
 		return;
 	}
 	if (o->survey->halted) {
-		put_halt(s, p);
+		put_halt(s, p, o->salvage && (o->salvage->meta.done || o->salvage->overlay.done));
 		return;
 	}
 	if (o->survey->interrupted) {

@@ -17,7 +17,7 @@ static bool only_leftovers(const struct plan *p)
 
 bool can_be_made_again(const struct salvage *s)
 {
-	return s && s->needed && (!s->meta.needed || s->meta.tier != SALVAGE_NONE) &&
+	return s && s->needed && !s->left && (!s->meta.needed || s->meta.tier != SALVAGE_NONE) &&
 	       (!s->overlay.needed || s->overlay.tier != SALVAGE_NONE);
 }
 

@@ -89,6 +89,6 @@ struct proved count_proved(const struct outcome *o);
 /* A store is called clean only if all of it was proved. */
 void put_proved(struct sink *s, const struct outcome *o);
 /* Of a directory that is not in its place no database is to blame, and no copy of one helps. */
-void put_halt(struct sink *s, const struct plan *p);
+void put_halt(struct sink *s, const struct plan *p, bool wrote);
 
 #endif

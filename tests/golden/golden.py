@@ -357,6 +357,7 @@ class Store:
         self.stays_broken, self.left = (), False  # images that a pull does not heal; something must be left
         self.cache = {}
         self.after_repair = None
+        self.half = 0           # status of check, where one database is made again, and something else still keeps all from being judged
 
     # places
 
