@@ -44,7 +44,7 @@ MODULES := main opts \
 	$(addprefix check/,blobs candidates ingests layers match pool references sources survey wanted) \
 	$(addprefix repair/,apply apply_content apply_snapshots commit fetch forward plan plan_blobs plan_images plan_snapshots records salvage settled staging) \
 	$(addprefix session/,boot record record_names seal) \
-	$(addprefix tell/,console json progress report show sink)
+	$(addprefix tell/,console json metrics progress report runs show sink)
 # Where time goes; the rest is small rather than fast.
 HOT := ground/base format/stream format/digest format/sha2
 # The same of the libraries: what is not in their inner loops.
@@ -277,6 +277,11 @@ install-mkinitcpio: ## the same; MKINITCPIO=
 	$(call hook,hooks/mkinitcpio/hook,$(MKINITCPIO)/hooks/containerd-fsck,644)
 	$(call hook,hooks/mkinitcpio/sd-install,$(MKINITCPIO)/install/sd-containerd-fsck,755)
 	$(call hook,dracut/55containerd-fsck/containerd-fsck-initrd.service,$(SYSTEMD_UNITS)/containerd-fsck-initrd.service,644)
+# Examples, which whoever runs these programs copies or names in their configuration.
+install-prometheus: ## alert rules over the metrics; EXAMPLES=
+	$(call hook,hooks/prometheus/containerd-fsck.rules.yml,$(EXAMPLES)/prometheus/containerd-fsck.rules.yml,644)
+install-node-problem-detector: ## a condition of the node by containerd-fsck status; EXAMPLES=
+	$(call hook,hooks/node-problem-detector/containerd-fsck.json,$(EXAMPLES)/node-problem-detector/containerd-fsck.json,644)
 deb: all ## a Debian package of all that
 	@hooks/debian/build $(BUILD)
 
@@ -386,7 +391,7 @@ clean: ## removes what was built, but for sources and caches
 	rm -rf $(addprefix $(BUILD)/,musl host fuzz unit unit-clang tool fuzzer fuzz-found fuzz-seeds kernel containerd-fsck*)
 
 .SECONDARY:
-.PHONY: all databases help install install-systemd install-dracut install-initramfs-tools install-mkinitcpio deb size test demo crash crash-record healthy bench arm64 qemu tests-need check unit unit-clang fuzz lint syntax-clang tidy clean
+.PHONY: all databases help install install-systemd install-dracut install-initramfs-tools install-mkinitcpio install-prometheus install-node-problem-detector deb size test demo crash crash-record healthy bench arm64 qemu tests-need check unit unit-clang fuzz lint syntax-clang tidy clean
 
 # ---- the libraries' sources ----------------------------------------------------------------------------------------
 

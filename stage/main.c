@@ -20,6 +20,7 @@
 #include "policy/policy.h"
 #include "session/record.h"
 #include "tell/report.h"
+#include "tell/runs.h"
 #include "repair/salvage.h"
 #include "session/seal.h"
 #include "store/store.h"
@@ -73,6 +74,10 @@ struct run {
 	const char *recorded;    /* the root that is recorded */
 	const struct store *store; /* that is being looked at */
 	struct report_file json; /* of --json, but for standard output */
+	struct runs_root *told;  /* by place: what the last runs over it came to, this one included, once that is known */
+	size_t told_count;       /* and the one that is worked on */
+	bool noted;              /* there is one */
+	bool unclean;            /* this boot follows a stop that was not clean */
 };
 
 /* Of a struct pace. */
@@ -360,6 +365,25 @@ static void say_failure(const struct run *r, const char *about, const struct err
 	report_message(&r->report, about, text);
 }
 
+/* What a run came to, for who watches the machine. Of a system below --sysroot nothing is noted of this one, and a check leaves no trace
+ * anywhere; a repair that found nothing to do is noted only if the last run said something else. clean: nothing was to be looked at. */
+static enum rc note_run(struct run *r, const struct outcome *o, bool clean, struct err *e)
+{
+	const enum verb verb = r->opts->verb;
+	const struct runs_new new = {.outcome = o,
+		.verb = verb == VERB_BOOT ? RUN_BOOT : verb == VERB_REPAIR ? RUN_REPAIR : RUN_CHECK,
+		.after_unclean = r->unclean,
+		.clean = clean,
+		.in_root = verb != VERB_CHECK && o->store,
+		.if_different = verb == VERB_REPAIR && !(o->applied && o->applied->done),
+		.in_run = verb != VERB_CHECK && !*r->sysroot};
+
+	if (verb == VERB_SHOW || (verb != VERB_BOOT && !o->store))
+		return RC_OK;
+	r->noted = true;
+	return runs_add(&r->told[r->told_count], &new, r->scratch, e);
+}
+
 /* What was learnt goes into the journal. A repair that failed has learnt as well: what it was to put right is doubtful.
  * RC_END: this run learnt nothing. */
 static enum rc keep_knowledge(struct run *r, const struct outcome *out, struct err *e)
@@ -438,7 +462,10 @@ static enum rc one_root(struct run *r, const struct place *root, enum exit_statu
 		out.status = EXIT_FAILED;
 	}
 	if (r->journalled && out.store)
-		report_keep_run(&out, r->scratch);
+		report_keep_run(&out);
+	late = (struct err){0};
+	if (note_run(r, &out, false, &late))
+		say_failure(r, root->path, &late); /* that, and no more: it decides nothing */
 	late = (struct err){0};
 	if (write_json(r, &out, &late)) {
 		say_failure(r, r->opts->json, &late);
@@ -509,6 +536,16 @@ static void say_passed_over(const struct run *r, const struct place *root, const
 	report_message(&r->report, root->path, text);
 }
 
+/* A boot at which nothing is looked at is noted in /run alone: it would take long, and hide the runs that somebody asks for. */
+static void note_boot(struct run *r, bool clean, unsigned status, uint64_t began_ns)
+{
+	const struct outcome o = {
+		.started_ns = os_calendar_ns(), .elapsed_ns = os_clock_ns() - began_ns, .status = (enum exit_status)status};
+	struct err ignored = {0}; /* what /run cannot take is for those who look there */
+
+	ignored.rc = note_run(r, &o, clean, &ignored);
+}
+
 static enum exit_status boot_root(struct run *r, const struct place *root, const struct boot_wish *wish)
 {
 	const struct boot_options options = {.mode = wish->mode,
@@ -534,6 +571,7 @@ static enum exit_status boot_root(struct run *r, const struct place *root, const
 		return EXIT_FAILED;
 	if (rc || (rc = boot_begin(&b, root->path, &options, &r->keep, r->scratch, &e))) {
 		say_failure(r, root->path, &e);
+		note_boot(r, false, EXIT_FAILED, began);
 		return EXIT_FAILED;
 	}
 	if (b.unnoted)
@@ -555,6 +593,11 @@ static enum exit_status boot_root(struct run *r, const struct place *root, const
 	default:
 		r->report.priority = b.status > EXIT_REPAIRED ? 3 : 6;
 		say_span(r, root, b.why, began);
+		r->noted = true;
+		if (b.verdict == BOOT_HANDLED)
+			runs_read(&r->told[r->told_count], r->scratch);
+		else
+			note_boot(r, b.journal.clean || b.verdict == BOOT_NOTHING || b.verdict == BOOT_IS_CLEAN, b.status, began);
 		boot_end(&b);
 		return (enum exit_status)b.status;
 	}
@@ -563,6 +606,7 @@ static enum exit_status boot_root(struct run *r, const struct place *root, const
 	r->read = b.journal.present ? &b.journal : NULL;
 	r->trust = b.verdict == BOOT_CHECK_CHANGED ? &b.journal : NULL;
 	r->hints.first_boot = b.first;
+	r->unclean = b.first && *b.journal.boot_id;
 	r->stuck = b.journal.stuck_count && !r->opts->full ? &b.journal : NULL;
 	for (size_t i = 0; r->stuck && i < r->stuck->stuck_count; i++)
 		say_passed_over(r, root, &r->stuck->stuck[i]);
@@ -740,6 +784,40 @@ static struct place *find_places(struct run *r, const char *const *given, size_t
 	return places;
 }
 
+/* Of the last runs alone: no store is opened, and nothing written. */
+static enum exit_status tell_runs(struct run *r, size_t count)
+{
+	const struct opts *const o = r->opts;
+	struct err e = {0};
+
+	for (size_t i = 0; i < count; i++)
+		runs_read(&r->told[i], r->scratch);
+	if (r->json.path && report_file_begin(&r->json, &e)) {
+		say_failure(r, o->json, &e);
+		return EXIT_FAILED;
+	}
+	const enum runs_state state = runs_tell(r->told, count, r->json.path ? r->json.fd : 1, o->json, o->last, &e);
+	r->json.failed = e.rc != RC_OK;
+	return o->last ? EXIT_CLEAN : (enum exit_status)state;
+}
+
+/* Debian's, of prometheus-node-exporter: where it is there somebody collects. */
+#define METRICS_DIR "/var/lib/prometheus/node-exporter"
+
+/* What cannot be written is told, and changes nothing else. */
+static void write_metrics(struct run *r)
+{
+	const char *path = r->opts->metrics;
+	struct err e = {0};
+
+	if (!path && r->opts->verb != VERB_CHECK && !*r->sysroot && !geteuid() && os_exists(METRICS_DIR))
+		path = METRICS_DIR "/containerd-fsck.prom";
+	if (path && r->noted && runs_metrics(path, r->told, r->told_count, r->scratch, &e)) {
+		r->report.priority = 4;
+		say_failure(r, path, &e);
+	}
+}
+
 static enum exit_status all_roots(struct run *r)
 {
 	const struct opts *const o = r->opts;
@@ -777,10 +855,16 @@ static enum exit_status all_roots(struct run *r)
 		find_places(r, told ? wish.roots : o->roots, told ? wish.root_count : o->root_count, &missing);
 	if (missing && !told) /* what the kernel's command line names may be mounted after the initramfs */
 		status = EXIT_FAILED;
-	if (!places) {
+	size_t place_count = 0;
+	while (places && places[place_count].path)
+		place_count++;
+	r->told = places ? arena_array(&r->keep, place_count + 1, sizeof(*r->told)) : NULL;
+	if (!r->told) {
 		report_message(&r->report, "containerd-fsck", "no memory");
 		return EXIT_FAILED;
 	}
+	for (size_t i = 0; i < place_count; i++)
+		r->told[i] = (struct runs_root){.path = places[i].path, .rc = RC_END};
 	if (o->verb == VERB_RECORD) {
 		static const struct place usual = {"/var/lib/containerd", "/var/lib/containerd", false};
 		if (places[0].path && places[1].path) {
@@ -789,6 +873,8 @@ static enum exit_status all_roots(struct run *r)
 		}
 		return record_root(r, places[0].path ? &places[0] : &usual);
 	}
+	if (o->verb == VERB_STATUS || o->last)
+		return tell_runs(r, place_count);
 	if (!places[0].path && missing)
 		return (enum exit_status)(by_itself ? status : EXIT_FAILED);
 	if (!places[0].path) {
@@ -799,6 +885,8 @@ static enum exit_status all_roots(struct run *r)
 	}
 	for (size_t i = 0; places[i].path && !stop; i++) {
 		enum exit_status one = EXIT_FAILED;
+		r->told_count = i;
+		r->unclean = false;
 		if (o->verb == VERB_BOOT)
 			one = boot_root(r, &places[i], &wish);
 		else if (o->verb == VERB_SEAL)
@@ -806,7 +894,9 @@ static enum exit_status all_roots(struct run *r)
 		else
 			(void)one_root(r, &places[i], &one); /* told, and in the status */
 		status = (unsigned)one > status ? (unsigned)one : status; /* the numbers grow with the weight */
+		r->told_count = i + 1;
 	}
+	write_metrics(r);
 	return (enum exit_status)(stop ? EXIT_INTERRUPTED : status);
 }
 
@@ -846,7 +936,7 @@ int main(int argc, char **argv)
 		const char *const text = o.verb == VERB_HELP ? opts_help : "containerd-fsck " PROGRAM_VERSION "\n";
 		return os_put(STDOUT_FILENO, text, strlen(text)) ? EXIT_CLEAN : EXIT_FAILED;
 	}
-	if (o.verb == VERB_CHECK || o.verb == VERB_SHOW)
+	if (o.verb == VERB_CHECK || o.verb == VERB_SHOW || o.verb == VERB_STATUS)
 		os_write_forbid();
 	(void)umask(0); /* every mode we make is meant */
 	/* a console that goes away must not end a repair between two writes; it would be safe, but not finished */
@@ -885,6 +975,8 @@ int main(int argc, char **argv)
 		say_failure(&r, o.json, &e);
 		status = status > EXIT_FAILED ? status : EXIT_FAILED;
 	}
+	if (o.verb == VERB_STATUS && status > (enum exit_status)RUNS_UNKNOWN)
+		status = (enum exit_status)RUNS_UNKNOWN; /* whoever could not look does not know */
 	arena_close(&r.scratch);
 	arena_close(&r.keep);
 	return (int)status;

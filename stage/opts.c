@@ -10,6 +10,7 @@ const char opts_help[] =
 	"usage: containerd-fsck [check] [OPTION...] [ROOT...]   look, change nothing\n"
 	"       containerd-fsck repair  [OPTION...] [ROOT...]   check and repair\n"
 	"       containerd-fsck show    [OPTION...] [ROOT...]   the store as a tree\n"
+	"       containerd-fsck status  [OPTION...] [ROOT...]   a line for monitors: the last run\n"
 	"       containerd-fsck boot    [OPTION...] [ROOT...]   at boot: check and repair what changed since the last clean stop\n"
 	"       containerd-fsck seal    [OPTION...] [ROOT...]   at shutdown: note that the stop was clean\n"
 	"       containerd-fsck record  [OPTION...] [ROOT]      beside containerd: note what is durable, so that a cut costs seconds\n"
@@ -27,6 +28,8 @@ const char opts_help[] =
 	"      --config FILE  containerd's configuration, instead of those in their usual places\n"
 	"      --json FILE    write the report as JSON; - is standard output\n"
 	"      --source PLACE take missing or damaged blobs from there: a root, an OCI layout, an archive, a directory of these\n"
+	"      --metrics FILE the same for Prometheus' node exporter\n"
+	"      --last         show: the last runs\n"
 	"      --keep         set damaged blobs aside instead of removing them\n"
 	"      --budget SECONDS\n"
 	"                     begin nothing new after that long; the rest is unchecked, and the next run begins there\n"
@@ -48,7 +51,7 @@ static bool verb_of(const char *word, enum verb *verb)
 		const char *word;
 		enum verb verb;
 	} verbs[] = {{"check", VERB_CHECK}, {"repair", VERB_REPAIR}, {"show", VERB_SHOW}, {"boot", VERB_BOOT}, {"seal", VERB_SEAL},
-		{"record", VERB_RECORD}};
+		{"record", VERB_RECORD}, {"status", VERB_STATUS}};
 
 	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
 		if (strcmp(word, verbs[i].word) == 0) {
@@ -96,6 +99,7 @@ static enum rc take_long(struct parser *p)
 		const char *name;
 		bool *flag;
 	} flags[] = {{"--keep", &p->o->keep},
+		{"--last", &p->o->last},
 		{"--full", &p->o->full},
 		{"--quiet", &p->o->quiet},
 		{"--verbose", &p->o->verbose},
@@ -128,6 +132,8 @@ static enum rc take_long(struct parser *p)
 		p->o->sources[p->o->source_count++] = threads;
 		return RC_OK;
 	}
+	if ((rc = take_value(p, "--metrics", &p->o->metrics, &matched)) || matched)
+		return rc;
 	const struct {
 		const char *name;
 		uint64_t *value;
@@ -235,7 +241,9 @@ enum rc opts_parse(struct opts *o, int argc, char *const *argv, struct err *e)
 		return fail(e, RC_CORRUPT, "--reset is for the command repair, with the root that is meant");
 	if ((o->interval_s || o->distance_s) && o->verb != VERB_RECORD && o->verb != VERB_HELP && o->verb != VERB_VERSION)
 		return fail(e, RC_CORRUPT, "--interval and --distance are for the command record");
-	if (o->after_boot && (o->verb == VERB_SEAL || o->verb == VERB_RECORD))
+	if (o->last && o->verb != VERB_SHOW && o->verb != VERB_HELP && o->verb != VERB_VERSION)
+		return fail(e, RC_CORRUPT, "--last is for the command show");
+	if (o->after_boot && (o->verb == VERB_SEAL || o->verb == VERB_RECORD || o->verb == VERB_STATUS))
 		return fail(e, RC_CORRUPT, "--after-boot is for the commands that look: check, repair, show and boot");
 	o->interval_s += o->interval_s ? 0 : 2;
 	o->distance_s += o->distance_s ? 0 : 5;

@@ -5,7 +5,7 @@
 
 #include "ground/base.h"
 
-enum verb { VERB_CHECK, VERB_REPAIR, VERB_SHOW, VERB_BOOT, VERB_SEAL, VERB_RECORD, VERB_HELP, VERB_VERSION };
+enum verb { VERB_CHECK, VERB_REPAIR, VERB_SHOW, VERB_BOOT, VERB_SEAL, VERB_RECORD, VERB_STATUS, VERB_HELP, VERB_VERSION };
 
 #define OPTS_ROOTS_MAX 16
 
@@ -18,12 +18,14 @@ struct opts {
 	const char *sysroot; /* "" for none */
 	const char *config;  /* the only configuration that is read; NULL: the usual ones */
 	const char *json;    /* NULL: none; "-": standard output */
+	const char *metrics; /* NULL: none was named */
 	unsigned threads;    /* 0: one for each processor */
 	uint64_t budget_s;   /* 0: none */
 	uint64_t interval_s, distance_s; /* record */
 	bool reset;          /* repair of one root that is named */
 	bool remount;        /* boot only */
 	bool after_boot;     /* a person says that containerd has not run since the machine started */
+	bool last;           /* show only: the last runs */
 	bool keep, full, quiet, verbose, progress;
 };
 

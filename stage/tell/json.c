@@ -547,14 +547,22 @@ enum rc report_file_open(struct report_file *f, const char *path, struct err *e)
 	return RC_OK;
 }
 
-enum rc report_file_add(struct report_file *f, const struct outcome *o, struct err *e)
+enum rc report_file_begin(struct report_file *f, struct err *e)
 {
 	struct stat st;
 
 	if (!f->written && !f->beside && fstat(f->fd, &st) == 0 && S_ISREG(st.st_mode) && ftruncate(f->fd, 0))
 		return fail(e, RC_IO, "the report cannot be written there");
 	f->written = true;
-	const enum rc rc = report_json(o, f->fd, e);
+	return RC_OK;
+}
+
+enum rc report_file_add(struct report_file *f, const struct outcome *o, struct err *e)
+{
+	enum rc rc = report_file_begin(f, e);
+
+	if (rc == RC_OK)
+		rc = report_json(o, f->fd, e);
 	f->failed |= rc != RC_OK;
 	return rc;
 }
@@ -581,20 +589,28 @@ enum rc report_file_close(struct report_file *f, struct err *e)
 	return rc;
 }
 
-static enum rc keep_in(const struct outcome *o, int dir, const char *name, const char *temporary, struct err *e)
+enum rc keep_in(int dir, const char *name, void (*put_all)(struct sink *s, const void *what), const void *what, struct err *e)
 {
+	char temporary[LIMIT_NAME_BYTES + 8];
 	auto_fd fd = -1;
 	enum rc rc;
 
+	(void)print_to(temporary, sizeof(temporary), "%s.tmp", name); /* a name that is too long is refused */
 	if ((rc = os_unlink(dir, temporary, e)) && rc != RC_END)
 		return rc;
 	if ((rc = os_create(dir, temporary, 0600, &fd, e)))
 		return rc == RC_END ? fail(e, RC_IO, "%s is in the way", temporary) : rc;
 	struct sink s = {.fd = fd, .e = e};
-	put_json_body(&s, o);
+	put_all(&s, what);
+	sink_flush(&s);
 	if ((rc = s.rc) || (rc = os_fsync(fd, e)) || (rc = os_rename(dir, temporary, dir, name, e)))
 		return rc;
 	return os_fsync(dir, e);
+}
+
+static void put_report(struct sink *s, const void *what)
+{
+	put_json_body(s, what);
 }
 
 enum rc report_keep(const struct outcome *o, struct err *e)
@@ -604,24 +620,30 @@ enum rc report_keep(const struct outcome *o, struct err *e)
 
 	if (rc)
 		return rc == RC_END || rc == RC_CORRUPT ? RC_OK : rc; /* nothing was changed, or it is not ours */
-	return keep_in(o, own, "report.json", "report.json.tmp", e);
+	return keep_in(own, "report.json", put_report, o, e);
 }
 
-void report_keep_run(const struct outcome *o, struct arena scratch)
+enum rc open_run(const char *root, bool make, const char *suffix, char name[LIMIT_NAME_BYTES + 1], int *dir, struct err *e)
 {
-	auto_fd run = -1, dir = -1;
-	struct err ignored = {0}; /* a copy for those who look there; the report itself is kept */
-	char *const name = arena_printf(&scratch, "%s.json", o->root + strspn(o->root, "/"));
-	char *const temporary = name ? arena_printf(&scratch, "%s.tmp", name) : NULL;
+	auto_fd run = -1;
+	const int n = print_to(name, LIMIT_NAME_BYTES + 1, "%s%s", root + strspn(root, "/"), suffix);
 
-	for (char *at = temporary; at && (at = strchr(at, '/'));)
+	for (char *at = name; (at = strchr(at, '/'));)
 		*at = '-';
-	for (char *at = name; at && (at = strchr(at, '/'));)
-		*at = '-';
-	if (!temporary || strlen(temporary) > LIMIT_NAME_BYTES || os_open_root("/run", &run, &ignored) ||
-		(os_mkdir(run, STORE_OWN_DIR, 0700, &ignored) == RC_IO && ignored.rc) ||
-		os_open_dir(run, STORE_OWN_DIR, &dir, &ignored))
-		return;
-	if (keep_in(o, dir, name, temporary, &ignored))
+	if (n < 0 || n > LIMIT_NAME_BYTES)
+		return fail(e, RC_LIMIT, "the name is too long");
+	enum rc rc = os_open_root("/run", &run, e);
+	if (rc == RC_OK && make && (rc = os_mkdir(run, STORE_OWN_DIR, 0700, e)) == RC_END)
+		rc = RC_OK;
+	return rc ? rc : os_open_dir(run, STORE_OWN_DIR, dir, e);
+}
+
+void report_keep_run(const struct outcome *o)
+{
+	char name[LIMIT_NAME_BYTES + 1];
+	struct err ignored = {0}; /* a copy for those who look there; the report itself is kept */
+	auto_fd dir = -1;
+
+	if (open_run(o->root, true, ".json", name, &dir, &ignored) || keep_in(dir, name, put_report, o, &ignored))
 		return;
 }

@@ -79,6 +79,8 @@ struct report_file {
 };
 /* Before anything is looked at: whether it can be written there. On failure *f is closed. */
 CHECKED enum rc report_file_open(struct report_file *f, const char *path, struct err *e);
+/* Something will be written into f->fd; whoever fails at that sets f->failed. */
+CHECKED enum rc report_file_begin(struct report_file *f, struct err *e);
 /* One object, behind those that are in it. */
 CHECKED enum rc report_file_add(struct report_file *f, const struct outcome *o, struct err *e);
 /* Without an object in it the old file stays, or none. Of one that is closed, or zeroed: nothing. */
@@ -86,7 +88,7 @@ CHECKED enum rc report_file_close(struct report_file *f, struct err *e);
 /* The same into <root>/containerd-fsck/report.json: all of the old file or all of the new. */
 CHECKED enum rc report_keep(const struct outcome *o, struct err *e);
 /* The same into /run/containerd-fsck/, named after the root; where that cannot be written it is not. */
-void report_keep_run(const struct outcome *o, struct arena scratch);
+void report_keep_run(const struct outcome *o);
 
 /* An array of the reports of several roots. */
 void report_message(const struct report_options *options, const char *root, const char *text);

@@ -9,6 +9,7 @@
 #include "memory/own.h"
 #include "policy/policy.h"
 #include "repair/salvage.h"
+#include "tell/runs.h"
 #include "tell/sink.h"
 
 /* ---- show ---- */
@@ -185,24 +186,6 @@ static void show_namespace(struct sink *s, const struct view *v, size_t index)
 	}
 }
 
-static void show_last_report(struct sink *s, const struct outcome *o)
-{
-	auto_fd own = -1;
-	struct arena scratch = *o->store->keep;
-	struct span text = {0}, status = {0}, started = {0};
-	struct err ignored = {0};
-
-	if (os_open_dir(o->store->dir, STORE_OWN_DIR, &own, &ignored) ||
-		os_read_small(own, "report.json", LIMIT_JSON_BYTES, &scratch, &text, &ignored) ||
-		oci_member(text, "exit_status", &scratch, &status) || oci_member(text, "started", &scratch, &started))
-		return;
-	puts_to(s, "last repair: exit status ");
-	put_escaped(s, status);
-	puts_to(s, ", at ");
-	put_escaped(s, started);
-	puts_to(s, " seconds since 1970 (" STORE_OWN_DIR "/report.json)\n");
-}
-
 static void show_journal(struct sink *s, const struct outcome *o)
 {
 	auto_fd own = -1;
@@ -309,6 +292,12 @@ void report_show(const struct outcome *o, const struct report_options *options)
 	show_aside(&s, o);
 	show_copies(&s, o);
 	show_journal(&s, o);
-	show_last_report(&s, o);
 	sink_flush(&s);
+	struct runs_root *const last = arena_get(&scratch, sizeof(*last));
+	if (!last)
+		return;
+	last->path = o->root;
+	runs_read(last, scratch);
+	if (runs_tell(last, 1, s.out, false, true, &ignored) != RUNS_FINE)
+		return;
 }

@@ -70,6 +70,15 @@ void put_json_text(struct sink *s, const char *text);
 void put_json_string(struct sink *s, struct span raw);
 void put_json_sentence(struct sink *s, const char *sentence);
 
+/* json.c */
+/* A file in a directory of ours: after a power cut at any point all of the old one, or all that put_all puts. */
+CHECKED enum rc keep_in(int dir, const char *name, void (*put_all)(struct sink *s, const void *what), const void *what, struct err *e);
+/* /run/containerd-fsck/, and what is called there after a root. make: if it is not there. RC_END: it is not. */
+CHECKED enum rc open_run(const char *root, bool make, const char *suffix, char name[LIMIT_NAME_BYTES + 1], int *dir, struct err *e);
+
+/* runs.c */
+const char *run_verb_word(const uint64_t *numbers);
+
 /* console.c */
 /* Of the chain that ends with the snapshot top; STORE_NONE: nothing. */
 struct lost image_lost(const struct outcome *o, size_t top);

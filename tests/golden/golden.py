@@ -306,9 +306,12 @@ def ours(name):
 
 
 def listing(found, known):
-    """The tree as text: for review, and for comparing runs. Our own report and backups by name only."""
+    """The tree as text: for review, and for comparing runs. Our own report and backups by name only; what is kept of the last runs, which
+    decides nothing, not at all (tests/watch)."""
     out = []
     for name, (line, _) in found.items():
+        if name.startswith(OWN + "/runs"):
+            continue
         if " " in name and name.split(" ", 1)[0] in (META, OVERLAY):
             out.append(masked([name])[0])
         elif name.startswith((OWN + "/backup/", OWN + "/aside/broken-", OWN + "/report.json", OWN + "/journal", "io.containerd.grpc.v1.cri/")) or name == UUID:

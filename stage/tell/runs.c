@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: MIT */
+/* The file of the last runs, and what a monitor asks of it. */
+#include "tell/runs.h"
+
+#include <string.h>
+
+#include "ground/os.h"
+#include "tell/sink.h"
+
+/* bytes: ten runs, and a line for each problem there is, come to 9,000 */
+#define RUNS_BYTES 16384
+#define HEAD "containerd-fsck runs 1"
+#define LINE_BYTES 79 /* of status, with its newline; node-problem-detector takes one more */
+
+/* ---- the file ---- */
+
+static void put_numbers(struct sink *s, const uint64_t *n, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		putf(s, i ? " %llu" : "\n%llu", (unsigned long long)n[i]);
+}
+
+static void put_runs(struct sink *s, const void *what)
+{
+	const struct runs *const all = what;
+
+	puts_to(s, HEAD);
+	for (size_t i = 0; i < all->count; i++)
+		put_numbers(s, all->at[i], RUN_NUMBERS);
+	for (size_t i = 0; i < P_COUNT; i++)
+		if (all->left[i] || all->repaired[i])
+			put_numbers(s, (const uint64_t[]){problems[i].code, all->left[i], all->repaired[i]}, 3);
+	puts_to(s, "\n");
+}
+
+/* What stands before the next `end`, which is stepped over. */
+static struct span take_to(struct span *s, char end)
+{
+	const uint8_t *const at = s->left ? memchr(s->at, end, s->left) : NULL;
+	const struct span out = span_sub(s, at ? (size_t)(at - s->at) : s->left);
+
+	(void)span_take(s, at != NULL);
+	return out;
+}
+
+static uint64_t *new_run(struct runs *all)
+{
+	if (all->count == RUNS_MAX)
+		memmove(all->at, all->at + 1, --all->count * sizeof(*all->at));
+	return all->at[all->count++];
+}
+
+static enum rc read_runs(int dir, const char *name, struct runs *out, struct arena scratch, struct err *e)
+{
+	struct span text = {0};
+	enum rc rc = os_read_small(dir, name, RUNS_BYTES, &scratch, &text, e);
+
+	*out = (struct runs){0};
+	if (rc)
+		return rc;
+	if (!span_starts(text, HEAD))
+		return RC_CORRUPT;
+	for (struct span line = take_to(&text, '\n'); text.left;) {
+		uint64_t n[RUN_NUMBERS] = {0};
+		size_t count = 0;
+		line = take_to(&text, '\n');
+		while (count < RUN_NUMBERS && parse_decimal(take_to(&line, ' '), &n[count]) == RC_OK)
+			count++;
+		if (count > 3)
+			memcpy(new_run(out), n, sizeof(n)); /* an older version counted less */
+		for (size_t i = 0; count == 3 && i < P_COUNT; i++)
+			if (problems[i].code == n[0]) {
+				out->left[i] = n[1];
+				out->repaired[i] = n[2];
+			}
+	}
+	return out->count ? RC_OK : RC_CORRUPT;
+}
+
+/* ---- of a root ---- */
+
+static const uint64_t *newest(const struct runs *all)
+{
+	return all->at[all->count - 1];
+}
+
+/* own: our directory there, -1 if there is none. Of two places the later counts; what /run says of another root that was at this path
+ * does not. */
+static void read_root(struct runs_root *r, int *own, struct stat *st, struct arena scratch)
+{
+	char name[LIMIT_NAME_BYTES + 1];
+	struct err ignored = {0}; /* the code is enough */
+	struct runs *const here = arena_get(&scratch, sizeof(*here));
+	auto_fd root = -1, run = -1;
+
+	r->rc = RC_IO;
+	if (!here || os_open_root(r->path, &root, &ignored) || os_stat_fd(root, st, &ignored))
+		return;
+	if ((r->rc = os_open_dir(root, STORE_OWN_DIR, own, &ignored)) == RC_OK)
+		r->rc = read_runs(*own, RUNS_NAME, &r->runs, scratch, &ignored);
+	if (open_run(r->path, false, "." RUNS_NAME, name, &run, &ignored) || read_runs(run, name, here, scratch, &ignored))
+		return;
+	const uint64_t *const n = newest(here);
+	if (n[RUN_DEVICE] != st->st_dev || n[RUN_INODE] != st->st_ino || (!r->rc && n[RUN_SERIAL] < newest(&r->runs)[RUN_SERIAL]))
+		return;
+	r->runs = *here;
+	r->rc = RC_OK;
+}
+
+void runs_read(struct runs_root *r, struct arena scratch)
+{
+	struct stat st = {0};
+	auto_fd own = -1;
+
+	read_root(r, &own, &st, scratch);
+}
+
+static enum runs_state state_of(const uint64_t *n)
+{
+	return n[RUN_STATUS] > EXIT_REPAIRED || n[RUN_LOST] || n[RUN_HALTED] ? RUNS_PROBLEM : n[RUN_KNOWN] ? RUNS_FINE : RUNS_UNKNOWN;
+}
+
+static uint64_t this_boot(void)
+{
+	char id[37];
+	struct err ignored = {0};
+
+	return os_boot_id(id, &ignored) == RC_OK ? fnv1a(id, 36) : 0;
+}
+
+/* What a finding was is left, unless the action that answers it put that right. Of those that are not listed nothing is known but
+ * whether anything is left at all. */
+static void count_findings(struct runs *all, uint64_t *n, const struct outcome *o)
+{
+	const struct plan *const p = o->plan;
+	uint64_t right[P_COUNT] = {0};
+
+	for (size_t i = 0; o->applied && i < P_COUNT; i++)
+		right[i] = p->something_left ? 0 : p->total[i];
+	for (size_t i = 0; o->applied && i < p->finding_count; i++) {
+		const struct finding *const f = &p->findings[i];
+		const enum action_outcome got = plan_outcome(p, f);
+		const bool done = got == OUTCOME_DONE || (got == OUTCOME_NOTHING && f->action != STORE_NONE);
+		right[f->problem] += (uint64_t)(p->something_left ? done : done - 1);
+	}
+	for (size_t i = 0; i < P_COUNT; i++) {
+		const enum harm harm = problems[i].harm;
+		if (harm == HARM_NOTE)
+			continue;
+		all->left[i] = p->total[i] - right[i];
+		all->repaired[i] += right[i];
+		if (harm == HARM_STALE)
+			continue;
+		n[RUN_DONE] += right[i];
+		n[RUN_LEFT] += all->left[i];
+	}
+}
+
+static void count(struct runs *all, uint64_t *n, const struct outcome *o)
+{
+	static const uint8_t number[] = {[IMAGE_IS_WHOLE] = RUN_WHOLE, [IMAGE_IS_HEALED] = RUN_REPAIRED, [IMAGE_NEEDS_PULL] = RUN_LOST,
+		[IMAGE_IS_UNVERIFIED] = RUN_UNCHECKED};
+
+	if (!o->plan || o->survey->interrupted)
+		return;
+	n[RUN_KNOWN] = RUN_LOOKED;
+	n[RUN_HALTED] = o->survey->halted;
+	n[RUN_BYTES] = o->survey->bytes_read;
+	count_findings(all, n, o);
+	for (size_t i = 0; !o->survey->halted && i < o->store->image_count; i++) {
+		const enum image_verdict v = o->plan->images[i].verdict;
+		n[v == IMAGE_IS_HEALED && !o->applied ? RUN_DAMAGED : number[v]]++;
+	}
+}
+
+enum rc runs_add(struct runs_root *r, const struct runs_new *new, struct arena scratch, struct err *e)
+{
+	const struct outcome *const o = new->outcome;
+	struct runs *const all = &r->runs;
+	char name[LIMIT_NAME_BYTES + 1];
+	struct err ignored = {0}; /* what /run cannot take is for those who look there */
+	uint64_t before[RUN_NUMBERS] = {0};
+	struct stat st = {0};
+	auto_fd own = -1, run = -1;
+
+	read_root(r, &own, &st, scratch);
+	const bool first = r->rc != RC_OK;
+	if (first)
+		*all = (struct runs){0}; /* what cannot be read begins anew */
+	else
+		memcpy(before, newest(all), sizeof(before));
+	r->rc = RC_OK;
+	uint64_t *const n = new_run(all);
+	memset(n, 0, sizeof(before));
+	n[RUN_SERIAL] = before[RUN_SERIAL] + 1;
+	n[RUN_DEVICE] = st.st_dev;
+	n[RUN_INODE] = st.st_ino;
+	n[RUN_BOOT_ID] = this_boot();
+	n[RUN_VERB] = new->verb;
+	n[RUN_KNOWN] = new->clean ? RUN_CLEAN : RUN_NOTHING;
+	n[RUN_STARTED] = o->started_ns / 1000000000u;
+	n[RUN_MS] = o->elapsed_ns / 1000000u;
+	n[RUN_STATUS] = (uint64_t)o->status;
+	n[RUN_AFTER_UNCLEAN] = new->after_unclean;
+	n[RUN_UNCLEAN] = before[RUN_UNCLEAN] + new->after_unclean;
+	count(all, n, o);
+	if (new->if_different && (first || state_of(n) == state_of(before)))
+		return RC_OK;
+	if (new->in_run && open_run(r->path, true, "." RUNS_NAME, name, &run, &ignored) == RC_OK)
+		ignored.rc = keep_in(run, name, put_runs, all, &ignored);
+	return new->in_root && own >= 0 ? keep_in(own, RUNS_NAME, put_runs, all, e) : RC_OK;
+}
+
+/* ---- what is told of it ---- */
+
+static const char states[][8] = {"fine", "problem", "unknown"};
+
+const char *run_verb_word(const uint64_t *n)
+{
+	static const char verbs[RUN_VERBS + 1][8] = {"check", "repair", "boot", "-"};
+
+	return verbs[n[RUN_VERB] < RUN_VERBS ? n[RUN_VERB] : RUN_VERBS];
+}
+
+struct time_text {
+	char text[24];
+};
+
+/* 2026-11-29 03:12Z; later than the year 9999 nothing is. */
+static struct time_text time_text(uint64_t seconds)
+{
+	static const uint8_t lengths[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+	unsigned days = (unsigned)(seconds / 86400 % 2932897), minute = (unsigned)(seconds / 60 % 1440), year = 1970, month = 0;
+	struct time_text t;
+
+	for (;; month = (month + 1) % 12, year += month == 0) {
+		const bool leap = month == 1 && year % 4 == 0 && (year % 100 || year % 400 == 0);
+		const unsigned n = lengths[month] + (unsigned)leap;
+		if (days < n)
+			break;
+		days -= n;
+	}
+	(void)print_to(t.text, sizeof(t.text), "%04u-%02u-%02u %02u:%02uZ", year, month + 1, days + 1, minute / 60, minute % 60); /* fits */
+	return t;
+}
+
+/* What one root is in, and a phrase about it; a cut phrase is still one. */
+static enum runs_state judge(const struct runs_root *r, char out[LINE_BYTES])
+{
+	char counts[LINE_BYTES];
+
+	if (r->rc) {
+		(void)print_to(out, LINE_BYTES, r->rc == RC_END ? "never checked" : "unreadable"); /* fits */
+		return RUNS_UNKNOWN;
+	}
+	const uint64_t *const n = newest(&r->runs);
+	const enum runs_state state = state_of(n);
+	const bool bad = state == RUNS_PROBLEM;
+	(void)print_to(counts, sizeof(counts), "%llu images %s, %llu %s",
+		(unsigned long long)(bad ? n[RUN_LOST] : n[RUN_WHOLE] + n[RUN_REPAIRED]), bad ? "lost" : "whole",
+		(unsigned long long)n[bad ? RUN_LEFT : RUN_UNCHECKED], bad ? "problems left" : "not verified");
+	(void)print_to(out, LINE_BYTES, "%s (%s%s)",
+		n[RUN_HALTED]		     ? "it cannot be worked with"
+		: n[RUN_KNOWN] == RUN_LOOKED ? counts
+		: bad			     ? "it could not be checked"
+		: n[RUN_KNOWN]		     ? "the last stop was clean"
+					     : "nothing was checked",
+		time_text(n[RUN_STARTED]).text, n[RUN_BOOT_ID] == this_boot() ? "" : ", not in this boot");
+	return state;
+}
+
+/* What is 0 is left out for a person. */
+static void put_run(struct sink *s, const uint64_t *n, bool json)
+{
+	/* from RUN_STARTED on */
+	const char *name = "started\0milliseconds\0exit_status\0after_unclean_stop\0halted\0repaired\0left\0images_whole\0images_repaired\0"
+			   "images_damaged\0images_lost\0images_unchecked\0bytes_read\0unclean_stops";
+
+	putf(s, json ? "{\"verb\":\"%s\"" : "  %s  %s", json ? run_verb_word(n) : time_text(n[RUN_STARTED]).text, run_verb_word(n));
+	for (size_t i = RUN_STARTED; i < RUN_NUMBERS; i++, name += strlen(name) + 1)
+		if (json || (n[i] && i != RUN_STARTED))
+			putf(s, json ? ",\"%s\":%llu" : "  %s %llu", name, (unsigned long long)n[i]);
+	puts_to(s, json ? "}" : "\n");
+}
+
+static void put_root(struct sink *s, const struct runs_root *r, bool json, bool last)
+{
+	char text[LINE_BYTES];
+	const char *const state = states[judge(r, text)];
+	const size_t n = r->rc ? 0 : r->runs.count, first = last || !n ? 0 : n - 1;
+
+	puts_to(s, json ? "{\"version\":1,\"root\":" : "");
+	(json ? put_json_string : put_escaped)(s, span_of_string(r->path));
+	putf(s, json ? ",\"status\":\"%s\",\"message\":\"%s\",\"runs\":[" : ": %s: %s\n", state, text);
+	for (size_t i = n; i-- > first;) {
+		put_run(s, r->runs.at[i], json);
+		puts_to(s, json && i > first ? ",\n" : "");
+	}
+	puts_to(s, json ? "]}\n" : "");
+}
+
+enum runs_state runs_tell(const struct runs_root *roots, size_t count, int out, bool json, bool last, struct err *e)
+{
+	/* a problem is worse than that nobody knows */
+	static const uint8_t weight[] = {[RUNS_FINE] = 1, [RUNS_UNKNOWN] = 2, [RUNS_PROBLEM] = 3};
+	struct sink s = {.out = out, .e = e};
+	char text[LINE_BYTES], line[LINE_BYTES] = "no containerd root";
+	enum runs_state worst = RUNS_UNKNOWN;
+	size_t bad = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		const enum runs_state one = judge(&roots[i], text);
+		if (!i || weight[one] > weight[worst]) {
+			worst = one;
+			memcpy(line, text, sizeof(line));
+		}
+		bad += one != RUNS_FINE;
+		if (json || last)
+			put_root(&s, &roots[i], json, last);
+	}
+	if (!json && !last) {
+		const int used =
+			print_to(text, sizeof(text), bad && count > 1 ? "%s: %zu of %zu roots: " : "%s: ", states[worst], bad, count);
+		(void)print_to(text + used, sizeof(text) - (size_t)used, "%s", line); /* a cut line is still one */
+		puts_to(&s, text);
+		puts_to(&s, "\n");
+	}
+	sink_flush(&s);
+	return worst;
+}
