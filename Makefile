@@ -43,7 +43,7 @@ MODULES := main opts \
 	$(addprefix memory/,at identity journal own) \
 	$(addprefix check/,blobs candidates ingests layers match pool references survey wanted) \
 	$(addprefix repair/,apply apply_content apply_snapshots commit forward plan plan_blobs plan_images plan_snapshots records salvage settled staging) \
-	$(addprefix session/,boot record record_names seal) \
+	$(addprefix session/,boot record record_names scrub seal) \
 	$(addprefix tell/,console json progress report show sink)
 # Where time goes; the rest is small rather than fast.
 HOT := ground/base format/stream format/digest format/sha2

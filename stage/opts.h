@@ -5,7 +5,7 @@
 
 #include "ground/base.h"
 
-enum verb { VERB_CHECK, VERB_REPAIR, VERB_SHOW, VERB_BOOT, VERB_SEAL, VERB_RECORD, VERB_HELP, VERB_VERSION };
+enum verb { VERB_CHECK, VERB_REPAIR, VERB_SHOW, VERB_BOOT, VERB_SEAL, VERB_RECORD, VERB_SCRUB, VERB_HELP, VERB_VERSION };
 
 #define OPTS_ROOTS_MAX 16
 
@@ -19,6 +19,7 @@ struct opts {
 	unsigned threads;    /* 0: one for each processor */
 	uint64_t budget_s;   /* 0: none */
 	uint64_t interval_s, distance_s; /* record */
+	uint64_t rate;       /* scrub: bytes a second; 0: as gently as it is by itself */
 	bool remount;        /* boot only */
 	bool after_boot;     /* a person says that containerd has not run since the machine started */
 	bool keep, full, quiet, verbose, progress;

@@ -627,11 +627,18 @@ enum rc journal_read_marker(struct journal *out, int own, struct arena scratch, 
 	return RC_OK;
 }
 
-enum rc journal_read(struct journal *out, int own, struct arena *a, struct err *e)
+static bool is_doubted_blob(const struct journal *j, const struct digest *d)
+{
+	const struct journal_blob key = {.digest = *d};
+
+	return j->blob_doubt_count && bsearch(&key, j->blob_doubts, j->blob_doubt_count, sizeof(key), compare_blob);
+}
+
+enum rc journal_read_file(struct journal *out, int own, const char *name, struct arena *a, struct err *e)
 {
 	struct journal j = {.present = true};
 	struct span text = {0};
-	enum rc rc = os_read_small(own, JOURNAL_NAME, LIMIT_JOURNAL_BYTES, a, &text, e);
+	enum rc rc = os_read_small(own, name, LIMIT_JOURNAL_BYTES, a, &text, e);
 
 	if (rc == RC_OK)
 		rc = parse(&j, text, a);
@@ -644,6 +651,58 @@ enum rc journal_read(struct journal *out, int own, struct arena *a, struct err *
 								: "the journal is damaged: checking everything"};
 	*out = j;
 	return RC_OK;
+}
+
+enum rc journal_read(struct journal *out, int own, struct arena *a, struct err *e)
+{
+	return journal_read_file(out, own, JOURNAL_NAME, a, e);
+}
+
+enum rc journal_add_doubts(struct journal *j, int own, struct arena *a, struct err *e)
+{
+	struct journal found;
+	size_t kept = 0;
+	const enum rc rc = journal_read_file(&found, own, JOURNAL_SCRUB, a, e);
+
+	if (rc || !found.present || !journal_same_store(&found.identity, &j->identity) ||
+		found.blob_doubt_count + found.snapshot_doubt_count == 0)
+		return rc;
+	j->scrubbed = true;
+	j->clean = false;
+	for (size_t i = 0; i < j->blob_count; i++) /* of that digest: rather one too many */
+		if (!is_doubted_blob(&found, &j->blobs[i].digest))
+			j->blobs[kept++] = j->blobs[i];
+	j->blob_count = kept;
+	kept = 0;
+	for (size_t i = 0; i < j->snapshot_count; i++)
+		if (!journal_doubts_snapshot(&found, j->snapshots[i].id))
+			j->snapshots[kept++] = j->snapshots[i];
+	j->snapshot_count = kept;
+	for (size_t i = 0; i < found.blob_doubt_count; i++) {
+		struct journal_blob *const b = PUSH(a, j, blob_doubts, blob_doubt_count);
+		if (!b)
+			return fail(e, RC_NOMEM, "no memory for the journal");
+		*b = found.blob_doubts[i];
+	}
+	for (size_t i = 0; i < found.snapshot_doubt_count; i++) {
+		struct journal_snapshot *const s = PUSH(a, j, snapshot_doubts, snapshot_doubt_count);
+		if (!s)
+			return fail(e, RC_NOMEM, "no memory for the journal");
+		*s = found.snapshot_doubts[i];
+	}
+	sort_if_needed(j->blob_doubts, j->blob_doubt_count, sizeof(*j->blob_doubts), compare_blob);
+	sort_if_needed(j->snapshot_doubts, j->snapshot_doubt_count, sizeof(*j->snapshot_doubts), compare_snapshot);
+	return RC_OK;
+}
+
+void journal_drop_doubts(int own, struct arena scratch)
+{
+	struct journal found;
+	struct err ignored = {0};
+
+	if (own >= 0 && journal_read_file(&found, own, JOURNAL_SCRUB, &scratch, &ignored) == RC_OK &&
+		found.blob_doubt_count + found.snapshot_doubt_count && os_unlink(own, JOURNAL_SCRUB, &ignored))
+		ignored.rc = RC_OK; /* then they stay */
 }
 
 bool journal_same_store(const struct journal_identity *a, const struct journal_identity *b)
@@ -1046,34 +1105,40 @@ void journal_put_clean(struct journal_writer *w, const char *boot_id)
 		(unsigned long long)w->ingest_count, boot_id, (unsigned long long)wide_sum_end(&sum));
 }
 
-static bool is_there_already(const struct journal_writer *w, int own)
+static bool is_there_already(const struct journal_writer *w, int own, const char *name)
 {
 	struct arena scratch = *w->a;
 	struct span there = {0};
 	struct err ignored = {0}; /* what cannot be read is written again */
 
-	return os_read_small(own, JOURNAL_NAME, w->used, &scratch, &there, &ignored) == RC_OK &&
+	return os_read_small(own, name, w->used, &scratch, &there, &ignored) == RC_OK &&
 	       span_equal(there, span_of(w->at, w->used));
 }
 
-enum rc journal_commit(struct journal_writer *w, int own, struct err *e)
+enum rc journal_commit_file(struct journal_writer *w, int own, const char *name, struct err *e)
 {
-	static const char temporary[] = JOURNAL_NAME ".tmp";
+	char temporary[32];
 	auto_fd fd = -1;
 	enum rc rc;
 
+	(void)print_to(temporary, sizeof(temporary), "%s.tmp", name); /* fits */
 	if (w->full)
 		return fail(e, RC_NOMEM, "no memory for the journal");
 	if (w->used > LIMIT_JOURNAL_BYTES)
 		return fail(e, RC_LIMIT, "the store has more objects than a journal may list");
-	if (is_there_already(w, own))
+	if (is_there_already(w, own, name))
 		return RC_OK;
 	if ((rc = os_unlink(own, temporary, e)) && rc != RC_END) /* of a run that was cut off */
 		return rc;
 	if ((rc = os_create(own, temporary, 0600, &fd, e)))
 		return rc == RC_END ? fail(e, RC_IO, "%s is in the way", temporary) : rc;
 	if ((rc = os_write(fd, 0, w->at, w->used, e)) || (rc = os_fsync(fd, e)) ||
-		(rc = os_rename(own, temporary, own, JOURNAL_NAME, e)))
+		(rc = os_rename(own, temporary, own, name, e)))
 		return rc;
 	return os_fsync(own, e);
+}
+
+enum rc journal_commit(struct journal_writer *w, int own, struct err *e)
+{
+	return journal_commit_file(w, own, JOURNAL_NAME, e);
 }
