@@ -608,7 +608,7 @@ static enum rc plan_found(struct scrub *s, struct plan *p, struct err *e)
 
 static void say_scrubbed(struct run *r, const struct place *root, const struct scrub *s, const struct outcome *out)
 {
-	const size_t n = s->found.blob_doubt_count + s->found.snapshot_doubt_count;
+	const size_t n = s->found.count;
 	char text[400];
 
 	(void)print_to(text, sizeof(text), "%s%llu blobs and %llu snapshots looked at in %llu s (%llu MiB read): %s%s",
@@ -647,7 +647,7 @@ static enum exit_status scrub_root(struct run *r, const struct place *root)
 	r->hints.pace = &r->pace;
 	os_write_begin();
 	enum rc rc = scrub_run(&s, root->path, &options, &e);
-	const size_t found = s.found.blob_doubt_count + s.found.snapshot_doubt_count;
+	const size_t found = s.found.count;
 	if (rc == RC_OK && s.survey.finding_count && (rc = plan_found(&s, &p, &e)) == RC_OK)
 		out.plan = &p;
 	report_progress_end(&progress);
@@ -876,7 +876,8 @@ int main(int argc, char **argv)
 	(void)sigaction(SIGINT, &action, NULL); /* valid signals: cannot fail */
 	(void)sigaction(SIGTERM, &action, NULL);
 	(void)sigaction(SIGHUP, &action, NULL);
-	const bool by_itself = o.verb == VERB_BOOT || o.verb == VERB_SEAL || o.verb == VERB_RECORD || (o.verb == VERB_SCRUB && is_journal(1));
+	const bool by_itself = o.verb == VERB_BOOT || o.verb == VERB_SEAL || o.verb == VERB_RECORD ||
+			       (o.verb == VERB_SCRUB && is_journal(STDOUT_FILENO));
 	struct run r = {.opts = &o,
 		.sysroot = "",
 		.repair = policy_writes(o.verb == VERB_REPAIR ? MODE_REPAIR : MODE_LOOK),

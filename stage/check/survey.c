@@ -405,8 +405,9 @@ static enum rc choose_snapshots(struct survey_run *r)
 		return fail(r->e, RC_NOMEM, "no memory for the store");
 	for (size_t i = 0; i < r->candidate_count; i++) {
 		const struct candidate *const c = &r->candidates[i];
+		const struct backend *const b = &r->st->backends[c->backend];
 		if (seen[c->backend] != TAKEN)
-			seen[c->backend] = choice->takes(choice->self, &r->st->blob_files[c->blob], &r->st->backends[c->backend]) ? TAKEN : SEEN;
+			seen[c->backend] = choice->takes(choice->self, &r->st->blob_files[c->blob], b) ? TAKEN : SEEN;
 	}
 	for (size_t i = 0; i < r->st->backend_count; i++)
 		if (seen[i] == SEEN || (seen[i] == UNSEEN && !choice->takes(choice->self, NULL, &r->st->backends[i]))) {

@@ -661,37 +661,17 @@ enum rc journal_read(struct journal *out, int own, struct arena *a, struct err *
 enum rc journal_add_doubts(struct journal *j, int own, struct arena *a, struct err *e)
 {
 	struct journal found;
-	size_t kept = 0;
 	const enum rc rc = journal_read_file(&found, own, JOURNAL_SCRUB, a, e);
 
 	if (rc || !found.present || !journal_same_store(&found.identity, &j->identity) ||
 		found.blob_doubt_count + found.snapshot_doubt_count == 0)
 		return rc;
-	j->scrubbed = true;
+	struct journal *const kept = arena_get(a, sizeof(*kept));
+	if (!kept)
+		return fail(e, RC_NOMEM, "no memory for the journal");
+	*kept = found;
+	j->scrub = kept;
 	j->clean = false;
-	for (size_t i = 0; i < j->blob_count; i++) /* of that digest: rather one too many */
-		if (!is_doubted_blob(&found, &j->blobs[i].digest))
-			j->blobs[kept++] = j->blobs[i];
-	j->blob_count = kept;
-	kept = 0;
-	for (size_t i = 0; i < j->snapshot_count; i++)
-		if (!journal_doubts_snapshot(&found, j->snapshots[i].id))
-			j->snapshots[kept++] = j->snapshots[i];
-	j->snapshot_count = kept;
-	for (size_t i = 0; i < found.blob_doubt_count; i++) {
-		struct journal_blob *const b = PUSH(a, j, blob_doubts, blob_doubt_count);
-		if (!b)
-			return fail(e, RC_NOMEM, "no memory for the journal");
-		*b = found.blob_doubts[i];
-	}
-	for (size_t i = 0; i < found.snapshot_doubt_count; i++) {
-		struct journal_snapshot *const s = PUSH(a, j, snapshot_doubts, snapshot_doubt_count);
-		if (!s)
-			return fail(e, RC_NOMEM, "no memory for the journal");
-		*s = found.snapshot_doubts[i];
-	}
-	sort_if_needed(j->blob_doubts, j->blob_doubt_count, sizeof(*j->blob_doubts), compare_blob);
-	sort_if_needed(j->snapshot_doubts, j->snapshot_doubt_count, sizeof(*j->snapshot_doubts), compare_snapshot);
 	return RC_OK;
 }
 
@@ -751,6 +731,8 @@ const struct journal_blob *journal_find_blob(const struct journal *j, const stru
 {
 	const struct journal_blob *found = NULL;
 
+	if (j->scrub && is_doubted_blob(j->scrub, d))
+		return NULL; /* that digest: rather one too many */
 	/* recorded again, it stands there more than once: any with the very stamp will do */
 	for (const struct journal_blob *b = first_blob(j, d); is_next_blob(j, b, d); b++)
 		if (same_stamp(&b->stamp, s) && (!found || found->recorded))
@@ -789,6 +771,8 @@ static bool is_next_snapshot(const struct journal *j, const struct journal_snaps
 const struct journal_snapshot *journal_find_snapshot(
 	const struct journal *j, uint64_t id, struct span key, const struct journal_stamp *s)
 {
+	if (j->scrub && journal_doubts_snapshot(j->scrub, id))
+		return NULL;
 	for (const struct journal_snapshot *one = first_snapshot(j, id); is_next_snapshot(j, one, id); one++)
 		if (same_stamp(&one->stamp, s) && span_equal(one->key, key))
 			return one;
@@ -818,15 +802,16 @@ bool journal_doubts_blob(const struct journal *j, const struct digest *d, uint64
 	const struct journal_blob *const b =
 		j->blob_doubt_count ? bsearch(&key, j->blob_doubts, j->blob_doubt_count, sizeof(key), compare_blob) : NULL;
 
-	return b && b->stamp.inode == inode;
+	return (b && b->stamp.inode == inode) || (j->scrub && journal_doubts_blob(j->scrub, d, inode));
 }
 
 bool journal_doubts_snapshot(const struct journal *j, uint64_t id)
 {
 	const struct journal_snapshot key = {.id = id};
 
-	return j->snapshot_doubt_count &&
-	       bsearch(&key, j->snapshot_doubts, j->snapshot_doubt_count, sizeof(key), compare_snapshot);
+	return (j->snapshot_doubt_count &&
+		       bsearch(&key, j->snapshot_doubts, j->snapshot_doubt_count, sizeof(key), compare_snapshot)) ||
+	       (j->scrub && journal_doubts_snapshot(j->scrub, id));
 }
 
 bool journal_is_stuck(const struct journal *j, enum at_kind kind, struct span name)

@@ -115,7 +115,7 @@ struct journal {
 	size_t ended_count, ended_before; /* ended_before: noted in front of that record */
 
 	bool clean;         /* the last record is the marker */
-	bool scrubbed;      /* there are doubts of a scrub among the others, or there were, of what is not there any more */
+	const struct journal *scrub; /* see journal_add_doubts; NULL: no scrub doubts anything */
 	char boot_id[37];   /* of the last boot record; "" if there is none since the last seal */
 	char last_boot[37]; /* of the last record that names one, a seal included; "" if there is none */
 	enum journal_mode mode;

@@ -11,6 +11,7 @@
 #include "format/bolt.h"
 #include "ground/os.h"
 #include "ground/os_write.h"
+#include "memory/identity.h"
 #include "memory/own.h"
 
 /* tries to copy a database that changes meanwhile, and between them */
@@ -23,8 +24,8 @@
 /* bytes a second at least, if nobody says otherwise; and how many times as long as it works it rests */
 #define RATE_LEAST ((uint64_t)4 << 20)
 #define RESTS 10
-/* "some" of /proc/pressure, in hundredths of the last ten seconds: above it all takes four times as long */
-#define PRESSURE_MOST 40
+/* "some" of /proc/pressure, in tens of hundredths of the last ten seconds: from it on all takes four times as long */
+#define PRESSURE_MOST '4'
 #define DOUBTS_MAX 4096
 
 /* ---- gently ---- */
@@ -36,21 +37,18 @@ static bool is_over(const struct scrub *s)
 
 static bool is_pressed(const char *path)
 {
-	char text[64] = "";
 	struct err ignored = {0}; /* older kernels have none */
 	struct span said = {0};
 	struct arena a;
-	uint64_t percent = 0;
+	const char *at = NULL;
+	bool pressed = false;
 
 	if (arena_open(&a, &ignored))
 		return false;
-	if (os_read_proc(path, &a, &said, &ignored) == RC_OK)
-		(void)print_to(text, sizeof(text), "%.*s", (int)min_u64(said.left, 60), (const char *)said.at); /* a beginning */
+	if (os_read_proc(path, &a, &said, &ignored) == RC_OK && (at = text_find((const char *)said.at, "avg10=")))
+		pressed = at[7] != '.' && (at[6] >= PRESSURE_MOST || at[8] != '.'); /* 7.10, 40.00, 100.00 */
 	arena_close(&a);
-	const char *const at = text_find(text, "avg10=");
-	for (const char *c = at ? at + 6 : ""; *c >= '0' && *c <= '9'; c++)
-		percent = percent * 10 + (uint64_t)(*c - '0');
-	return percent >= PRESSURE_MOST;
+	return pressed;
 }
 
 static void take_rest(void *self)
@@ -145,24 +143,11 @@ static enum rc open_now(struct scrub *s, struct store *st, struct arena *keep, s
 
 /* ---- a look ---- */
 
-static bool is_same(const struct journal_stamp *a, const struct journal_stamp *b)
+static const struct doubt *find(const struct doubts *in, const struct digest *d, uint64_t id)
 {
-	return a->inode == b->inode && a->size == b->size && a->ctime_ns == b->ctime_ns;
-}
-
-static const struct journal_stamp *stamp_of_blob(const struct journal *j, const struct digest *d)
-{
-	for (size_t i = 0; i < j->blob_doubt_count; i++)
-		if (digest_equal(&j->blob_doubts[i].digest, d))
-			return &j->blob_doubts[i].stamp;
-	return NULL;
-}
-
-static const struct journal_stamp *stamp_of_snapshot(const struct journal *j, uint64_t id)
-{
-	for (size_t i = 0; i < j->snapshot_doubt_count; i++)
-		if (j->snapshot_doubts[i].id == id)
-			return &j->snapshot_doubts[i].stamp;
+	for (size_t i = 0; i < in->count; i++)
+		if (d ? !in->at[i].id && digest_equal(&in->at[i].digest, d) : in->at[i].id == id)
+			return &in->at[i];
 	return NULL;
 }
 
@@ -176,11 +161,11 @@ static bool takes(void *self, const struct blob *b, const struct backend *snapsh
 {
 	const struct scrub *const s = self;
 
-	if (s->only && snapshot)
-		return stamp_of_snapshot(s->only, snapshot->id);
+	if (b && !snapshot && !b->records)
+		return false;
 	if (s->only)
-		return b->records && stamp_of_blob(s->only, &b->digest);
-	return b ? (snapshot || b->records) && in_round(s, &b->digest) : s->to_end;
+		return find(s->only, snapshot ? NULL : &b->digest, snapshot ? snapshot->id : 0);
+	return b ? in_round(s, &b->digest) : s->to_end;
 }
 
 /* Where the round that begins at `from` ends. */
@@ -212,7 +197,7 @@ static void close_look(struct scrub *s)
 }
 
 /* At these, or, with NULL, at a round. It stays open. */
-static enum rc look(struct scrub *s, const struct journal *only, bool documents, struct err *e)
+static enum rc look(struct scrub *s, const struct doubts *only, bool documents, struct err *e)
 {
 	const struct survey_choice choice = {.takes = takes, .rest = take_rest, .self = s, .documents = documents};
 	const struct survey_options options = {.threads = 1,
@@ -246,34 +231,34 @@ static enum rc look(struct scrub *s, const struct journal *only, bool documents,
 
 /* ---- what is wrong ---- */
 
-static struct journal_stamp stamp_now(const struct store *st, const struct digest *d)
+static struct doubt doubt_blob(const struct store *st, const struct digest *d)
 {
 	const size_t i = store_find_blob(st, d);
+	const struct blob *const b = i == STORE_NONE ? NULL : &st->blob_files[i];
 
-	return i == STORE_NONE ? (struct journal_stamp){0}
-			       : (struct journal_stamp){st->blob_files[i].inode, st->blob_files[i].size, st->blob_files[i].ctime_ns};
+	return (struct doubt){.digest = *d, .stamp = {b ? b->inode : 0, b ? b->size : 0, b ? b->ctime_ns : 0}};
 }
 
-static enum rc add_blob(struct journal *to, const struct digest *d, struct journal_stamp stamp, struct arena *a, struct err *e)
+static struct doubt doubt_snapshot(const struct backend *b)
 {
-	if (stamp_of_blob(to, d) || to->blob_doubt_count == DOUBTS_MAX)
+	return (struct doubt){.id = b->id, .stamp = {b->dir_inode, 0, b->dir_ctime_ns}};
+}
+
+static enum rc add(struct doubts *to, struct doubt one, struct arena *a, struct err *e)
+{
+	struct doubt *place = (struct doubt *)(uintptr_t)find(to, one.id ? NULL : &one.digest, one.id);
+
+	if (!place && to->count == DOUBTS_MAX)
 		return RC_OK; /* so many are enough for a check of all */
-	struct journal_blob *const b = arena_push(a, (void **)&to->blob_doubts, &to->blob_doubt_count, sizeof(*b));
-	if (!b)
+	if (!place && !(place = arena_push(a, (void **)&to->at, &to->count, sizeof(*place))))
 		return fail(e, RC_NOMEM, "no memory for what was found");
-	*b = (struct journal_blob){.digest = *d, .stamp = stamp};
+	*place = one;
 	return RC_OK;
 }
 
-static enum rc add_snapshot(struct journal *to, const struct backend *b, struct arena *a, struct err *e)
+static bool is_same(const struct doubt *a, const struct doubt *b)
 {
-	if (stamp_of_snapshot(to, b->id) || to->snapshot_doubt_count == DOUBTS_MAX)
-		return RC_OK; /* as above */
-	struct journal_snapshot *const s = arena_push(a, (void **)&to->snapshot_doubts, &to->snapshot_doubt_count, sizeof(*s));
-	if (!s)
-		return fail(e, RC_NOMEM, "no memory for what was found");
-	*s = (struct journal_snapshot){.id = b->id, .stamp = {b->dir_inode, 0, b->dir_ctime_ns}};
-	return RC_OK;
+	return a->stamp.inode == b->stamp.inode && a->stamp.size == b->stamp.size && a->stamp.ctime_ns == b->stamp.ctime_ns;
 }
 
 /* The disk does not give it: told apart, and doubtful as well. What is unchecked for any other reason is nothing that was found. */
@@ -282,100 +267,89 @@ static bool is_of_disk(const struct finding *f)
 	return problems[f->problem].harm == HARM_UNCHECKED && span_is(f->why, strerror(EIO));
 }
 
-/* The object that a finding is about; false: it is no finding of ours. */
-static bool subject_of(const struct store *st, const struct finding *f, const struct digest **d, const struct backend **b)
+/* What a finding is about; false: it is none of ours. */
+static bool subject_of(const struct store *st, const struct finding *f, struct doubt *one)
 {
 	const enum harm harm = problems[f->problem].harm;
 
-	*d = f->subject == SUBJECT_BLOB ? &st->blob_files[f->index].digest
-	     : f->subject == SUBJECT_CONTENT ? &st->contents[f->index].digest
-					     : NULL;
-	*b = f->subject == SUBJECT_BACKEND ? &st->backends[f->index] : NULL;
-	if (f->subject == SUBJECT_BLOB && !st->blob_files[f->index].records)
+	if (f->subject == SUBJECT_BACKEND)
+		*one = doubt_snapshot(&st->backends[f->index]);
+	else if (f->subject == SUBJECT_CONTENT || (f->subject == SUBJECT_BLOB && st->blob_files[f->index].records))
+		*one = doubt_blob(st, f->subject == SUBJECT_BLOB ? &st->blob_files[f->index].digest : &st->contents[f->index].digest);
+	else
 		return false;
-	return (*d || *b) && (harm == HARM_TORN || harm == HARM_LOST || is_of_disk(f));
+	return harm == HARM_TORN || harm == HARM_LOST || is_of_disk(f);
 }
 
 /* All that is wrong by the last look. */
-static enum rc gather(struct scrub *s, struct journal *to, struct arena *a, struct err *e)
+static enum rc gather(struct scrub *s, struct doubts *to, struct arena *a, struct err *e)
 {
 	const struct store *const st = &s->store;
 	const struct survey *const seen = &s->survey;
-	const struct digest *d;
-	const struct backend *b;
+	struct doubt one;
 	enum rc rc = RC_OK;
 
-	*to = (struct journal){0};
+	*to = (struct doubts){0};
 	for (size_t i = 0; rc == RC_OK && i < st->blob_count; i++)
 		if (st->blob_files[i].records && seen->blobs[i].verdict == BLOB_IS_BAD)
-			rc = add_blob(to, &st->blob_files[i].digest, stamp_now(st, &st->blob_files[i].digest), a, e);
+			rc = add(to, doubt_blob(st, &st->blob_files[i].digest), a, e);
 	for (size_t i = 0; rc == RC_OK && i < st->backend_count; i++)
 		if (seen->snapshots[i].verdict == SNAPSHOT_IS_TORN || seen->snapshots[i].verdict == SNAPSHOT_IS_LOST)
-			rc = add_snapshot(to, &st->backends[i], a, e);
-	for (size_t i = 0; rc == RC_OK && i < seen->finding_count; i++) /* the findings are fewer: of each kind there is a limit */
-		if (subject_of(st, &seen->findings[i], &d, &b))
-			rc = d ? add_blob(to, d, stamp_now(st, d), a, e) : add_snapshot(to, b, a, e);
+			rc = add(to, doubt_snapshot(&st->backends[i]), a, e);
+	for (size_t i = 0; rc == RC_OK && i < seen->finding_count; i++) /* of each kind there are not all */
+		if (subject_of(st, &seen->findings[i], &one))
+			rc = add(to, one, a, e);
 	return rc;
 }
 
+static size_t backend_of(const struct store *st, uint64_t id)
+{
+	for (size_t i = 0; i < st->backend_count; i++)
+		if (st->backends[i].id == id)
+			return i;
+	return STORE_NONE;
+}
+
 /* Whether the last look has seen that nothing is wrong with it. */
-static bool blob_is_good(const struct scrub *s, const struct digest *d)
+static bool is_healthy(const struct scrub *s, const struct doubt *one)
 {
-	const size_t i = store_find_blob(&s->store, d);
+	const size_t i = one->id ? backend_of(&s->store, one->id) : store_find_blob(&s->store, &one->digest);
 
-	return i != STORE_NONE && !s->survey.blobs[i].trusted && s->survey.blobs[i].verdict == BLOB_IS_GOOD;
+	if (i == STORE_NONE)
+		return false;
+	return one->id ? !s->survey.snapshots[i].trusted && s->survey.snapshots[i].verdict == SNAPSHOT_IS_WHOLE
+		       : !s->survey.blobs[i].trusted && s->survey.blobs[i].verdict == BLOB_IS_GOOD;
 }
 
-static bool snapshot_is_whole(const struct scrub *s, uint64_t id)
+/* It has its record still, and is what it was. */
+static bool stands(const struct store *st, const struct doubt *one)
 {
-	for (size_t i = 0; i < s->store.backend_count; i++)
-		if (s->store.backends[i].id == id)
-			return !s->survey.snapshots[i].trusted && s->survey.snapshots[i].verdict == SNAPSHOT_IS_WHOLE;
-	return false;
+	const size_t i = one->id ? backend_of(st, one->id) : STORE_NONE;
+	const struct backend *const b = i == STORE_NONE ? NULL : &st->backends[i];
+	bool recorded = b && b->kind == SNAPSHOT_COMMITTED && b->snapshot != STORE_NONE;
+
+	for (size_t ns = 0; !one->id && ns < st->namespace_count; ns++)
+		recorded |= store_find_content(st, ns, &one->digest) != STORE_NONE;
+	if (!recorded)
+		return false;
+	const struct doubt now = b ? doubt_snapshot(b) : doubt_blob(st, &one->digest);
+	return is_same(&now, one);
 }
 
-static bool has_record(const struct store *st, const struct digest *d)
+static enum rc keep_standing(struct scrub *s, struct doubts *of, struct err *e)
 {
-	for (size_t ns = 0; ns < st->namespace_count; ns++)
-		if (store_find_content(st, ns, d) != STORE_NONE)
-			return true;
-	return false;
-}
-
-static bool snapshot_stands(const struct store *st, const struct journal_snapshot *one)
-{
-	for (size_t i = 0; i < st->backend_count; i++) {
-		const struct backend *const b = &st->backends[i];
-		const struct journal_stamp now = {b->dir_inode, 0, b->dir_ctime_ns};
-		if (b->id == one->id)
-			return b->kind == SNAPSHOT_COMMITTED && b->snapshot != STORE_NONE && is_same(&now, &one->stamp);
-	}
-	return false;
-}
-
-/* Leaves of `of` what still has its record, and is what it was. */
-static enum rc keep_standing(struct scrub *s, struct journal *of, struct err *e)
-{
-	struct arena keep, scratch;
+	struct arena keep, scratch = {0};
 	struct store st;
-	size_t blobs = 0, snapshots = 0;
+	size_t kept = 0;
 	enum rc rc = arena_open(&keep, e);
 
 	if (rc)
 		return rc;
-	if ((rc = arena_open(&scratch, e)) == RC_OK)
-		rc = open_now(s, &st, &keep, scratch, e);
-	if (rc == RC_OK) {
-		for (size_t i = 0; i < of->blob_doubt_count; i++) {
-			const struct journal_stamp now = stamp_now(&st, &of->blob_doubts[i].digest);
-			if (is_same(&now, &of->blob_doubts[i].stamp) && has_record(&st, &of->blob_doubts[i].digest))
-				of->blob_doubts[blobs++] = of->blob_doubts[i];
-		}
-		for (size_t i = 0; i < of->snapshot_doubt_count; i++)
-			if (snapshot_stands(&st, &of->snapshot_doubts[i]))
-				of->snapshot_doubts[snapshots++] = of->snapshot_doubts[i];
-		of->blob_doubt_count = blobs;
-		of->snapshot_doubt_count = snapshots;
+	if ((rc = arena_open(&scratch, e)) == RC_OK && (rc = open_now(s, &st, &keep, scratch, e)) == RC_OK) {
+		for (size_t i = 0; i < of->count; i++)
+			if (stands(&st, &of->at[i]))
+				of->at[kept++] = of->at[i];
+		of->count = kept;
 		store_close(&st);
 	}
 	arena_close(&scratch);
@@ -385,42 +359,34 @@ static enum rc keep_standing(struct scrub *s, struct journal *of, struct err *e)
 
 /* Looks once more at what was found wrong, and leaves that which is wrong again, has its record still, and was not touched since. Of what
  * was known already also that stays which could not be looked at now; *now is what was wrong. */
-static enum rc confirm(struct scrub *s, struct journal *of, bool known, struct journal *now, struct err *e)
+static enum rc confirm(struct scrub *s, struct doubts *of, bool known, struct doubts *now, struct err *e)
 {
-	size_t blobs = 0, snapshots = 0;
+	size_t kept = 0;
 	enum rc rc;
 
 	if ((rc = look(s, of, known, e)) || is_over(s) || (rc = gather(s, now, &s->keep, e)))
 		return rc;
-	for (size_t i = 0; i < of->blob_doubt_count; i++) {
-		const struct journal_blob *const b = &of->blob_doubts[i];
-		const struct journal_stamp *const again = stamp_of_blob(now, &b->digest);
-		if (again ? is_same(again, &b->stamp) : known && !blob_is_good(s, &b->digest))
-			of->blob_doubts[blobs++] = *b;
+	for (size_t i = 0; i < of->count; i++) {
+		const struct doubt *const one = &of->at[i];
+		const struct doubt *const again = find(now, one->id ? NULL : &one->digest, one->id);
+		if (again ? is_same(again, one) : known && !is_healthy(s, one))
+			of->at[kept++] = *one;
 	}
-	for (size_t i = 0; i < of->snapshot_doubt_count; i++) {
-		const struct journal_snapshot *const one = &of->snapshot_doubts[i];
-		const struct journal_stamp *const again = stamp_of_snapshot(now, one->id);
-		if (again ? is_same(again, &one->stamp) : known && !snapshot_is_whole(s, one->id))
-			of->snapshot_doubts[snapshots++] = *one;
-	}
-	of->blob_doubt_count = blobs;
-	of->snapshot_doubt_count = snapshots;
-	return blobs + snapshots ? keep_standing(s, of, e) : RC_OK;
+	of->count = kept;
+	return kept ? keep_standing(s, of, e) : RC_OK;
 }
 
 /* Of the findings of the last look those about what is doubted. */
-static void keep_findings(struct scrub *s, const struct journal *wrong)
+static void keep_findings(struct scrub *s, const struct doubts *wrong)
 {
 	struct survey *const seen = &s->survey;
+	struct doubt one;
 	size_t kept = 0;
 
 	for (size_t i = 0; i < seen->finding_count; i++) {
 		const struct finding *const f = &seen->findings[i];
-		const struct digest *d;
-		const struct backend *b;
-		if (subject_of(&s->store, f, &d, &b) && (d ? stamp_of_blob(&s->found, d) && stamp_of_blob(wrong, d)
-						 : stamp_of_snapshot(&s->found, b->id) && stamp_of_snapshot(wrong, b->id))) {
+		if (subject_of(&s->store, f, &one) && find(wrong, one.id ? NULL : &one.digest, one.id) &&
+			find(&s->found, one.id ? NULL : &one.digest, one.id)) {
 			s->unreadable += is_of_disk(f);
 			seen->findings[kept++] = *f;
 		} else {
@@ -429,20 +395,11 @@ static void keep_findings(struct scrub *s, const struct journal *wrong)
 	}
 	seen->finding_count = kept;
 	for (size_t i = 0; i < P_COUNT; i++) /* what is not listed is of what is doubted */
-		if (problems[i].harm != HARM_TORN && problems[i].harm != HARM_LOST && problems[i].harm != HARM_UNCHECKED)
+		if (problems[i].harm == HARM_NOTE || problems[i].harm == HARM_STALE)
 			seen->total[i] = 0;
 }
 
 /* ---- what is kept ---- */
-
-static enum rc identify(const struct store *st, struct journal_identity *id, struct err *e)
-{
-	struct stat root = {0};
-	const enum rc rc = os_stat_fd(st->dir, &root, e);
-
-	*id = (struct journal_identity){.root_inode = root.st_ino};
-	return rc ? rc : os_fs_identity(st->dir, id->fs, sizeof(id->fs), e);
-}
 
 static enum rc save(struct scrub *s, struct err *e)
 {
@@ -450,15 +407,18 @@ static enum rc save(struct scrub *s, struct err *e)
 	struct journal_identity id;
 	struct journal_writer w;
 	struct at_name place;
-	enum rc rc = identify(&s->store, &id, e);
+	enum rc rc = identity_read(&id, s->store.dir, s->scratch, e);
 
 	if (rc)
 		return rc;
 	journal_begin(&w, &id, &s->scratch);
-	for (size_t i = 0; i < s->found.blob_doubt_count; i++)
-		journal_put_blob(&w, &s->found.blob_doubts[i], true);
-	for (size_t i = 0; i < s->found.snapshot_doubt_count; i++)
-		journal_put_snapshot(&w, &s->found.snapshot_doubts[i], true);
+	for (size_t i = 0; i < s->found.count; i++) {
+		const struct doubt *const one = &s->found.at[i];
+		if (one->id)
+			journal_put_snapshot(&w, &(struct journal_snapshot){.id = one->id, .stamp = one->stamp}, true);
+		else
+			journal_put_blob(&w, &(struct journal_blob){.digest = one->digest, .stamp = one->stamp}, true);
+	}
 	digest_format(&s->from, text);
 	if (s->goes_on && at_make(&place, AT_BLOB, span_of_string(text)))
 		journal_put_stuck(&w, &place);
@@ -472,14 +432,14 @@ static enum rc recall(struct scrub *s, struct err *e)
 	struct journal j;
 	enum rc rc = journal_read_file(&j, s->own, JOURNAL_SCRUB, &s->kept, e);
 
-	if (rc || (rc = identify(&s->store, &id, e)) || !j.present || !journal_same_store(&j.identity, &id))
+	if (rc || (rc = identity_read(&id, s->store.dir, s->scratch, e)) || !j.present || !journal_same_store(&j.identity, &id))
 		return rc;
-	s->found.blob_doubts = j.blob_doubts;
-	s->found.blob_doubt_count = j.blob_doubt_count;
-	s->found.snapshot_doubts = j.snapshot_doubts;
-	s->found.snapshot_doubt_count = j.snapshot_doubt_count;
+	for (size_t i = 0; rc == RC_OK && i < j.blob_doubt_count; i++)
+		rc = add(&s->found, (struct doubt){j.blob_doubts[i].digest, 0, j.blob_doubts[i].stamp}, &s->kept, e);
+	for (size_t i = 0; rc == RC_OK && i < j.snapshot_doubt_count; i++)
+		rc = add(&s->found, (struct doubt){.id = j.snapshot_doubts[i].id, .stamp = j.snapshot_doubts[i].stamp}, &s->kept, e);
 	s->goes_on = j.stuck_count && digest_parse(span_of_string(j.stuck[0].name), &s->from) == RC_OK;
-	return RC_OK;
+	return rc;
 }
 
 /* How far a round has come that was not ended: all before it was looked at, and right. */
@@ -503,68 +463,48 @@ static void step(struct scrub *s)
 
 static enum rc rounds(struct scrub *s, struct err *e)
 {
-	struct journal wrong, now;
+	struct doubts wrong, now;
 	enum rc rc;
 
-	for (;;) {
+	do {
 		if ((rc = look(s, NULL, false, e)))
 			return rc;
-		const bool whole = !s->survey.interrupted && !s->survey.out_of_time;
 		const struct digest to = s->to;
 		const bool last = s->to_end;
-		if (!whole) {
+		if (s->survey.interrupted || s->survey.out_of_time) {
 			step(s);
 			return save(s, e);
 		}
-		if ((rc = gather(s, &wrong, &s->kept, e)))
+		if ((rc = gather(s, &wrong, &s->kept, e)) || (wrong.count && (rc = confirm(s, &wrong, false, &now, e))))
 			return rc;
-		if (wrong.blob_doubt_count + wrong.snapshot_doubt_count) {
-			if ((rc = confirm(s, &wrong, false, &now, e)))
-				return rc;
-			if (is_over(s))
-				return RC_OK; /* this round is made again */
-			for (size_t i = 0; rc == RC_OK && i < wrong.blob_doubt_count; i++)
-				rc = add_blob(&s->found, &wrong.blob_doubts[i].digest, wrong.blob_doubts[i].stamp, &s->kept, e);
-			for (size_t i = 0; rc == RC_OK && i < wrong.snapshot_doubt_count; i++) {
-				const struct backend b = {.id = wrong.snapshot_doubts[i].id,
-					.dir_inode = wrong.snapshot_doubts[i].stamp.inode,
-					.dir_ctime_ns = wrong.snapshot_doubts[i].stamp.ctime_ns};
-				rc = add_snapshot(&s->found, &b, &s->kept, e);
-			}
-			if (rc)
-				return rc;
-		}
+		if (wrong.count && is_over(s))
+			return RC_OK; /* this round is made again */
+		for (size_t i = 0; rc == RC_OK && i < wrong.count; i++)
+			rc = add(&s->found, wrong.at[i], &s->kept, e);
 		s->goes_on = !last;
 		s->from = to;
-		if ((rc = save(s, e)) || last || is_over(s)) {
-			s->ended = !rc && last;
+		if (rc || (rc = save(s, e)))
 			return rc;
-		}
-	}
+		s->ended = last;
+	} while (!s->ended && !is_over(s));
+	return RC_OK;
 }
 
 static enum rc run(struct scrub *s, struct err *e)
 {
-	const struct journal nothing = {0};
-	struct journal wrong = {0};
+	const struct doubts nothing = {0};
+	struct doubts wrong = {0};
 	enum rc rc;
 
 	os_give_way();
 	if ((rc = arena_open(&s->kept, e)) || (rc = arena_open(&s->keep, e)) || (rc = arena_open(&s->scratch, e)) ||
 		(rc = open_now(s, &s->store, &s->keep, s->scratch, e)))
 		return rc;
-	rc = os_lock(s->own, e);
-	if (rc)
+	if ((rc = os_lock(s->own, e)))
 		return rc == RC_END ? fail(e, RC_IO, "another scrub is at it") : rc;
 	if ((rc = recall(s, e)) || (rc = rounds(s, e)))
 		return rc;
-	if (s->found.blob_doubt_count + s->found.snapshot_doubt_count && !is_over(s)) {
-		if ((rc = confirm(s, &s->found, true, &wrong, e)) || (!is_over(s) && (rc = save(s, e))))
-			return rc;
-	} else if (s->survey.snapshots == NULL) {
-		rc = look(s, &nothing, false, e);
-	}
-	if (rc)
+	if (s->found.count && !is_over(s) && ((rc = confirm(s, &s->found, true, &wrong, e)) || (!is_over(s) && (rc = save(s, e)))))
 		return rc;
 	keep_findings(s, is_over(s) ? &nothing : &wrong);
 	s->survey.blobs_checked = s->blobs;

@@ -19,12 +19,23 @@ struct scrub_options {
 	void *self;
 };
 
+/* A blob, or, with an id, a snapshot; stamp 0: it is not there. */
+struct doubt {
+	struct digest digest;
+	uint64_t id;
+	struct journal_stamp stamp;
+};
+struct doubts {
+	struct doubt *at;
+	size_t count;
+};
+
 struct scrub {
 	const struct scrub_options *o;
 	enum store_refusal refusal;
 	int own;              /* containerd-fsck/, locked against another scrub */
 	struct arena kept;    /* as long as all of it */
-	struct journal found; /* doubts; nothing else */
+	struct doubts found;
 	struct digest from;   /* where it goes on, */
 	bool goes_on;         /* if not at the beginning */
 	bool ended;           /* all was looked at, from where the last one stopped */
@@ -36,7 +47,7 @@ struct scrub {
 	struct store store;
 	struct survey survey;
 	struct arena keep, scratch;
-	const struct journal *only; /* these are looked at; NULL: all from `from` to `to` */
+	const struct doubts *only; /* these are looked at; NULL: all from `from` to `to` */
 	struct digest to;
 	bool to_end;          /* there is nothing behind `to` */
 

@@ -395,7 +395,7 @@ enum rc seal_stop(const struct store *st, struct seal_result *result, struct are
 	if ((rc = put_inventory(&w)))
 		return rc;
 	/* what a check left and no record of an object can say (a lost file, a download) is known by its status */
-	const bool sure = result->doubts == 0 && j.status <= 1 && !j.scrubbed;
+	const bool sure = result->doubts == 0 && j.status <= 1 && !j.scrub;
 	result->later = sure && w.unproved && w.new_layer;
 	result->clean = sure && !result->later;
 	if (result->clean)
