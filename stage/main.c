@@ -603,6 +603,9 @@ static enum rc plan_found(struct scrub *s, struct plan *p, struct err *e)
 		else
 			p->findings[kept++] = p->findings[i];
 	p->finding_count = kept;
+	for (size_t i = 0; !rc && i < s->store.image_count; i++) /* it may be coming, or on its way out */
+		if (!p->images[i].damaged)
+			p->images[i] = (struct image_state){.verdict = IMAGE_IS_UNVERIFIED, .top = STORE_NONE};
 	return rc;
 }
 

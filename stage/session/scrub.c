@@ -95,7 +95,7 @@ static enum rc copy_database(void *self, int root, int dir, const char *name, in
 	if ((rc = os_free(s->own, &free_bytes, &inodes, e)) || ((rc = os_unlink(s->own, COPY_NAME, e)) && rc != RC_END) ||
 		(rc = os_create(s->own, COPY_NAME, 0600, &copy, e)) || (rc = os_unlink(s->own, COPY_NAME, e)))
 		return rc == RC_END ? fail(e, RC_IO, "%s is in the way", COPY_NAME) : rc;
-	for (unsigned i = 0; i < COPY_TRIES && !*s->o->stop; i++) {
+	for (unsigned i = 0; i < COPY_TRIES; i++) {
 		if (i)
 			os_sleep_ms(COPY_WAIT_MS);
 		if ((rc = os_src(live, &src, e)))
@@ -106,6 +106,8 @@ static enum rc copy_database(void *self, int root, int dir, const char *name, in
 		const enum rc opened = bolt_open(&before, &src, &scratch, &fault, e);
 		for (uint64_t at = 0; at < src.size; at += COPY_BYTES) {
 			const size_t n = (size_t)min_u64(COPY_BYTES, src.size - at);
+			if (is_over(s))
+				return fail(e, RC_STOPPED, "it was stopped while it read the store");
 			if ((rc = src_read(&src, at, piece, n, e)) || (rc = os_write(copy, at, piece, n, e)))
 				return rc;
 		}
@@ -120,8 +122,7 @@ static enum rc copy_database(void *self, int root, int dir, const char *name, in
 		*fd = take_fd(&copy);
 		return RC_OK;
 	}
-	return *s->o->stop ? fail(e, RC_STOPPED, "it was stopped while it read the store")
-			   : fail(e, RC_LIMIT, "%s changes all the time, or is damaged: it could not be copied", name);
+	return fail(e, RC_LIMIT, "%s changes all the time, or is damaged: it could not be copied", name);
 }
 
 /* As it is now. */

@@ -245,8 +245,11 @@ static enum rc load(struct store *st, struct arena scratch, struct err *e)
 		return rc;
 	if (arena_refused(st->keep)) /* a name that could not be copied is empty, and what has it would be taken for another */
 		return no_memory(e);
-	if (st->hints->beside) /* they are not of one moment: nothing is wrong if they do not agree */
+	if (st->hints->beside) { /* they are not of one moment: nothing is wrong if they do not agree */
+		if (!st->fault_count && ((rc = judge_content_proxy(st)) || (rc = judge_dirs(st, e))))
+			return rc;
 		return st->fault_count ? RC_OK : link_records(st, scratch, e);
+	}
 	if (st->fault_count == 0 && (rc = judge_missing(st)))
 		return rc;
 	if (st->fault_count == 0 && ((rc = judge_content_proxy(st)) || (rc = judge_dirs(st, e))))

@@ -357,7 +357,7 @@ void report_console(const struct outcome *o, const struct report_options *option
 	const bool looked = o->plan && !o->survey->halted, first = looked && o->applied;
 	if (first)
 		put_summary(&s, o, options);
-	if (looked && !o->survey->interrupted && (!options->quiet || o->status != EXIT_CLEAN))
+	if (looked && !o->scrub && !o->survey->interrupted && (!options->quiet || o->status != EXIT_CLEAN))
 		put_images(&s, o, options);
 	if (first && !o->failure)
 		put_pulls(&s, o, options);
