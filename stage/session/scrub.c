@@ -101,8 +101,7 @@ static enum rc copy_database(void *self, int root, int dir, const char *name, in
 		if ((rc = os_src(live, &src, e)))
 			return rc;
 		if (src.size > free_bytes / 8)
-			return fail(e, RC_LIMIT, "no room to copy %s: it takes %llu bytes, and an eighth of what is free is used at most", name,
-				(unsigned long long)src.size);
+			return fail(e, RC_LIMIT, "no room to copy %s, for which an eighth of what is free is used at most", name);
 		const enum rc opened = bolt_open(&before, &src, &scratch, &fault, e);
 		for (uint64_t at = 0; at < src.size; at += COPY_BYTES) {
 			const size_t n = (size_t)min_u64(COPY_BYTES, src.size - at);
