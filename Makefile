@@ -43,7 +43,7 @@ MODULES := main opts \
 	$(addprefix memory/,at identity journal own) \
 	$(addprefix check/,blobs candidates ingests layers match pool references sources survey wanted) \
 	$(addprefix repair/,apply apply_content apply_snapshots commit fetch forward plan plan_blobs plan_images plan_snapshots records salvage settled staging) \
-	$(addprefix session/,boot record record_names seal) \
+	$(addprefix session/,boot record record_names scrub seal) \
 	$(addprefix tell/,console json metrics progress report runs show sink)
 # Where time goes; the rest is small rather than fast.
 HOT := ground/base format/stream format/digest format/sha2
@@ -259,7 +259,7 @@ endef
 install-systemd: ## what starts it at boot, with the root mounted; SYSTEMD_UNITS=
 	$(call hook,hooks/systemd/containerd-fsck.service,$(SYSTEMD_UNITS)/containerd-fsck.service,644)
 	$(call hook,hooks/systemd/containerd-fsck@.service,$(SYSTEMD_UNITS)/containerd-fsck@.service,644)
-	$(call hook,hooks/systemd/containerd-fsck-record.service,$(SYSTEMD_UNITS)/containerd-fsck-record.service,644)
+	$(foreach u,record.service scrub.service scrub.timer,$(call hook,hooks/systemd/containerd-fsck-$u,$(SYSTEMD_UNITS)/containerd-fsck-$u,644))
 	install -d '$(DESTDIR)$(SYSTEMD_UNITS)/multi-user.target.wants'
 	ln -sfn ../containerd-fsck.service '$(DESTDIR)$(SYSTEMD_UNITS)/multi-user.target.wants/containerd-fsck.service'
 	$(foreach c,$(CONSUMERS),$(call hook,hooks/systemd/consumer.conf,$(SYSTEMD_UNITS)/$c.service.d/10-containerd-fsck.conf,644))

@@ -19,6 +19,7 @@
 #include "repair/plan.h"
 #include "policy/policy.h"
 #include "session/record.h"
+#include "session/scrub.h"
 #include "tell/report.h"
 #include "tell/runs.h"
 #include "repair/salvage.h"
@@ -106,7 +107,7 @@ static const struct journal *journal_of(struct run *r, const struct store *st)
 	auto_fd own = -1;
 
 	if (!j || os_open_dir(st->dir, STORE_OWN_DIR, &own, &ignored) ||
-		journal_read(j, own, &r->keep, &ignored) || !j->present)
+		journal_read(j, own, &r->keep, &ignored) || !j->present || journal_add_doubts(j, own, &r->keep, &ignored))
 		return NULL;
 	return j;
 }
@@ -701,6 +702,96 @@ static enum exit_status record_root(struct run *r, const struct place *root)
 	return EXIT_CLEAN; /* told to stop: that is how it ends */
 }
 
+/* What images need is told by a plan that nobody carries out, and which knows no more of the rest. */
+static enum rc plan_found(struct scrub *s, struct plan *p, struct err *e)
+{
+	const struct plan_options deciding = {0};
+	const enum rc rc = plan_make(p, &s->store, &s->survey, &deciding, &s->keep, e);
+	size_t kept = 0;
+
+	for (size_t i = 0; !rc && i < p->finding_count; i++)
+		if (p->findings[i].subject == SUBJECT_IMAGE || p->findings[i].subject == SUBJECT_SNAPSHOT)
+			p->total[p->findings[i].problem] = 0;
+		else
+			p->findings[kept++] = p->findings[i];
+	p->finding_count = kept;
+	for (size_t i = 0; !rc && i < s->store.image_count; i++) /* it may be coming, or on its way out */
+		if (!p->images[i].damaged)
+			p->images[i] = (struct image_state){.verdict = IMAGE_IS_UNVERIFIED, .top = STORE_NONE};
+	return rc;
+}
+
+static void say_scrubbed(struct run *r, const struct place *root, const struct scrub *s, const struct outcome *out)
+{
+	const size_t n = s->found.count;
+	char text[400];
+
+	(void)print_to(text, sizeof(text), "%s%llu blobs and %llu snapshots looked at in %llu s (%llu MiB read): %s%s",
+		s->ended ? "" : "stopped, the next one goes on from here: ", (unsigned long long)s->blobs,
+		(unsigned long long)s->snapshots, (unsigned long long)(out->elapsed_ns / 1000000000u),
+		(unsigned long long)(os_bytes_read() >> 20), n ? "" : "nothing is wrong",
+		s->unreadable ? "the disk cannot read some of it, " : ""); /* fits */
+	const size_t used = strlen(text);
+	if (n)
+		(void)print_to(text + used, sizeof(text) - used,
+			"%zu of them are not what they must be. The next boot repairs them; now: stop containerd, then %s", n,
+			r->report.command);
+	if (n || !r->opts->quiet)
+		report_message(&r->report, root->path, text);
+}
+
+static enum exit_status scrub_root(struct run *r, const struct place *root)
+{
+	struct progress_state progress = {.options = &r->report, .terminal = isatty(2) == 1};
+	struct outcome out = {.root = root->path, .scrub = true, .started_ns = os_calendar_ns(), .status = EXIT_FAILED};
+	const struct scrub_options options = {.hints = &r->hints,
+		.rate = r->opts->rate,
+		.deadline_ns = r->deadline_ns,
+		.stop = &stop,
+		.progress = report_progress,
+		.self = &progress};
+	const uint64_t began = os_clock_ns();
+	struct err e = {0}, late = {0};
+	char command[4300];
+	struct scrub s;
+	struct plan p;
+
+	(void)print_to(command, sizeof(command), "containerd-fsck repair '%s'", root->path); /* only told */
+	r->report.command = command;
+	r->pace = (struct pace){.ask = ask, .self = r};
+	r->hints.pace = &r->pace;
+	os_write_begin();
+	enum rc rc = scrub_run(&s, root->path, &options, &e);
+	const size_t found = s.found.count;
+	if (rc == RC_OK && s.survey.finding_count && (rc = plan_found(&s, &p, &e)) == RC_OK)
+		out.plan = &p;
+	report_progress_end(&progress);
+	out.elapsed_ns = os_clock_ns() - began;
+	out.refusal = s.refusal;
+	if (s.refusal != STORE_OPENED) {
+		report_message(&r->report, root->path, refusal_text(s.refusal, root->path, &r->keep, r->scratch));
+	} else if (rc == RC_OK || (rc == RC_STOPPED && r->deadline_ns)) {
+		out.status = stop ? EXIT_INTERRUPTED : found ? EXIT_LEFT : EXIT_CLEAN;
+		out.store = rc ? NULL : &s.store;
+		out.survey = rc ? NULL : &s.survey;
+		r->report.priority = found ? 3 : 6;
+		if (out.plan)
+			report_console(&out, &r->report);
+		say_scrubbed(r, root, &s, &out);
+	} else {
+		out.status = stop ? EXIT_INTERRUPTED : EXIT_FAILED;
+		out.failure = &e;
+		r->report.priority = 3;
+		say_failure(r, root->path, &e);
+	}
+	if (write_json(r, &out, &late)) {
+		say_failure(r, r->opts->json, &late);
+		out.status = EXIT_FAILED;
+	}
+	scrub_close(&s);
+	return out.status;
+}
+
 /* In an initramfs, where no root is named: the system that is being started. What marks each kind, and where it mounts. */
 static const char *system_being_started(void)
 {
@@ -891,6 +982,8 @@ static enum exit_status all_roots(struct run *r)
 			one = boot_root(r, &places[i], &wish);
 		else if (o->verb == VERB_SEAL)
 			one = seal_root(r, &places[i]);
+		else if (o->verb == VERB_SCRUB)
+			one = scrub_root(r, &places[i]);
 		else
 			(void)one_root(r, &places[i], &one); /* told, and in the status */
 		status = (unsigned)one > status ? (unsigned)one : status; /* the numbers grow with the weight */
@@ -944,7 +1037,8 @@ int main(int argc, char **argv)
 	(void)sigaction(SIGINT, &action, NULL); /* valid signals: cannot fail */
 	(void)sigaction(SIGTERM, &action, NULL);
 	(void)sigaction(SIGHUP, &action, NULL);
-	const bool by_itself = o.verb == VERB_BOOT || o.verb == VERB_SEAL || o.verb == VERB_RECORD;
+	const bool by_itself = o.verb == VERB_BOOT || o.verb == VERB_SEAL || o.verb == VERB_RECORD ||
+			       (o.verb == VERB_SCRUB && is_journal(STDOUT_FILENO));
 	struct run r = {.opts = &o,
 		.sysroot = "",
 		.repair = policy_writes(o.verb == VERB_REPAIR ? MODE_REPAIR : MODE_LOOK),

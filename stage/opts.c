@@ -14,6 +14,7 @@ const char opts_help[] =
 	"       containerd-fsck boot    [OPTION...] [ROOT...]   at boot: check and repair what changed since the last clean stop\n"
 	"       containerd-fsck seal    [OPTION...] [ROOT...]   at shutdown: note that the stop was clean\n"
 	"       containerd-fsck record  [OPTION...] [ROOT]      beside containerd: note what is durable, so that a cut costs seconds\n"
+	"       containerd-fsck scrub   [OPTION...] [ROOT...]   beside containerd: look at all there is, gently\n"
 	"       fsck.containerd [-n | -p | -a | -y] [OPTION...] [ROOT...]\n"
 	"\n"
 	"Checks and repairs containerd's store while containerd is stopped, from local data, without the network.\n"
@@ -37,6 +38,7 @@ const char opts_help[] =
 	"      --reset        repair ROOT: begin anew: databases and snapshots are set aside, blobs stay, everything is pulled again\n"
 	"      --interval SECONDS, --distance SECONDS\n"
 	"                     record: from the first change to the sync, 2; from one sync to the next, at least, 5\n"
+	"      --rate BYTES   scrub: read so much a second at most; K, M or G behind it: so many KiB, MiB or GiB\n"
 	"      --threads N    workers; the default is one for each processor\n"
 	"      --quiet        say only what is wrong\n"
 	"      --verbose      list every finding, and notes\n"
@@ -51,7 +53,7 @@ static bool verb_of(const char *word, enum verb *verb)
 		const char *word;
 		enum verb verb;
 	} verbs[] = {{"check", VERB_CHECK}, {"repair", VERB_REPAIR}, {"show", VERB_SHOW}, {"boot", VERB_BOOT}, {"seal", VERB_SEAL},
-		{"record", VERB_RECORD}, {"status", VERB_STATUS}};
+		{"record", VERB_RECORD}, {"scrub", VERB_SCRUB}, {"status", VERB_STATUS}};
 
 	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
 		if (strcmp(word, verbs[i].word) == 0) {
@@ -86,6 +88,19 @@ static enum rc take_value(struct parser *p, const char *name, const char **value
 	else
 		return fail(p->e, RC_CORRUPT, "%s wants a value", name);
 	return **value ? RC_OK : fail(p->e, RC_CORRUPT, "%s wants a value", name);
+}
+
+static bool parse_rate(const char *text, uint64_t *rate)
+{
+	struct span number = span_of_string(text);
+	const char *const unit = number.left ? strchr("GMK", number.at[number.left - 1]) : NULL;
+	const unsigned shift = unit && *unit ? *unit == 'K' ? 10 : *unit == 'M' ? 20 : 30 : 0;
+
+	number.left -= shift != 0;
+	if (parse_decimal(number, rate) || !*rate || *rate >> 33)
+		return false;
+	*rate <<= shift;
+	return true;
 }
 
 static enum rc take_long(struct parser *p)
@@ -134,6 +149,12 @@ static enum rc take_long(struct parser *p)
 	}
 	if ((rc = take_value(p, "--metrics", &p->o->metrics, &matched)) || matched)
 		return rc;
+	const char *rate = NULL;
+	if ((rc = take_value(p, "--rate", &rate, &matched)))
+		return rc;
+	if (matched)
+		return parse_rate(rate, &p->o->rate) ? RC_OK
+						     : fail(p->e, RC_CORRUPT, "--rate wants a number of bytes above 0: 8388608, 8192K, 8M");
 	const struct {
 		const char *name;
 		uint64_t *value;
@@ -243,7 +264,9 @@ enum rc opts_parse(struct opts *o, int argc, char *const *argv, struct err *e)
 		return fail(e, RC_CORRUPT, "--interval and --distance are for the command record");
 	if (o->last && o->verb != VERB_SHOW && o->verb != VERB_HELP && o->verb != VERB_VERSION)
 		return fail(e, RC_CORRUPT, "--last is for the command show");
-	if (o->after_boot && (o->verb == VERB_SEAL || o->verb == VERB_RECORD || o->verb == VERB_STATUS))
+	if (o->rate && o->verb != VERB_SCRUB && o->verb != VERB_HELP && o->verb != VERB_VERSION)
+		return fail(e, RC_CORRUPT, "--rate is for the command scrub");
+	if (o->after_boot && (o->verb == VERB_SEAL || o->verb == VERB_RECORD || o->verb == VERB_SCRUB || o->verb == VERB_STATUS))
 		return fail(e, RC_CORRUPT, "--after-boot is for the commands that look: check, repair, show and boot");
 	o->interval_s += o->interval_s ? 0 : 2;
 	o->distance_s += o->distance_s ? 0 : 5;

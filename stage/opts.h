@@ -5,7 +5,9 @@
 
 #include "ground/base.h"
 
-enum verb { VERB_CHECK, VERB_REPAIR, VERB_SHOW, VERB_BOOT, VERB_SEAL, VERB_RECORD, VERB_STATUS, VERB_HELP, VERB_VERSION };
+enum verb {
+	VERB_CHECK, VERB_REPAIR, VERB_SHOW, VERB_BOOT, VERB_SEAL, VERB_RECORD, VERB_SCRUB, VERB_STATUS, VERB_HELP, VERB_VERSION
+};
 
 #define OPTS_ROOTS_MAX 16
 
@@ -23,6 +25,7 @@ struct opts {
 	uint64_t budget_s;   /* 0: none */
 	uint64_t interval_s, distance_s; /* record */
 	bool reset;          /* repair of one root that is named */
+	uint64_t rate;       /* scrub: bytes a second; 0: as gently as it is by itself */
 	bool remount;        /* boot only */
 	bool after_boot;     /* a person says that containerd has not run since the machine started */
 	bool last;           /* show only: the last runs */

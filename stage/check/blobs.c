@@ -359,7 +359,7 @@ void hash_blobs(struct survey_run *r, struct worker *w, size_t first)
 {
 	const size_t share = r->job_count / r->workers + 2; /* not all that there is to one of us */
 	const unsigned most = r->documents ? (unsigned)min_u64(share, LANES_SMALL) : LANES_LARGE;
-	const size_t cap = r->documents ? LANE_SMALL : r->workers > FEW_WORKERS ? OS_READER_BYTES : LANE_BYTES;
+	const size_t cap = r->documents ? LANE_SMALL : r->workers > FEW_WORKERS || r->o->choice ? OS_READER_BYTES : LANE_BYTES;
 	uint8_t *const room = arena_get(&w->scratch, most * cap + 4096);
 	struct lane lanes[LANES_SMALL], *order[LANES_SMALL]; /* those with a blob first, the oldest in front */
 	struct os_reader *begun[LANES_SMALL];

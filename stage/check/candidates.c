@@ -173,6 +173,8 @@ static bool comes_later(const struct survey_run *r, size_t x, size_t y)
 {
 	const bool left_sparse = r->st->blob_files[x].sparse, right_sparse = r->st->blob_files[y].sparse;
 	const uint64_t left = r->st->blob_files[x].size, right = r->st->blob_files[y].size;
+	if (r->o->choice)
+		return x > y;
 	const bool left_known = r->vouched && r->vouched[x], right_known = r->vouched && r->vouched[y];
 
 	if (left_sparse != right_sparse)
@@ -368,7 +370,7 @@ enum rc match_snapshots(struct survey_run *r)
 		return RC_OK;
 	if ((rc = gather_diff_ids(r)) || (rc = match_open_ones(r, open)))
 		return rc;
-	const size_t count = choose_unknown(r, open, has, order);
+	const size_t count = r->o->choice ? 0 : choose_unknown(r, open, has, order);
 	if (!count)
 		return RC_OK;
 	sort_jobs(r, order, count);

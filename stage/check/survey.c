@@ -37,6 +37,8 @@ enum rc may_go_on(void *self, struct err *e)
 
 	if (stopped(w->run))
 		return fail(e, RC_STOPPED, "it was stopped");
+	if (w->run->o->choice)
+		w->run->o->choice->rest(w->run->o->choice->self);
 	if (out_of_time(w->run))
 		return fail(e, RC_STOPPED, TOO_LATE);
 	if (w->until_ns && os_clock_ns() >= w->until_ns)
@@ -147,7 +149,12 @@ static struct journal_stamp blob_stamp(const struct blob *b)
 static void trust_blobs(struct survey_run *r)
 {
 	const struct store *const st = r->st;
+	const struct survey_choice *const choice = r->o->choice;
 
+	for (size_t i = 0; choice && i < st->blob_count; i++) {
+		r->s->blobs[i].trusted = !choice->takes(choice->self, &st->blob_files[i], NULL);
+		r->s->blobs[i].document = choice->documents && st->blob_files[i].size <= LIMIT_JSON_BYTES;
+	}
 	for (size_t i = 0; r->o->trust && i < st->blob_count; i++) {
 		const struct blob *const b = &st->blob_files[i];
 		const struct journal_stamp stamp = blob_stamp(b);
@@ -237,7 +244,7 @@ static enum rc end_documents(struct survey_run *r)
 	for (size_t i = 0; i < r->st->blob_count; i++)
 		if (r->s->blobs[i].trusted && !r->s->blobs[i].document && r->s->blobs[i].verdict == BLOB_NOT_CHECKED)
 			r->s->blobs[i].verdict = BLOB_IS_GOOD; /* a document that there was no time for is unchecked */
-	if (rc == RC_OK)
+	if (rc == RC_OK && !r->o->choice)
 		find_beyond_limits(r);
 	return rc;
 }
@@ -388,6 +395,39 @@ static enum rc look_at_layers(struct survey_run *r, bool all)
 	return RC_OK;
 }
 
+/* A snapshot is compared when its layer is read. */
+static enum rc choose_snapshots(struct survey_run *r)
+{
+	const struct survey_choice *const choice = r->o->choice;
+	enum { UNSEEN, SEEN, TAKEN } *const seen = arena_array(r->keep, r->st->backend_count + 1, sizeof(*seen));
+
+	if (!seen)
+		return fail(r->e, RC_NOMEM, "no memory for the store");
+	for (size_t i = 0; i < r->candidate_count; i++) {
+		const struct candidate *const c = &r->candidates[i];
+		const struct backend *const b = &r->st->backends[c->backend];
+		if (seen[c->backend] != TAKEN)
+			seen[c->backend] = choice->takes(choice->self, &r->st->blob_files[c->blob], b) ? TAKEN : SEEN;
+	}
+	for (size_t i = 0; i < r->st->backend_count; i++)
+		if (seen[i] == SEEN || (seen[i] == UNSEEN && !choice->takes(choice->self, NULL, &r->st->backends[i]))) {
+			r->s->snapshots[i].trusted = true;
+			r->s->snapshots[i].verdict = SNAPSHOT_IS_WHOLE;
+		}
+	return RC_OK;
+}
+
+static enum rc look_at_chosen(struct survey_run *r)
+{
+	enum rc rc;
+
+	if ((rc = find_candidates(r)) || (rc = match_snapshots(r)) || (rc = choose_snapshots(r)) || (rc = pass_layers(r)) || stopped(r))
+		return rc;
+	pass_content(r);
+	r->s->out_of_time = out_of_time(r);
+	return r->s->out_of_time ? RC_OK : pass_snapshots(r);
+}
+
 static enum rc look(struct survey_run *r)
 {
 	struct survey *const s = r->s;
@@ -402,6 +442,8 @@ static enum rc look(struct survey_run *r)
 		return fail(r->e, RC_NOMEM, "no memory to look at the store");
 	for (size_t i = 0; i < st->backend_count; i++)
 		s->snapshots[i].proof = STORE_NONE;
+	if (r->o->choice)
+		return look_at_chosen(r);
 	trust_snapshots(r);
 	pass_over_snapshots(r);
 	if ((rc = look_at_layers(r, all)) || !all)

@@ -118,6 +118,16 @@ struct survey_fetch {
 	void *self;
 };
 
+/* Beside a running containerd: a part of the store, and nothing else is read or judged. */
+struct survey_choice {
+	/* Whether a blob is read (s NULL), a committed snapshot compared with this blob, which is said to be its layer, or judged without
+	 * one (b NULL). */
+	bool (*takes)(void *self, const struct blob *b, const struct backend *s);
+	void (*rest)(void *self); /* after each bit of work, in the thread that did it; may take its time */
+	void *self;
+	bool documents; /* all manifests and configs are read, so that it can be told what images need */
+};
+
 struct survey_options {
 	unsigned threads;
 	const struct journal *trust; /* what it vouches for is not read again; NULL: everything is */
@@ -126,6 +136,8 @@ struct survey_options {
 	uint64_t deadline_ns;        /* os_clock_ns: no new object is begun after it, and what is left is unchecked; 0: none */
 	const struct journal *stuck; /* what is passed over: the last checks ended at it; NULL: nothing is */
 	struct at *at;               /* is told what is worked on; NULL: nobody is */
+	const struct survey_choice *choice; /* NULL: everything. All else is taken for right, of the blobs chosen the last in the order of
+					     * their digests are begun last, and what there was no time for has no verdict */
 	bool documents_only; /* read indexes, manifests and configs, judge nothing: for show */
 	const volatile sig_atomic_t *stop; /* set: finish the piece in hand and return; may be NULL */
 	void (*progress)(void *self, const struct progress *p); /* called a few times a second from the calling thread; may be NULL */

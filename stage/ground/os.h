@@ -88,6 +88,9 @@ void os_reader_settle(struct os_reader *r);
 /* At the end of a thread that used readers, all of them settled. */
 void os_reader_leave(void);
 
+/* By readers and of small files, by all threads since the program began. */
+uint64_t os_bytes_read(void);
+
 /* Small files, read from the medium as well, and together: what lies side by side is one request to the disk. */
 struct os_small {
 	int fd;
@@ -150,6 +153,8 @@ bool os_put(int fd, const void *text, size_t n);
 /* A line for the kernel's log; priority as in syslog. Lost where there is no /dev/kmsg. */
 void os_kernel_log(int priority, const char *line);
 void os_sleep_ms(unsigned ms);
+/* Of this thread and those that it begins: processor and disk only when nobody else wants them, as far as the system agrees. */
+void os_give_way(void);
 /* inotify(7): a descriptor that tells of events; and what it is to watch, a name in a directory or "." for that itself. The same
  * again changes what is watched. RC_END: not there, or gone. */
 CHECKED enum rc os_watch_open(int *watch, struct err *e);

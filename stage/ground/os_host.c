@@ -210,6 +210,12 @@ void os_sleep_ms(unsigned ms)
 	(void)poll(NULL, 0, (int)ms); /* a signal ends it early: wanted */
 }
 
+void os_give_way(void)
+{
+	(void)setpriority(PRIO_PROCESS, 0, 19);
+	(void)syscall(SYS_ioprio_set, 1L, 0L, 3L << 13); /* IOPRIO_WHO_PROCESS, IOPRIO_CLASS_IDLE */
+}
+
 enum rc os_lock(int fd, struct err *e)
 {
 	if (flock(fd, LOCK_EX | LOCK_NB) == 0)

@@ -256,12 +256,21 @@ void os_reader_ahead(struct os_reader *const readers[], unsigned count)
 	batch_send(&b);
 }
 
+static atomic_uint_least64_t bytes_read;
+
+uint64_t os_bytes_read(void)
+{
+	return bytes_read;
+}
+
 enum rc os_reader_next(struct os_reader *r, struct span *piece, struct err *e)
 {
 	if (r->off >= r->size)
 		return RC_END;
-	if (r->piece && have_queue() && next_ahead(r, piece) == RC_OK)
+	if (r->piece && have_queue() && next_ahead(r, piece) == RC_OK) {
+		bytes_read += piece->left;
 		return RC_OK;
+	}
 	for (;;) {
 		const ssize_t got = pread(r->fd, r->buf, r->cap, (off_t)r->off);
 		if (got < 0 && errno == EINTR)
@@ -280,6 +289,7 @@ enum rc os_reader_next(struct os_reader *r, struct span *piece, struct err *e)
 		if (got == 0)
 			return RC_END; /* became shorter: the digest will tell */
 		r->off += (uint64_t)got;
+		bytes_read += (uint64_t)got;
 		*piece = span_of(r->buf, (size_t)got);
 		return RC_OK;
 	}
@@ -331,6 +341,7 @@ enum rc os_small_take(struct os_small *s, size_t *got, struct err *e)
 {
 	const bool sent = s->sent;
 
+	bytes_read += s->size;
 	os_small_drop(s);
 	if (sent && s->request.got >= 0 && (uint64_t)s->request.got >= s->size) {
 		*got = s->size;

@@ -627,11 +627,18 @@ enum rc journal_read_marker(struct journal *out, int own, struct arena scratch, 
 	return RC_OK;
 }
 
-enum rc journal_read(struct journal *out, int own, struct arena *a, struct err *e)
+static bool is_doubted_blob(const struct journal *j, const struct digest *d)
+{
+	const struct journal_blob key = {.digest = *d};
+
+	return j->blob_doubt_count && bsearch(&key, j->blob_doubts, j->blob_doubt_count, sizeof(key), compare_blob);
+}
+
+enum rc journal_read_file(struct journal *out, int own, const char *name, struct arena *a, struct err *e)
 {
 	struct journal j = {.present = true};
 	struct span text = {0};
-	enum rc rc = os_read_small(own, JOURNAL_NAME, LIMIT_JOURNAL_BYTES, a, &text, e);
+	enum rc rc = os_read_small(own, name, LIMIT_JOURNAL_BYTES, a, &text, e);
 
 	if (rc == RC_OK)
 		rc = parse(&j, text, a);
@@ -644,6 +651,38 @@ enum rc journal_read(struct journal *out, int own, struct arena *a, struct err *
 								: "the journal is damaged: checking everything"};
 	*out = j;
 	return RC_OK;
+}
+
+enum rc journal_read(struct journal *out, int own, struct arena *a, struct err *e)
+{
+	return journal_read_file(out, own, JOURNAL_NAME, a, e);
+}
+
+enum rc journal_add_doubts(struct journal *j, int own, struct arena *a, struct err *e)
+{
+	struct journal found;
+	const enum rc rc = journal_read_file(&found, own, JOURNAL_SCRUB, a, e);
+
+	if (rc || !found.present || !journal_same_store(&found.identity, &j->identity) ||
+		found.blob_doubt_count + found.snapshot_doubt_count == 0)
+		return rc;
+	struct journal *const kept = arena_get(a, sizeof(*kept));
+	if (!kept)
+		return fail(e, RC_NOMEM, "no memory for the journal");
+	*kept = found;
+	j->scrub = kept;
+	j->clean = false;
+	return RC_OK;
+}
+
+void journal_drop_doubts(int own, struct arena scratch)
+{
+	struct journal found;
+	struct err ignored = {0};
+
+	if (own >= 0 && journal_read_file(&found, own, JOURNAL_SCRUB, &scratch, &ignored) == RC_OK &&
+		found.blob_doubt_count + found.snapshot_doubt_count && os_unlink(own, JOURNAL_SCRUB, &ignored))
+		ignored.rc = RC_OK; /* then they stay */
 }
 
 bool journal_same_store(const struct journal_identity *a, const struct journal_identity *b)
@@ -692,6 +731,8 @@ const struct journal_blob *journal_find_blob(const struct journal *j, const stru
 {
 	const struct journal_blob *found = NULL;
 
+	if (j->scrub && is_doubted_blob(j->scrub, d))
+		return NULL; /* that digest: rather one too many */
 	/* recorded again, it stands there more than once: any with the very stamp will do */
 	for (const struct journal_blob *b = first_blob(j, d); is_next_blob(j, b, d); b++)
 		if (same_stamp(&b->stamp, s) && (!found || found->recorded))
@@ -730,6 +771,8 @@ static bool is_next_snapshot(const struct journal *j, const struct journal_snaps
 const struct journal_snapshot *journal_find_snapshot(
 	const struct journal *j, uint64_t id, struct span key, const struct journal_stamp *s)
 {
+	if (j->scrub && journal_doubts_snapshot(j->scrub, id))
+		return NULL;
 	for (const struct journal_snapshot *one = first_snapshot(j, id); is_next_snapshot(j, one, id); one++)
 		if (same_stamp(&one->stamp, s) && span_equal(one->key, key))
 			return one;
@@ -759,15 +802,16 @@ bool journal_doubts_blob(const struct journal *j, const struct digest *d, uint64
 	const struct journal_blob *const b =
 		j->blob_doubt_count ? bsearch(&key, j->blob_doubts, j->blob_doubt_count, sizeof(key), compare_blob) : NULL;
 
-	return b && b->stamp.inode == inode;
+	return (b && b->stamp.inode == inode) || (j->scrub && journal_doubts_blob(j->scrub, d, inode));
 }
 
 bool journal_doubts_snapshot(const struct journal *j, uint64_t id)
 {
 	const struct journal_snapshot key = {.id = id};
 
-	return j->snapshot_doubt_count &&
-	       bsearch(&key, j->snapshot_doubts, j->snapshot_doubt_count, sizeof(key), compare_snapshot);
+	return (j->snapshot_doubt_count &&
+		       bsearch(&key, j->snapshot_doubts, j->snapshot_doubt_count, sizeof(key), compare_snapshot)) ||
+	       (j->scrub && journal_doubts_snapshot(j->scrub, id));
 }
 
 bool journal_is_stuck(const struct journal *j, enum at_kind kind, struct span name)
@@ -1046,34 +1090,40 @@ void journal_put_clean(struct journal_writer *w, const char *boot_id)
 		(unsigned long long)w->ingest_count, boot_id, (unsigned long long)wide_sum_end(&sum));
 }
 
-static bool is_there_already(const struct journal_writer *w, int own)
+static bool is_there_already(const struct journal_writer *w, int own, const char *name)
 {
 	struct arena scratch = *w->a;
 	struct span there = {0};
 	struct err ignored = {0}; /* what cannot be read is written again */
 
-	return os_read_small(own, JOURNAL_NAME, w->used, &scratch, &there, &ignored) == RC_OK &&
+	return os_read_small(own, name, w->used, &scratch, &there, &ignored) == RC_OK &&
 	       span_equal(there, span_of(w->at, w->used));
 }
 
-enum rc journal_commit(struct journal_writer *w, int own, struct err *e)
+enum rc journal_commit_file(struct journal_writer *w, int own, const char *name, struct err *e)
 {
-	static const char temporary[] = JOURNAL_NAME ".tmp";
+	char temporary[32];
 	auto_fd fd = -1;
 	enum rc rc;
 
+	(void)print_to(temporary, sizeof(temporary), "%s.tmp", name); /* fits */
 	if (w->full)
 		return fail(e, RC_NOMEM, "no memory for the journal");
 	if (w->used > LIMIT_JOURNAL_BYTES)
 		return fail(e, RC_LIMIT, "the store has more objects than a journal may list");
-	if (is_there_already(w, own))
+	if (is_there_already(w, own, name))
 		return RC_OK;
 	if ((rc = os_unlink(own, temporary, e)) && rc != RC_END) /* of a run that was cut off */
 		return rc;
 	if ((rc = os_create(own, temporary, 0600, &fd, e)))
 		return rc == RC_END ? fail(e, RC_IO, "%s is in the way", temporary) : rc;
 	if ((rc = os_write(fd, 0, w->at, w->used, e)) || (rc = os_fsync(fd, e)) ||
-		(rc = os_rename(own, temporary, own, JOURNAL_NAME, e)))
+		(rc = os_rename(own, temporary, own, name, e)))
 		return rc;
 	return os_fsync(own, e);
+}
+
+enum rc journal_commit(struct journal_writer *w, int own, struct err *e)
+{
+	return journal_commit_file(w, own, JOURNAL_NAME, e);
 }

@@ -115,6 +115,7 @@ struct journal {
 	size_t ended_count, ended_before; /* ended_before: noted in front of that record */
 
 	bool clean;         /* the last record is the marker */
+	const struct journal *scrub; /* see journal_add_doubts; NULL: no scrub doubts anything */
 	char boot_id[37];   /* of the last boot record; "" if there is none since the last seal */
 	char last_boot[37]; /* of the last record that names one, a seal included; "" if there is none */
 	enum journal_mode mode;
@@ -134,6 +135,15 @@ struct journal {
 CHECKED enum rc journal_read_marker(struct journal *j, int own, struct arena scratch, struct err *e);
 /* RC_NOMEM, or RC_OK: see absent. own: containerd-fsck/ below the root. */
 CHECKED enum rc journal_read(struct journal *j, int own, struct arena *a, struct err *e);
+
+/* What a scrub found beside a running containerd, in a file of the same form that nobody else writes: doubts, and as what is stuck
+ * the place where it stopped. */
+#define JOURNAL_SCRUB "scrub"
+CHECKED enum rc journal_read_file(struct journal *j, int own, const char *name, struct arena *a, struct err *e);
+/* Its doubts count as the journal's own: what it doubts the journal does not vouch for any more, nor for a clean stop. */
+CHECKED enum rc journal_add_doubts(struct journal *j, int own, struct arena *a, struct err *e);
+/* A check has looked at them, and the journal says what came of it. A cut, or a failure, leaves them: they are looked at again. */
+void journal_drop_doubts(int own, struct arena scratch);
 
 /* Looks the object up; NULL if the journal does not vouch for one with this very stamp. Of a blob that stands there twice the one
  * that is not recorded. */
@@ -210,5 +220,6 @@ void journal_put_done(struct journal_writer *w, unsigned status);
 void journal_put_clean(struct journal_writer *w, const char *boot_id);
 /* Writes nothing if the journal there says the same already. */
 CHECKED enum rc journal_commit(struct journal_writer *w, int own, struct err *e);
+CHECKED enum rc journal_commit_file(struct journal_writer *w, int own, const char *name, struct err *e);
 
 #endif

@@ -444,10 +444,13 @@ static enum rc begin(struct boot *b, const char *path, const struct boot_options
 	/* a clean boot looks at no more than this */
 	rc = b->own < 0 ? RC_END : journal_read_marker(&b->journal, b->own, scratch, e);
 	if (rc == RC_OK)
+		rc = journal_add_doubts(&b->journal, b->own, &scratch, e);
+	if (rc == RC_OK)
 		boot_decide(b, o, boot_id, &identity);
 	if (rc && rc != RC_END)
 		return rc;
-	if ((rc == RC_END || b->verdict != BOOT_IS_CLEAN) && b->own >= 0 && (rc = journal_read(&b->journal, b->own, keep, e)))
+	if ((rc == RC_END || b->verdict != BOOT_IS_CLEAN) && b->own >= 0 &&
+		((rc = journal_read(&b->journal, b->own, keep, e)) || (rc = journal_add_doubts(&b->journal, b->own, keep, e))))
 		return rc;
 	if (b->journal.present && b->journal.unfinished && (rc = read_last(b, keep, scratch, e)))
 		return rc;

@@ -369,6 +369,8 @@ enum rc seal_stop(const struct store *st, struct seal_result *result, struct are
 	rc = os_open_dir(st->dir, STORE_OWN_DIR, &own, e);
 	if (rc == RC_OK)
 		rc = journal_read(&j, own, &scratch, e);
+	if (rc == RC_OK)
+		rc = journal_add_doubts(&j, own, &scratch, e);
 	if (rc && rc != RC_END && rc != RC_CORRUPT)
 		return rc;
 	if ((rc = identity_read(&identity, st->dir, scratch, e)))
@@ -393,8 +395,9 @@ enum rc seal_stop(const struct store *st, struct seal_result *result, struct are
 	if ((rc = put_inventory(&w)))
 		return rc;
 	/* what a check left and no record of an object can say (a lost file, a download) is known by its status */
-	result->later = result->doubts == 0 && j.status <= 1 && w.unproved && w.new_layer;
-	result->clean = result->doubts == 0 && j.status <= 1 && !result->later;
+	const bool sure = result->doubts == 0 && j.status <= 1 && !j.scrub;
+	result->later = sure && w.unproved && w.new_layer;
+	result->clean = sure && !result->later;
 	if (result->clean)
 		journal_put_clean(&out, st->boot_id);
 	else if (result->later)
@@ -425,8 +428,10 @@ enum rc seal_checked(const struct store *st, const struct seal_check *c, struct 
 		return rc == RC_CORRUPT ? fail(e, RC_IO, STORE_OWN_DIR " is no directory: move it away and run again") : rc;
 	if (rc == RC_OK && (rc = journal_read(&j, own, &scratch, e)))
 		return rc;
-	if (c->only_update && !j.present)
+	if (c->only_update && !j.present) {
+		journal_drop_doubts(own, scratch);
 		return RC_OK;
+	}
 	bool *const rebuilt = arena_array(&scratch, st->backend_count + 1, sizeof(*rebuilt));
 	if (!rebuilt)
 		return fail(e, RC_NOMEM, "no memory for the journal");
@@ -445,6 +450,8 @@ enum rc seal_checked(const struct store *st, const struct seal_check *c, struct 
 	const bool again = c->only_update && j.done && strcmp(j.boot_id, st->boot_id) == 0 && j.status <= 1 && c->status <= 1;
 	journal_put_done(&out, again ? j.status : c->status);
 	rc = journal_commit(&out, own, e);
+	if (!rc)
+		journal_drop_doubts(own, scratch);
 	struct err ignored = {0}; /* the journal is worth more than the copies, which the next boot makes as well */
 	const enum rc copied = rc || c->only_update ? RC_OK : settled_copy(own, st->meta.dir, st->overlay.dir, scratch, &ignored);
 	(void)copied;

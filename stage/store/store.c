@@ -245,6 +245,11 @@ static enum rc load(struct store *st, struct arena scratch, struct err *e)
 		return rc;
 	if (arena_refused(st->keep)) /* a name that could not be copied is empty, and what has it would be taken for another */
 		return no_memory(e);
+	if (st->hints->beside) { /* they are not of one moment: nothing is wrong if they do not agree */
+		if (!st->fault_count && ((rc = judge_content_proxy(st)) || (rc = judge_dirs(st, e))))
+			return rc;
+		return st->fault_count ? RC_OK : link_records(st, scratch, e);
+	}
 	if (st->fault_count == 0 && (rc = judge_missing(st)))
 		return rc;
 	if (st->fault_count)
@@ -272,11 +277,16 @@ static enum rc load(struct store *st, struct arena scratch, struct err *e)
 }
 
 /* The lock before the first look at anything: whoever holds it is writing. */
-static enum rc lock(struct store *st, enum store_refusal *refusal, struct err *e)
+static enum rc lock(struct store *st, enum store_refusal *refusal, struct arena scratch, struct err *e)
 {
+	const struct store_beside *const beside = st->hints->beside;
 	auto_fd fd = -1;
-	enum rc rc = st->meta.dir < 0 ? RC_END : os_open_file(st->meta.dir, "meta.db", &fd, e);
+	enum rc rc = beside || st->meta.dir < 0 ? RC_END : os_open_file(st->meta.dir, "meta.db", &fd, e);
 
+	if (beside) {
+		rc = beside->copy(beside->self, st->dir, st->overlay.dir, "metadata.db", &st->overlay.fd, scratch, e);
+		return rc ? rc : beside->copy(beside->self, st->dir, st->meta.dir, "meta.db", &st->meta.fd, scratch, e);
+	}
 	if (rc == RC_END || rc == RC_CORRUPT)
 		return RC_OK; /* store_read says what that means */
 	if (rc == RC_OK && st->hints->meta_lock > 0) {
@@ -325,7 +335,7 @@ enum rc store_open(struct store *out, const char *path, const struct store_hints
 	if (rc == RC_OK && !is_root)
 		*refusal = STORE_NOT_A_ROOT;
 	else if (rc == RC_OK)
-		rc = lock(&st, refusal, e);
+		rc = lock(&st, refusal, scratch, e);
 	if (rc || *refusal != STORE_OPENED) {
 		store_close(&st);
 		return rc;
@@ -335,7 +345,7 @@ enum rc store_open(struct store *out, const char *path, const struct store_hints
 		return fail(e, RC_LIMIT, "repair --reset was cut off: containerd-fsck repair ends it");
 	}
 	st.read_only = os_is_read_only(st.dir);
-	if ((st.listed = read_blobs(&st, scratch, &st.why_not)) == RC_OK &&
+	if ((st.listed = read_blobs(&st, scratch, &st.why_not)) == RC_OK && !hints->beside &&
 		(st.listed = read_ingests(&st, scratch, &st.why_not)) == RC_OK)
 		st.listed = read_foreigners(&st, scratch, &st.why_not);
 	*out = st;
@@ -354,7 +364,10 @@ bool store_is_half(const struct store *st)
 static enum rc open_meta(struct store *st, struct arena scratch, struct err *e)
 {
 	auto_fd late = -1;
-	const enum rc rc = st->meta.dir < 0 ? RC_END : st->meta.fd >= 0 ? RC_OK : os_open_file(st->meta.dir, "meta.db", &late, e);
+	const enum rc rc = st->meta.dir < 0	      ? RC_END
+			   : st->meta.fd >= 0	      ? RC_OK
+			   : st->hints->beside	      ? RC_END
+						      : os_open_file(st->meta.dir, "meta.db", &late, e);
 
 	if (late >= 0)
 		return fail(e, RC_CORRUPT, META_PATH " has appeared meanwhile: stop containerd, and begin again");
@@ -372,9 +385,9 @@ enum rc store_read(struct store *st, struct arena scratch, struct err *e)
 	if (st->meta_linked) /* nor is the lock in it taken */
 		return optional(add_fault(st, STORE_META_DIR, STORE_DIR_UNUSABLE, "is a symbolic link: " FOLLOW_IT));
 	if ((rc = open_meta(st, scratch, e)) ||
-		(st->overlay.dir >= 0 &&
+		(st->overlay.dir >= 0 && (!st->hints->beside || st->overlay.fd >= 0) &&
 			(rc = open_database(st, &st->overlay, st->overlay.dir, "metadata.db", OVERLAY_PATH, scratch, e))) ||
-		(rc = check_other_snapshotters(st, scratch, e)))
+		(!st->hints->beside && (rc = check_other_snapshotters(st, scratch, e))))
 		return rc;
 	if (st->fault_count) { /* nothing more can be believed */
 		struct err why = {0};

@@ -242,6 +242,14 @@ struct store_known {
 	bool unknown;            /* not all of it could be read: any of them may be another */
 };
 
+/* How a store is read that is in use: from copies of its databases, made before anything else is looked at. What is only of interest at
+ * rest is not read: downloads, strays, the boot; nor is it a fault that the databases do not agree. */
+struct store_beside {
+	/* *fd stays -1 for what is not there */
+	enum rc (*copy)(void *self, int root, int dir, const char *name, int *fd, struct arena scratch, struct err *e);
+	void *self;
+};
+
 /* What is known beside the root itself. */
 struct store_hints {
 	const char *sysroot;     /* put before every other place; "" for none */
@@ -250,6 +258,7 @@ struct store_hints {
 	bool after_boot;         /* a person says that containerd has not run since the machine started */
 	bool first_boot;         /* see struct boot_facts */
 	int meta_lock;           /* a descriptor of meta.db that has its lock already; 0: none */
+	const struct store_beside *beside; /* containerd may run: nothing is locked. NULL: it must not */
 	bool mended;             /* a database was made again: what it lacks of the other proves nothing, */
 	bool mended_overlay;     /* metadata.db, maybe with the other */
 	bool journal_says;

@@ -366,12 +366,16 @@ void report_console(const struct outcome *o, const struct report_options *option
 	const bool looked = o->plan && !o->survey->halted, first = looked && o->applied;
 	if (first)
 		put_summary(&s, o, options);
-	if (looked && !o->survey->interrupted && (!options->quiet || o->status != EXIT_CLEAN))
+	if (looked && !o->scrub && !o->survey->interrupted && (!options->quiet || o->status != EXIT_CLEAN))
 		put_images(&s, o, options);
 	if (first && !o->failure)
 		put_pulls(&s, o, options);
 	if (o->plan) {
 		put_findings(&s, o, options);
+		if (o->scrub) {
+			sink_flush(&s);
+			return;
+		}
 		if (o->survey->halted)
 			put_databases(&s, o, options);
 		put_boot(&s, o, options);
@@ -432,7 +436,7 @@ static void put_json_body(struct sink *s, const struct outcome *o)
 	putf(s, ",\"started\":%llu,\"seconds\":%llu.%03u,\"exit_status\":%d,\"mode\":\"%s\"",
 		(unsigned long long)(o->started_ns / 1000000000u), (unsigned long long)(o->elapsed_ns / 1000000000u),
 		(unsigned)(o->elapsed_ns / 1000000u % 1000), o->status,
-		o->repair ? "repair" : "check");
+		o->scrub ? "scrub" : o->repair ? "repair" : "check");
 	if (o->refusal != STORE_OPENED)
 		putf(s, ",\"refusal\":\"%s\"",
 			o->refusal == STORE_RUNNING	   ? "containerd is running"

@@ -43,6 +43,7 @@ struct outcome {
 	const struct apply_result *applied; /* NULL for check */
 	const struct salvage *salvage; /* NULL: no database needs it */
 	const struct err *failure;   /* NULL, or why the run ended early */
+	bool scrub;                  /* beside containerd: only findings are told */
 	bool repair;                 /* asked for, whether or not it came to it */
 	enum store_refusal refusal;
 	uint64_t started_ns, elapsed_ns; /* calendar, for labels; duration */

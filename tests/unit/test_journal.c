@@ -593,8 +593,51 @@ static void the_kernels_command_line(void)
 	end();
 }
 
+/* A scrub doubts two objects that are vouched for, and one that nobody knows. */
+static void a_scrub_doubts(void)
+{
+	begin();
+	(void)sealed();
+	struct journal j = read_back(), quick = {0};
+	struct journal_writer w;
+	const struct digest first = digest_of(9), other = digest_of(99);
+	const struct journal_stamp stamp = {.inode = 10, .size = 0, .ctime_ns = 1000}, there = {.inode = 30, .ctime_ns = 31};
+	const struct span key = SPAN_LITERAL("k8s.io/7/a key with blanks, 100% and \n");
+	struct journal_identity elsewhere = identity;
+
+	CHECK(journal_add_doubts(&j, place, &arena, &err) == RC_OK && j.clean && !j.scrub); /* no such file */
+	elsewhere.root_inode++;
+	for (unsigned turn = 0; turn < 2; turn++) {
+		journal_begin(&w, turn ? &identity : &elsewhere, &arena);
+		journal_put_blob(&w, &(struct journal_blob){.digest = first, .stamp = stamp}, true);
+		journal_put_blob(&w, &(struct journal_blob){.digest = other, .stamp = stamp}, true);
+		journal_put_snapshot(&w, &(struct journal_snapshot){.id = 3, .stamp = there}, true);
+		CHECK(journal_commit_file(&w, place, JOURNAL_SCRUB, &err) == RC_OK);
+		CHECK(journal_add_doubts(&j, place, &arena, &err) == RC_OK);
+		CHECK(j.clean != turn && (j.scrub != NULL) == turn); /* that of another store says nothing of this */
+	}
+	CHECK(journal_read_marker(&quick, place, arena, &err) == RC_OK && quick.clean);
+	CHECK(journal_add_doubts(&quick, place, &arena, &err) == RC_OK && !quick.clean);
+	CHECK(!journal_find_blob(&j, &first, &stamp) && journal_doubts_blob(&j, &first, 10) && journal_doubts_blob(&j, &other, 10));
+	CHECK(!journal_doubts_blob(&j, &first, 11)); /* pulled anew */
+	CHECK(!journal_find_snapshot(&j, 3, key, &there) && journal_doubts_snapshot(&j, 3));
+	CHECK(journal_doubts_snapshot(&j, 4) && journal_doubts_blob(&j, &(struct digest){.kind = DIGEST_SHA256, .bytes = {6}}, 13));
+	journal_drop_doubts(place, arena);
+	j = read_back();
+	CHECK(journal_add_doubts(&j, place, &arena, &err) == RC_OK && j.clean && journal_find_blob(&j, &first, &stamp));
+	CHECK(journal_find_snapshot(&j, 3, key, &there));
+	/* a place alone is none, and stays */
+	journal_begin(&w, &identity, &arena);
+	CHECK(journal_commit_file(&w, place, JOURNAL_SCRUB, &err) == RC_OK);
+	journal_drop_doubts(place, arena);
+	CHECK(journal_add_doubts(&j, place, &arena, &err) == RC_OK && j.clean);
+	CHECK(unlinkat(place, JOURNAL_SCRUB, 0) == 0);
+	end();
+}
+
 int main(void)
 {
+	RUN(a_scrub_doubts);
 	RUN(what_was_written_is_read);
 	RUN(times_and_texts_at_their_ends);
 	RUN(refs_of_downloads);

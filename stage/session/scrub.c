@@ -1,0 +1,529 @@
+/* SPDX-License-Identifier: MIT */
+/* Sources: records go before what they are of, and come after it (containerd 2.1: core/metadata/content.go and gc.go;
+ * plugins/snapshots/overlay/overlay.go, Remove; core/snapshots/storage/bolt.go): what is wrong with an object of which there is a record
+ * afterwards still, was wrong. */
+#include "session/scrub.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "format/bolt.h"
+#include "ground/os.h"
+#include "ground/os_write.h"
+#include "memory/identity.h"
+#include "memory/own.h"
+
+/* tries to copy a database that changes meanwhile, and between them */
+#define COPY_TRIES 50
+#define COPY_WAIT_MS 20
+#define COPY_BYTES ((size_t)256 << 10)
+#define COPY_NAME "scrub.db"
+/* of blobs, in a round: the databases are copied once for each, and a scrub that is killed begins it again */
+#define ROUND_BYTES ((uint64_t)128 << 20)
+/* bytes a second at least, if nobody says otherwise; and how many times as long as it works it rests */
+#define RATE_LEAST ((uint64_t)4 << 20)
+#define RESTS 10
+/* "some" of /proc/pressure, in tens of hundredths of the last ten seconds: from it on all takes four times as long */
+#define PRESSURE_MOST '4'
+#define DOUBTS_MAX 4096
+
+/* ---- gently ---- */
+
+static bool is_over(const struct scrub *s)
+{
+	return *s->o->stop || (s->o->deadline_ns && os_clock_ns() >= s->o->deadline_ns);
+}
+
+static bool is_pressed(const char *path)
+{
+	struct err ignored = {0}; /* older kernels have none */
+	struct span said = {0};
+	struct arena a;
+	const char *at = NULL;
+	bool pressed = false;
+
+	if (arena_open(&a, &ignored))
+		return false;
+	if (os_read_proc(path, &a, &said, &ignored) == RC_OK && (at = text_find((const char *)said.at, "avg10=")))
+		pressed = at[7] != '.' && (at[6] >= PRESSURE_MOST || at[8] != '.'); /* 7.10, 40.00, 100.00 */
+	arena_close(&a);
+	return pressed;
+}
+
+static void take_rest(void *self)
+{
+	struct scrub *const s = self;
+	const uint64_t now = os_clock_ns(), bytes = os_bytes_read() - s->seen_bytes;
+	const uint64_t busy = now - s->woke_ns;
+	uint64_t due = bytes * 1000000 / (s->o->rate ? s->o->rate : RATE_LEAST) * 1000;
+
+	if (now - s->asked_ns > 1000000000) {
+		s->pressed = is_pressed("/proc/pressure/io") || is_pressed("/proc/pressure/cpu");
+		s->asked_ns = now;
+	}
+	if (!s->o->rate)
+		due = min_u64(due, RESTS * busy);
+	due *= s->pressed ? 4 : 1;
+	for (const uint64_t until = s->woke_ns + due; os_clock_ns() < until && !is_over(s);)
+		os_sleep_ms((unsigned)min_u64(100, (until - os_clock_ns()) / 1000000 + 1));
+	s->seen_bytes += bytes;
+	s->woke_ns = os_clock_ns();
+}
+
+/* ---- the databases ---- */
+
+/* All of it as of one transaction: bbolt writes no page that the newest can reach, so that, if that is still the same behind the copy,
+ * all that it can reach was whole. fd stays -1 for what is not there. */
+static enum rc copy_database(void *self, int root, int dir, const char *name, int *fd, struct arena scratch, struct err *e)
+{
+	struct scrub *const s = self;
+	uint8_t *const piece = arena_get(&scratch, COPY_BYTES);
+	uint64_t free_bytes = 0, inodes = 0;
+	auto_fd live = -1, copy = -1;
+	struct bolt_fault fault = {0};
+	struct bolt before, after;
+	struct src src;
+	enum rc rc = dir < 0 ? RC_END : os_open_file(dir, name, &live, e);
+
+	if (rc)
+		return rc == RC_END || rc == RC_CORRUPT ? RC_OK : rc;
+	if (!piece)
+		return fail(e, RC_NOMEM, "no memory to copy %s", name);
+	if (s->own < 0 && (rc = own_open_dir(root, STORE_OWN_DIR, &s->own, e)))
+		return rc;
+	if ((rc = os_free(s->own, &free_bytes, &inodes, e)) || ((rc = os_unlink(s->own, COPY_NAME, e)) && rc != RC_END) ||
+		(rc = os_create(s->own, COPY_NAME, 0600, &copy, e)) || (rc = os_unlink(s->own, COPY_NAME, e)))
+		return rc == RC_END ? fail(e, RC_IO, "%s is in the way", COPY_NAME) : rc;
+	for (unsigned i = 0; i < COPY_TRIES; i++) {
+		if (i)
+			os_sleep_ms(COPY_WAIT_MS);
+		if ((rc = os_src(live, &src, e)))
+			return rc;
+		if (src.size > free_bytes / 8)
+			return fail(e, RC_LIMIT, "no room to copy %s, for which an eighth of what is free is used at most", name);
+		const enum rc opened = bolt_open(&before, &src, &scratch, &fault, e);
+		for (uint64_t at = 0; at < src.size; at += COPY_BYTES) {
+			const size_t n = (size_t)min_u64(COPY_BYTES, src.size - at);
+			if (is_over(s))
+				return fail(e, RC_STOPPED, "it was stopped while it read the store");
+			if ((rc = src_read(&src, at, piece, n, e)) || (rc = os_write(copy, at, piece, n, e)))
+				return rc;
+		}
+		const enum rc again = opened ? opened : bolt_open(&after, &src, &scratch, &fault, e);
+		if (again && again != RC_CORRUPT)
+			return again;
+		*e = (struct err){0};
+		if (again || after.meta[after.current].txid != before.meta[before.current].txid)
+			continue;
+		if ((rc = os_truncate(copy, src.size, e)))
+			return rc;
+		*fd = take_fd(&copy);
+		return RC_OK;
+	}
+	return fail(e, RC_LIMIT, "%s changes all the time, or is damaged: it could not be copied", name);
+}
+
+/* As it is now. */
+static enum rc open_now(struct scrub *s, struct store *st, struct arena *keep, struct arena scratch, struct err *e)
+{
+	enum rc rc = store_open(st, s->root, &s->hints, keep, scratch, &s->refusal, e);
+
+	if (rc || s->refusal != STORE_OPENED)
+		return rc ? rc : RC_END;
+	rc = store_read(st, scratch, e);
+	if (rc == RC_OK && (st->fault_count || !st->meta.present))
+		rc = fail(e, RC_CORRUPT, "%s: %s: stop containerd, and run containerd-fsck check",
+			st->fault_count ? st->faults[0].path : STORE_META_DIR "/meta.db",
+			st->fault_count ? st->faults[0].fault.text : "is not there");
+	if (rc)
+		store_close(st);
+	return rc;
+}
+
+/* ---- a look ---- */
+
+static const struct doubt *find(const struct doubts *in, const struct digest *d, uint64_t id)
+{
+	for (size_t i = 0; i < in->count; i++)
+		if (d ? !in->at[i].id && digest_equal(&in->at[i].digest, d) : in->at[i].id == id)
+			return &in->at[i];
+	return NULL;
+}
+
+static bool in_round(const struct scrub *s, const struct digest *d)
+{
+	return (!s->goes_on || digest_compare(d, &s->from) >= 0) && (s->to_end || digest_compare(d, &s->to) < 0);
+}
+
+/* Of a struct survey_choice. */
+static bool takes(void *self, const struct blob *b, const struct backend *snapshot)
+{
+	const struct scrub *const s = self;
+
+	if (b && !snapshot && !b->records)
+		return false;
+	if (s->only)
+		return find(s->only, snapshot ? NULL : &b->digest, snapshot ? snapshot->id : 0);
+	return b ? in_round(s, &b->digest) : s->to_end;
+}
+
+/* Where the round that begins at `from` ends. */
+static void choose_round(struct scrub *s)
+{
+	const struct store *const st = &s->store;
+	uint64_t bytes = 0;
+
+	s->to_end = true;
+	for (size_t i = 0; i < st->blob_count && s->to_end; i++) {
+		const struct blob *const b = &st->blob_files[i];
+		if (!b->records || !in_round(s, &b->digest))
+			continue;
+		s->to_end = bytes < ROUND_BYTES;
+		s->to = b->digest;
+		bytes += b->size;
+	}
+}
+
+static void close_look(struct scrub *s)
+{
+	survey_close(&s->survey);
+	if (s->store.keep)
+		store_close(&s->store);
+	s->store.keep = NULL;
+	s->survey = (struct survey){0};
+	arena_close(&s->keep);
+	arena_close(&s->scratch);
+}
+
+/* At these, or, with NULL, at a round. It stays open. */
+static enum rc look(struct scrub *s, const struct doubts *only, bool documents, struct err *e)
+{
+	const struct survey_choice choice = {.takes = takes, .rest = take_rest, .self = s, .documents = documents};
+	const struct survey_options options = {.threads = 1,
+		.choice = &choice,
+		.deadline_ns = s->o->deadline_ns,
+		.stop = s->o->stop,
+		.progress = s->o->progress,
+		.self = s->o->self};
+	struct store st;
+	enum rc rc;
+
+	close_look(s);
+	s->only = only;
+	if ((rc = arena_open(&s->keep, e)) || (rc = arena_open(&s->scratch, e)))
+		return rc;
+	arena_bound(&s->keep, LIMIT_STORE_BYTES);
+	if ((rc = open_now(s, &st, &s->keep, s->scratch, e)))
+		return rc;
+	s->store = st;
+	if (!only)
+		choose_round(s);
+	s->woke_ns = os_clock_ns();
+	s->seen_bytes = os_bytes_read();
+	if ((rc = survey_begin(&s->survey, &s->store, &options, &s->keep, e)) || (rc = survey_end(&s->survey, e)))
+		return rc;
+	s->blobs += s->survey.blobs_checked;
+	s->snapshots += s->survey.snapshots_checked;
+	s->entries += s->survey.entries_compared;
+	return RC_OK;
+}
+
+/* ---- what is wrong ---- */
+
+static struct doubt doubt_blob(const struct store *st, const struct digest *d)
+{
+	const size_t i = store_find_blob(st, d);
+	const struct blob *const b = i == STORE_NONE ? NULL : &st->blob_files[i];
+
+	return (struct doubt){.digest = *d, .stamp = {b ? b->inode : 0, b ? b->size : 0, b ? b->ctime_ns : 0}};
+}
+
+static struct doubt doubt_snapshot(const struct backend *b)
+{
+	return (struct doubt){.id = b->id, .stamp = {b->dir_inode, 0, b->dir_ctime_ns}};
+}
+
+static enum rc add(struct doubts *to, struct doubt one, struct arena *a, struct err *e)
+{
+	struct doubt *place = (struct doubt *)(uintptr_t)find(to, one.id ? NULL : &one.digest, one.id);
+
+	if (!place && to->count == DOUBTS_MAX)
+		return RC_OK; /* so many are enough for a check of all */
+	if (!place && !(place = arena_push(a, (void **)&to->at, &to->count, sizeof(*place))))
+		return fail(e, RC_NOMEM, "no memory for what was found");
+	*place = one;
+	return RC_OK;
+}
+
+static bool is_same(const struct doubt *a, const struct doubt *b)
+{
+	return a->stamp.inode == b->stamp.inode && a->stamp.size == b->stamp.size && a->stamp.ctime_ns == b->stamp.ctime_ns;
+}
+
+/* The disk does not give it: told apart, and doubtful as well. What is unchecked for any other reason is nothing that was found. */
+static bool is_of_disk(const struct finding *f)
+{
+	return problems[f->problem].harm == HARM_UNCHECKED && span_is(f->why, strerror(EIO));
+}
+
+/* What a finding is about; false: it is none of ours. */
+static bool subject_of(const struct store *st, const struct finding *f, struct doubt *one)
+{
+	const enum harm harm = problems[f->problem].harm;
+
+	if (f->subject == SUBJECT_BACKEND)
+		*one = doubt_snapshot(&st->backends[f->index]);
+	else if (f->subject == SUBJECT_CONTENT || (f->subject == SUBJECT_BLOB && st->blob_files[f->index].records))
+		*one = doubt_blob(st, f->subject == SUBJECT_BLOB ? &st->blob_files[f->index].digest : &st->contents[f->index].digest);
+	else
+		return false;
+	return harm == HARM_TORN || harm == HARM_LOST || is_of_disk(f);
+}
+
+/* All that is wrong by the last look. */
+static enum rc gather(struct scrub *s, struct doubts *to, struct arena *a, struct err *e)
+{
+	const struct store *const st = &s->store;
+	const struct survey *const seen = &s->survey;
+	struct doubt one;
+	enum rc rc = RC_OK;
+
+	*to = (struct doubts){0};
+	for (size_t i = 0; rc == RC_OK && i < st->blob_count; i++)
+		if (st->blob_files[i].records && seen->blobs[i].verdict == BLOB_IS_BAD)
+			rc = add(to, doubt_blob(st, &st->blob_files[i].digest), a, e);
+	for (size_t i = 0; rc == RC_OK && i < st->backend_count; i++)
+		if (seen->snapshots[i].verdict == SNAPSHOT_IS_TORN || seen->snapshots[i].verdict == SNAPSHOT_IS_LOST)
+			rc = add(to, doubt_snapshot(&st->backends[i]), a, e);
+	for (size_t i = 0; rc == RC_OK && i < seen->finding_count; i++) /* of each kind there are not all */
+		if (subject_of(st, &seen->findings[i], &one))
+			rc = add(to, one, a, e);
+	return rc;
+}
+
+static size_t backend_of(const struct store *st, uint64_t id)
+{
+	for (size_t i = 0; i < st->backend_count; i++)
+		if (st->backends[i].id == id)
+			return i;
+	return STORE_NONE;
+}
+
+/* Whether the last look has seen that nothing is wrong with it. */
+static bool is_healthy(const struct scrub *s, const struct doubt *one)
+{
+	const size_t i = one->id ? backend_of(&s->store, one->id) : store_find_blob(&s->store, &one->digest);
+
+	if (i == STORE_NONE)
+		return false;
+	return one->id ? !s->survey.snapshots[i].trusted && s->survey.snapshots[i].verdict == SNAPSHOT_IS_WHOLE
+		       : !s->survey.blobs[i].trusted && s->survey.blobs[i].verdict == BLOB_IS_GOOD;
+}
+
+/* It has its record still, and is what it was. */
+static bool stands(const struct store *st, const struct doubt *one)
+{
+	const size_t i = one->id ? backend_of(st, one->id) : STORE_NONE;
+	const struct backend *const b = i == STORE_NONE ? NULL : &st->backends[i];
+	bool recorded = b && b->kind == SNAPSHOT_COMMITTED && b->snapshot != STORE_NONE;
+
+	for (size_t ns = 0; !one->id && ns < st->namespace_count; ns++)
+		recorded |= store_find_content(st, ns, &one->digest) != STORE_NONE;
+	if (!recorded)
+		return false;
+	const struct doubt now = b ? doubt_snapshot(b) : doubt_blob(st, &one->digest);
+	return is_same(&now, one);
+}
+
+static enum rc keep_standing(struct scrub *s, struct doubts *of, struct err *e)
+{
+	struct arena keep, scratch = {0};
+	struct store st;
+	size_t kept = 0;
+	enum rc rc = arena_open(&keep, e);
+
+	if (rc)
+		return rc;
+	if ((rc = arena_open(&scratch, e)) == RC_OK && (rc = open_now(s, &st, &keep, scratch, e)) == RC_OK) {
+		for (size_t i = 0; i < of->count; i++)
+			if (stands(&st, &of->at[i]))
+				of->at[kept++] = of->at[i];
+		of->count = kept;
+		store_close(&st);
+	}
+	arena_close(&scratch);
+	arena_close(&keep);
+	return rc;
+}
+
+/* Looks once more at what was found wrong, and leaves that which is wrong again, has its record still, and was not touched since. Of what
+ * was known already also that stays which could not be looked at now; *now is what was wrong. */
+static enum rc confirm(struct scrub *s, struct doubts *of, bool known, struct doubts *now, struct err *e)
+{
+	size_t kept = 0;
+	enum rc rc;
+
+	if ((rc = look(s, of, known, e)) || is_over(s) || (rc = gather(s, now, &s->keep, e)))
+		return rc;
+	for (size_t i = 0; i < of->count; i++) {
+		const struct doubt *const one = &of->at[i];
+		const struct doubt *const again = find(now, one->id ? NULL : &one->digest, one->id);
+		if (again ? is_same(again, one) : known && !is_healthy(s, one))
+			of->at[kept++] = *one;
+	}
+	of->count = kept;
+	return kept ? keep_standing(s, of, e) : RC_OK;
+}
+
+/* Of the findings of the last look those about what is doubted. */
+static void keep_findings(struct scrub *s, const struct doubts *wrong)
+{
+	struct survey *const seen = &s->survey;
+	struct doubt one;
+	size_t kept = 0;
+
+	for (size_t i = 0; i < seen->finding_count; i++) {
+		const struct finding *const f = &seen->findings[i];
+		if (subject_of(&s->store, f, &one) && find(wrong, one.id ? NULL : &one.digest, one.id) &&
+			find(&s->found, one.id ? NULL : &one.digest, one.id)) {
+			s->unreadable += is_of_disk(f);
+			seen->findings[kept++] = *f;
+		} else {
+			seen->total[f->problem]--;
+		}
+	}
+	seen->finding_count = kept;
+	for (size_t i = 0; i < P_COUNT; i++) /* what is not listed is of what is doubted */
+		if (problems[i].harm == HARM_NOTE || problems[i].harm == HARM_STALE)
+			seen->total[i] = 0;
+}
+
+/* ---- what is kept ---- */
+
+static enum rc save(struct scrub *s, struct err *e)
+{
+	char text[DIGEST_TEXT_BYTES];
+	struct journal_identity id;
+	struct journal_writer w;
+	struct at_name place;
+	enum rc rc = identity_read(&id, s->store.dir, s->scratch, e);
+
+	if (rc)
+		return rc;
+	journal_begin(&w, &id, &s->scratch);
+	for (size_t i = 0; i < s->found.count; i++) {
+		const struct doubt *const one = &s->found.at[i];
+		if (one->id)
+			journal_put_snapshot(&w, &(struct journal_snapshot){.id = one->id, .stamp = one->stamp}, true);
+		else
+			journal_put_blob(&w, &(struct journal_blob){.digest = one->digest, .stamp = one->stamp}, true);
+	}
+	digest_format(&s->from, text);
+	if (s->goes_on && at_make(&place, AT_BLOB, span_of_string(text)))
+		journal_put_stuck(&w, &place);
+	return journal_commit_file(&w, s->own, JOURNAL_SCRUB, e);
+}
+
+/* What the last one left. */
+static enum rc recall(struct scrub *s, struct err *e)
+{
+	struct journal_identity id;
+	struct journal j;
+	enum rc rc = journal_read_file(&j, s->own, JOURNAL_SCRUB, &s->kept, e);
+
+	if (rc || (rc = identity_read(&id, s->store.dir, s->scratch, e)) || !j.present || !journal_same_store(&j.identity, &id))
+		return rc;
+	for (size_t i = 0; rc == RC_OK && i < j.blob_doubt_count; i++)
+		rc = add(&s->found, (struct doubt){j.blob_doubts[i].digest, 0, j.blob_doubts[i].stamp}, &s->kept, e);
+	for (size_t i = 0; rc == RC_OK && i < j.snapshot_doubt_count; i++)
+		rc = add(&s->found, (struct doubt){.id = j.snapshot_doubts[i].id, .stamp = j.snapshot_doubts[i].stamp}, &s->kept, e);
+	s->goes_on = j.stuck_count && digest_parse(span_of_string(j.stuck[0].name), &s->from) == RC_OK;
+	return rc;
+}
+
+/* How far a round has come that was not ended: all before it was looked at, and right. */
+static void step(struct scrub *s)
+{
+	size_t first = s->store.blob_count;
+
+	for (size_t i = s->store.blob_count; i-- > 0;)
+		if (takes(s, &s->store.blob_files[i], NULL) && s->survey.blobs[i].verdict != BLOB_IS_GOOD)
+			first = i;
+	for (size_t i = 0; s->survey.snapshots && i < s->store.backend_count; i++) {
+		const struct snapshot_state *const one = &s->survey.snapshots[i];
+		if (one->verdict != SNAPSHOT_IS_WHOLE && one->proof < first)
+			first = one->proof;
+	}
+	if (first < s->store.blob_count) {
+		s->from = s->store.blob_files[first].digest;
+		s->goes_on = true;
+	}
+}
+
+static enum rc rounds(struct scrub *s, struct err *e)
+{
+	struct doubts wrong, now;
+	enum rc rc;
+
+	do {
+		if ((rc = look(s, NULL, false, e)))
+			return rc;
+		const struct digest to = s->to;
+		const bool last = s->to_end;
+		if (s->survey.interrupted || s->survey.out_of_time) {
+			step(s);
+			return save(s, e);
+		}
+		if ((rc = gather(s, &wrong, &s->kept, e)) || (wrong.count && (rc = confirm(s, &wrong, false, &now, e))))
+			return rc;
+		if (wrong.count && is_over(s))
+			return RC_OK; /* this round is made again */
+		for (size_t i = 0; rc == RC_OK && i < wrong.count; i++)
+			rc = add(&s->found, wrong.at[i], &s->kept, e);
+		s->goes_on = !last;
+		s->from = to;
+		if (rc || (rc = save(s, e)))
+			return rc;
+		s->ended = last;
+	} while (!s->ended && !is_over(s));
+	return RC_OK;
+}
+
+static enum rc run(struct scrub *s, struct err *e)
+{
+	const struct doubts nothing = {0};
+	struct doubts wrong = {0};
+	enum rc rc;
+
+	os_give_way();
+	if ((rc = arena_open(&s->kept, e)) || (rc = arena_open(&s->keep, e)) || (rc = arena_open(&s->scratch, e)) ||
+		(rc = open_now(s, &s->store, &s->keep, s->scratch, e)))
+		return rc;
+	if ((rc = os_lock(s->own, e)))
+		return rc == RC_END ? fail(e, RC_IO, "another scrub is at it") : rc;
+	if ((rc = recall(s, e)) || (rc = rounds(s, e)))
+		return rc;
+	if (s->found.count && !is_over(s) && ((rc = confirm(s, &s->found, true, &wrong, e)) || (!is_over(s) && (rc = save(s, e)))))
+		return rc;
+	keep_findings(s, is_over(s) ? &nothing : &wrong);
+	s->survey.blobs_checked = s->blobs;
+	s->survey.snapshots_checked = s->snapshots;
+	s->survey.entries_compared = s->entries;
+	s->survey.bytes_read = os_bytes_read();
+	return RC_OK;
+}
+
+enum rc scrub_run(struct scrub *s, const char *root, const struct scrub_options *o, struct err *e)
+{
+	*s = (struct scrub){.root = root, .o = o, .own = -1, .hints = *o->hints, .beside = {copy_database, s}};
+	s->hints.beside = &s->beside;
+	return run(s, e);
+}
+
+void scrub_close(struct scrub *s)
+{
+	close_look(s);
+	arena_close(&s->kept);
+	os_close(&s->own);
+}
