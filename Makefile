@@ -279,6 +279,8 @@ install-mkinitcpio: ## the same; MKINITCPIO=
 	$(call hook,dracut/55containerd-fsck/containerd-fsck-initrd.service,$(SYSTEMD_UNITS)/containerd-fsck-initrd.service,644)
 deb: all ## a Debian package of all that
 	@hooks/debian/build $(BUILD)
+image: all ## an OCI image with the binary alone, as an archive: hooks/oci/build, hooks/kubernetes
+	@hooks/oci/build $(BUILD) $(VERSION) $(MACHINE)
 
 size: $(BUILD)/containerd-fsck $(BUILD)/containerd-fsck.full.map ## the binary's size and its parts
 	@tests/size $<
@@ -386,7 +388,7 @@ clean: ## removes what was built, but for sources and caches
 	rm -rf $(addprefix $(BUILD)/,musl host fuzz unit unit-clang tool fuzzer fuzz-found fuzz-seeds kernel containerd-fsck*)
 
 .SECONDARY:
-.PHONY: all databases help install install-systemd install-dracut install-initramfs-tools install-mkinitcpio deb size test demo crash crash-record healthy bench arm64 qemu tests-need check unit unit-clang fuzz lint syntax-clang tidy clean
+.PHONY: all databases help install install-systemd install-dracut install-initramfs-tools install-mkinitcpio deb image size test demo crash crash-record healthy bench arm64 qemu tests-need check unit unit-clang fuzz lint syntax-clang tidy clean
 
 # ---- the libraries' sources ----------------------------------------------------------------------------------------
 
