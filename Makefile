@@ -29,6 +29,7 @@ POINTS ?= 2
 CROSS ?=
 SYSROOT ?=
 UNDER ?=
+KERNEL_HEADERS ?= $(SYSROOT)/usr/include
 Q := $(if $(V),,@)
 said = @$(if $(V),:,echo '  $1')
 comma := ,
@@ -135,9 +136,9 @@ $(eval $(call variant,fuzz,$(FUZZ_CC),$(FUZZ_CFLAGS) $(FUZZ_STEPS)))
 $(patsubst %,$(BUILD)/musl/stage/%.o,$(filter ground/os_%,$(MODULES))): | $(BUILD)/kernel
 $(BUILD)/kernel:
 	@mkdir -p $@
-	@ln -sfn $(SYSROOT)/usr/include/linux $@/linux
-	@ln -sfn $(SYSROOT)/usr/include/asm-generic $@/asm-generic
-	@ln -sfn $(SYSROOT)/usr/include/$$($(CROSS)gcc -print-multiarch)/asm $@/asm
+	@ln -sfn $(KERNEL_HEADERS)/linux $@/linux
+	@ln -sfn $(KERNEL_HEADERS)/asm-generic $@/asm-generic
+	@ln -sfn $(KERNEL_HEADERS)/$$($(CROSS)gcc -print-multiarch)/asm $@/asm
 
 # ---- linking -------------------------------------------------------------------------------------------------------
 
