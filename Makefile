@@ -17,6 +17,7 @@
 #: tests/pairs PAIRS=0       every pair of kinds of damage; VERSIONS= FS= JOBS=
 #: tests/hostile/run KIND... stores made to do harm; POINTS=0: all, --table: for tests/RESULTS.md; JOBS=
 #: tests/hooks               units and initramfs; SUITES=bookworm,trixie,sid
+#: tests/packages            images, recipes, manifests, completion; PART OF A NAME...
 #: tests/limits OBJECTS=n    the units' bounds of memory, with n more blobs and snapshots
 
 VERSION := 0.1

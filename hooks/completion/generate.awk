@@ -106,7 +106,7 @@ function quoted(text) {
 
 function bash(   o, i, v, extra) {
 	print "_containerd_fsck() {"
-	print "	local cur=${COMP_WORDS[COMP_CWORD]} prev= verb= words=() i"
+	print "	local cur=${COMP_WORDS[COMP_CWORD]} prev='' verb='' words=() i"
 	print "	COMPREPLY=()"
 	print "	# a shell that cuts words at = has it as a word of its own"
 	print "	((COMP_CWORD)) && prev=${COMP_WORDS[COMP_CWORD - 1]}"
