@@ -17,17 +17,20 @@
 #: tests/pairs PAIRS=0       every pair of kinds of damage; VERSIONS= FS= JOBS=
 #: tests/hostile/run KIND... stores made to do harm; POINTS=0: all, --table: for tests/RESULTS.md; JOBS=
 #: tests/hooks               units and initramfs; SUITES=bookworm,trixie,sid
+#: tests/packages            images, recipes, manifests, completion; PART OF A NAME...
 #: tests/limits OBJECTS=n    the units' bounds of memory, with n more blobs and snapshots
 
 VERSION := 0.1
 BUILD ?= build
 PREFIX ?= /usr/local
+SBINDIR ?= $(PREFIX)/sbin
 DESTDIR ?=
 POINTS ?= 2
 # For another processor: the prefix of its tools, where its musl-dev and linux-libc-dev are unpacked, and what runs its programs.
 CROSS ?=
 SYSROOT ?=
 UNDER ?=
+KERNEL_HEADERS ?= $(SYSROOT)/usr/include
 Q := $(if $(V),,@)
 said = @$(if $(V),:,echo '  $1')
 comma := ,
@@ -81,9 +84,9 @@ WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wmissing-prototypes -Wswitch-en
 
 # ---- the same code for several purposes ----------------------------------------------------------------------------
 
-# musl: what is installed.
+# musl: what is installed, where Debian, Arch and Fedora have it. Where cc is musl's own: MUSL_CC=gcc MUSL_LIB=/usr/lib
 MACHINE := $(firstword $(subst -, ,$(shell $(CROSS)gcc -dumpmachine)))
-MUSL_LIB := $(firstword $(wildcard $(SYSROOT)/usr/lib/$(MACHINE)-linux-musl /usr/lib/musl/lib))
+MUSL_LIB := $(firstword $(wildcard $(SYSROOT)/usr/lib/$(MACHINE)-linux-musl /usr/lib/musl/lib /usr/$(MACHINE)-linux-musl/lib64 /usr/$(MACHINE)-linux-musl/lib))
 MUSL_CC := $(if $(CROSS),$(CROSS)gcc -specs $(MUSL_LIB)/musl-gcc.specs,musl-gcc)
 MUSL_CFLAGS := -O2 -fno-tree-vectorize -fPIE -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables -fno-unwind-tables \
 	-fstack-protector '-ffile-prefix-map=$(CURDIR)=.' -idirafter $(BUILD)/kernel
@@ -103,7 +106,10 @@ our_objects = $(patsubst %,$(BUILD)/$1/stage/%.o,$(filter-out main,$(MODULES)))
 
 MUSL_OBJECTS := $(patsubst %,$(BUILD)/musl/stage/%.o,$(MODULES)) $(call library_objects,musl)
 
-all: $(BUILD)/containerd-fsck $(BUILD)/containerd-fsck.8 ## build/containerd-fsck, one static binary, and its manual page
+SHELLS := bash zsh fish
+COMPLETIONS := $(SHELLS:%=$(BUILD)/completion.%)
+
+all: $(BUILD)/containerd-fsck $(BUILD)/containerd-fsck.8 $(COMPLETIONS) ## build/containerd-fsck, one static binary, and its manual page
 
 # The pins are part of the name, so that changing one fetches again.
 PINS := $(foreach l,$(LIBRARIES),$(patsubst %,$l:%,$(PIN_$l)))
@@ -131,9 +137,9 @@ $(eval $(call variant,fuzz,$(FUZZ_CC),$(FUZZ_CFLAGS) $(FUZZ_STEPS)))
 $(patsubst %,$(BUILD)/musl/stage/%.o,$(filter ground/os_%,$(MODULES))): | $(BUILD)/kernel
 $(BUILD)/kernel:
 	@mkdir -p $@
-	@ln -sfn $(SYSROOT)/usr/include/linux $@/linux
-	@ln -sfn $(SYSROOT)/usr/include/asm-generic $@/asm-generic
-	@ln -sfn $(SYSROOT)/usr/include/$$($(CROSS)gcc -print-multiarch)/asm $@/asm
+	@ln -sfn $(KERNEL_HEADERS)/linux $@/linux
+	@ln -sfn $(KERNEL_HEADERS)/asm-generic $@/asm-generic
+	@ln -sfn $(KERNEL_HEADERS)/$$($(CROSS)gcc -print-multiarch)/asm $@/asm
 
 # ---- linking -------------------------------------------------------------------------------------------------------
 
@@ -230,19 +236,34 @@ $(BUILD)/containerd-fsck.8: stage/containerd-fsck.8 stage/policy/problem.def Mak
 	@mkdir -p $(@D)
 	$(Q)awk "$$MANUAL" stage/policy/problem.def stage/containerd-fsck.8 >$@
 
+# What shells complete; commands and options are those of --help.
+$(COMPLETIONS): $(BUILD)/completion.%: stage/opts.c hooks/completion/generate.awk
+	@mkdir -p $(@D)
+	$(Q)awk -v shell=$* -f hooks/completion/generate.awk stage/opts.c >$@.new && mv $@.new $@
+
 help: ## this list
 	@awk -F' ## ' '/^[a-z0-9-]+:.* ## / { sub(/:.*/, "", $$1); printf "  %-25s %s\n", $$1, $$2 } \
 		/^#:/ { sub(/^#: ?/, "  "); more = more $$0 "\n" } END { printf "\n%s", more }' $(firstword $(MAKEFILE_LIST))
 
-install: all ## binary and manual pages; DESTDIR= PREFIX=/usr/local
-	install -D -m 755 $(BUILD)/containerd-fsck '$(DESTDIR)$(PREFIX)/sbin/containerd-fsck'
-	ln -sfn containerd-fsck '$(DESTDIR)$(PREFIX)/sbin/fsck.containerd'
+# Debian's zsh looks below /usr into vendor-completions
+ZSH_COMPLETIONS ?= $(PREFIX)/share/zsh/site-functions
+install: all ## binary, manual pages, completion for shells; DESTDIR= PREFIX=/usr/local SBINDIR=PREFIX/sbin
+	install -D -m 755 $(BUILD)/containerd-fsck '$(DESTDIR)$(SBINDIR)/containerd-fsck'
+	ln -sfn containerd-fsck '$(DESTDIR)$(SBINDIR)/fsck.containerd'
 	install -D -m 644 $(BUILD)/containerd-fsck.8 '$(DESTDIR)$(PREFIX)/share/man/man8/containerd-fsck.8'
 	ln -sfn containerd-fsck.8 '$(DESTDIR)$(PREFIX)/share/man/man8/fsck.containerd.8'
 	install -D -m 644 stage/containerd-fsck-journal.5 '$(DESTDIR)$(PREFIX)/share/man/man5/containerd-fsck-journal.5'
+	install -D -m 644 $(BUILD)/completion.bash '$(DESTDIR)$(PREFIX)/share/bash-completion/completions/containerd-fsck'
+	ln -sfn containerd-fsck '$(DESTDIR)$(PREFIX)/share/bash-completion/completions/fsck.containerd'
+	install -D -m 644 $(BUILD)/completion.zsh '$(DESTDIR)$(ZSH_COMPLETIONS)/_containerd-fsck'
+	install -D -m 644 $(BUILD)/completion.fish '$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/containerd-fsck.fish'
+	ln -sfn containerd-fsck.fish '$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/fsck.containerd.fish'
 
 # What starts it: hooks/ and dracut/, which name /usr/sbin/containerd-fsck. Each of these installs files and no more.
 SYSTEMD_UNITS ?= /usr/lib/systemd/system
+SYSTEMD_PRESETS ?= /usr/lib/systemd/system-preset
+OPENRC ?= /etc
+MOTD ?= /etc/update-motd.d
 DRACUT_MODULES ?= /usr/lib/dracut/modules.d
 INITRAMFS_TOOLS ?= /usr/share/initramfs-tools
 MKINITCPIO ?= /usr/lib/initcpio
@@ -252,7 +273,7 @@ CONSUMERS := containerd docker host-containerd k3s k3s- rke2- k0scontroller k0sw
 # $1 from, $2 to, $3 mode
 define hook
 install -d '$(DESTDIR)$(dir $2)'
-sed 's|/usr/sbin/containerd-fsck|$(PREFIX)/sbin/containerd-fsck|g' $1 >'$(DESTDIR)$2'
+sed 's|/usr/sbin/containerd-fsck|$(SBINDIR)/containerd-fsck|g' $1 >'$(DESTDIR)$2'
 chmod $3 '$(DESTDIR)$2'
 
 endef
@@ -260,6 +281,7 @@ install-systemd: ## what starts it at boot, with the root mounted; SYSTEMD_UNITS
 	$(call hook,hooks/systemd/containerd-fsck.service,$(SYSTEMD_UNITS)/containerd-fsck.service,644)
 	$(call hook,hooks/systemd/containerd-fsck@.service,$(SYSTEMD_UNITS)/containerd-fsck@.service,644)
 	$(foreach u,record.service scrub.service scrub.timer,$(call hook,hooks/systemd/containerd-fsck-$u,$(SYSTEMD_UNITS)/containerd-fsck-$u,644))
+	$(call hook,hooks/systemd/containerd-fsck.preset,$(SYSTEMD_PRESETS)/80-containerd-fsck.preset,644)
 	install -d '$(DESTDIR)$(SYSTEMD_UNITS)/multi-user.target.wants'
 	ln -sfn ../containerd-fsck.service '$(DESTDIR)$(SYSTEMD_UNITS)/multi-user.target.wants/containerd-fsck.service'
 	$(foreach c,$(CONSUMERS),$(call hook,hooks/systemd/consumer.conf,$(SYSTEMD_UNITS)/$c.service.d/10-containerd-fsck.conf,644))
@@ -282,8 +304,22 @@ install-prometheus: ## alert rules over the metrics; EXAMPLES=
 	$(call hook,hooks/prometheus/containerd-fsck.rules.yml,$(EXAMPLES)/prometheus/containerd-fsck.rules.yml,644)
 install-node-problem-detector: ## a condition of the node by containerd-fsck status; EXAMPLES=
 	$(call hook,hooks/node-problem-detector/containerd-fsck.json,$(EXAMPLES)/node-problem-detector/containerd-fsck.json,644)
-deb: all ## a Debian package of all that
+install-openrc: ## what starts it at boot with OpenRC; OPENRC=/etc
+	$(call hook,hooks/openrc/containerd-fsck.initd,$(OPENRC)/init.d/containerd-fsck,755)
+	$(call hook,hooks/openrc/containerd-fsck.confd,$(OPENRC)/conf.d/containerd-fsck,644)
+install-motd: ## a line at login where the boot repaired or left something; MOTD=/etc/update-motd.d
+	$(call hook,hooks/motd/containerd-fsck,$(MOTD)/90-containerd-fsck,755)
+deb: all ## a Debian package of what goes with systemd; hooks/ has recipes for others: rpm, arch, alpine, nix, buildroot, yocto
 	@hooks/debian/build $(BUILD)
+image: all ## an OCI image with the binary alone, as an archive: hooks/oci/build, hooks/kubernetes
+	@hooks/oci/build $(BUILD) $(VERSION) $(MACHINE)
+sysext: all ## a system extension, for systems whose /usr is read-only: hooks/sysext/build
+	@hooks/sysext/build $(BUILD) $(VERSION) $(MACHINE)
+RELEASED = $$(sed -n 's/^ -- .*>  //p' hooks/debian/changelog | head -n 1)
+dist: ## the sources as a tarball, which the recipes in hooks/ begin with
+	@mkdir -p $(BUILD)
+	$(Q)tar -c -f $(BUILD)/containerd-fsck-$(VERSION).tar.gz -I 'gzip -9n' --format=ustar --sort=name --mtime="$(RELEASED)" --owner=0 --group=0 --numeric-owner \
+		--mode=go=rX,u+rw,a-s --exclude=__pycache__ --transform='s,^,containerd-fsck-$(VERSION)/,' LICENSE Makefile README.md dracut hooks qemu stage tests
 
 size: $(BUILD)/containerd-fsck $(BUILD)/containerd-fsck.full.map ## the binary's size and its parts
 	@tests/size $<
@@ -388,10 +424,10 @@ $(TIDIED): tidy-%: stage/%.c $(SOURCES_DONE)
 	$(Q)clang-tidy --quiet $< -- $(OUR_FLAGS)
 
 clean: ## removes what was built, but for sources and caches
-	rm -rf $(addprefix $(BUILD)/,musl host fuzz unit unit-clang tool fuzzer fuzz-found fuzz-seeds kernel containerd-fsck*)
+	rm -rf $(addprefix $(BUILD)/,musl host fuzz unit unit-clang tool fuzzer fuzz-found fuzz-seeds kernel completion.* containerd-fsck*)
 
 .SECONDARY:
-.PHONY: all databases help install install-systemd install-dracut install-initramfs-tools install-mkinitcpio install-prometheus install-node-problem-detector deb size test demo crash crash-record healthy bench arm64 qemu tests-need check unit unit-clang fuzz lint syntax-clang tidy clean
+.PHONY: all databases help install install-systemd install-dracut install-initramfs-tools install-mkinitcpio install-prometheus install-node-problem-detector install-openrc install-motd deb image sysext dist size test demo crash crash-record healthy bench arm64 qemu tests-need check unit unit-clang fuzz lint syntax-clang tidy clean
 
 # ---- the libraries' sources ----------------------------------------------------------------------------------------
 
