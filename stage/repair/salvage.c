@@ -1177,7 +1177,8 @@ enum rc salvage_reset(struct salvage *s, const struct store *st, char aside[16],
 	if (s->in_use)
 		return fail(e, RC_LIMIT, "%s uses this store: stop it and run this again", s->in_use);
 	if (st->meta.dir < 0 || (st->overlay_path && st->overlay.dir >= 0))
-		return fail(e, RC_LIMIT, "%s is not in the root: move it by hand first", st->meta.dir < 0 ? STORE_META_DIR : st->overlay_path);
+		return fail(e, RC_LIMIT, "%s is not in the root: move it by hand first",
+			st->meta.dir < 0 ? STORE_META_DIR : st->overlay_path);
 	if ((rc = own_open_dir(st->dir, STORE_OWN_DIR, &own, e)) || (rc = own_open_dir(own, OWN_ASIDE, &old, e)) ||
 		(rc = os_stat_fd(st->dir, &root, e)))
 		return rc;
@@ -1185,7 +1186,8 @@ enum rc salvage_reset(struct salvage *s, const struct store *st, char aside[16],
 		(void)print_to(aside, 16, n ? STORE_RESET ".%u" : STORE_RESET, n); /* fits */
 	} while ((rc = os_stat(old, aside, &there, e)) == RC_OK && ++n < SALVAGE_RESETS);
 	if (rc != RC_END)
-		return rc ? rc : fail(e, RC_LIMIT, STORE_OWN_DIR "/" OWN_ASIDE "/%s is there, of an earlier one: remove those first", aside);
+		return rc ? rc
+			  : fail(e, RC_LIMIT, STORE_OWN_DIR "/" OWN_ASIDE "/%s is there, of an earlier one: remove those first", aside);
 	for (size_t i = 1; i < count; i++)
 		if ((rc = os_stat(st->dir, moved[i], &there, e)) == RC_OK && there.st_dev != root.st_dev)
 			return fail(e, RC_LIMIT, "%s is a mount of its own: empty it, and unmount it meanwhile", moved[i]);
