@@ -72,6 +72,7 @@ struct run {
 	struct pace pace;        /* of this thread, while it reads a store */
 	struct salvage salvage;  /* of the root that is worked on */
 	bool was_reset;          /* and that was reset */
+	struct scrub scrub;      /* the same */
 	const char *recorded;    /* the root that is recorded */
 	const struct store *store; /* that is being looked at */
 	struct report_file json; /* of --json, but for standard output */
@@ -265,6 +266,58 @@ static enum rc reset(struct run *r, struct store *st, struct outcome *out, struc
 	return RC_END;
 }
 
+/* Beside containerd. What images need is told by a plan that nobody carries out, and which knows no more of the rest. */
+static enum rc run_scrub(struct run *r, struct outcome *out, struct store *st, struct survey *s, struct plan *p, struct progress_state *progress,
+	struct err *e)
+{
+	const struct plan_options deciding = {0};
+	const struct scrub_options options = {.hints = &r->hints,
+		.rate = r->opts->rate,
+		.deadline_ns = r->deadline_ns,
+		.stop = &stop,
+		.progress = report_progress,
+		.self = progress};
+	size_t kept = 0;
+	enum rc rc = scrub_run(&r->scrub, out->root, &options, st, s, &r->keep, r->scratch, &out->refusal, e);
+
+	if (rc == RC_STOPPED || rc == RC_END)
+		return RC_OK;
+	if (rc)
+		return rc;
+	out->store = st;
+	out->survey = s;
+	if (!s->finding_count)
+		return RC_OK;
+	if ((rc = plan_make(p, st, s, &deciding, &r->keep, e)))
+		return rc;
+	out->plan = p;
+	for (size_t i = 0; i < p->finding_count; i++)
+		if (p->findings[i].subject == SUBJECT_IMAGE || p->findings[i].subject == SUBJECT_SNAPSHOT)
+			p->total[p->findings[i].problem] = 0;
+		else
+			p->findings[kept++] = p->findings[i];
+	p->finding_count = kept;
+	for (size_t i = 0; i < st->image_count; i++) /* it may be coming, or on its way out */
+		if (!p->images[i].damaged)
+			p->images[i] = (struct image_state){.verdict = IMAGE_IS_UNVERIFIED, .top = STORE_NONE};
+	return RC_OK;
+}
+
+static void say_scrubbed(struct run *r, const struct outcome *out)
+{
+	const struct scrub *const s = &r->scrub;
+	const size_t n = s->found.count;
+	char text[8800];
+
+	(void)print_to(text, sizeof(text), "%s%llu blobs and %llu snapshots looked at, %llu MiB read: %zu are damaged%s%s%s",
+		s->ended ? "" : "stopped, the next one goes on from here: ", (unsigned long long)s->blobs,
+		(unsigned long long)s->snapshots, (unsigned long long)(os_bytes_read() >> 20), n,
+		s->unreadable ? ", or the disk cannot read them" : "",
+		n ? ". The next boot repairs them; now: stop containerd, then " : "", n ? r->report.command : ""); /* fits */
+	if (n || !r->opts->quiet)
+		report_message(&r->report, out->root, text);
+}
+
 /* Open, look, decide, touch; what each came to is in *out for the report, whatever happens. */
 static enum rc run_root(struct run *r, struct outcome *out, struct store *st, struct survey *s, struct plan *p,
 	struct apply_result *applied, struct progress_state *progress, struct err *e)
@@ -273,6 +326,8 @@ static enum rc run_root(struct run *r, struct outcome *out, struct store *st, st
 	const unsigned threads = o->threads ? o->threads : os_cpu_count();
 	const struct plan_options deciding = {.keep = o->keep, .now_ns = os_calendar_ns()};
 	arena_bound(&r->keep, LIMIT_STORE_BYTES);
+	if (o->verb == VERB_SCRUB)
+		return run_scrub(r, out, st, s, p, progress, e);
 	enum rc rc = store_open(st, out->root, &r->hints, &r->keep, r->scratch, &out->refusal, e);
 
 	if (rc || out->refusal != STORE_OPENED)
@@ -407,7 +462,8 @@ static enum rc keep_knowledge(struct run *r, const struct outcome *out, struct e
 /* RC_OK: it was done to its end, and the journal says so. */
 static enum rc one_root(struct run *r, const struct place *root, enum exit_status *status)
 {
-	struct outcome out = {.root = root->path, .repair = r->repair, .started_ns = os_calendar_ns()};
+	const bool scrub = r->opts->verb == VERB_SCRUB;
+	struct outcome out = {.root = root->path, .scrub = scrub, .repair = r->repair, .started_ns = os_calendar_ns()};
 	struct progress_state progress = {.options = &r->report, .terminal = isatty(2) == 1};
 	struct apply_result applied = {0};
 	struct survey s = {0};
@@ -444,14 +500,19 @@ static enum rc one_root(struct run *r, const struct place *root, enum exit_statu
 	out.status = report_status(&out, r->repair);
 	if (r->was_reset && out.status == EXIT_CLEAN)
 		out.status = EXIT_REPAIRED;
+	if (scrub && !rc && out.refusal == STORE_OPENED)
+		out.status = r->scrub.found.count ? EXIT_LEFT : EXIT_CLEAN;
+	r->report.priority = scrub ? out.status > EXIT_CLEAN ? 3 : 6 : r->report.priority;
 	if (out.refusal != STORE_OPENED) {
 		report_message(&r->report, root->path, refusal_text(out.refusal, root->path, &r->keep, r->scratch));
 	} else if (r->opts->verb == VERB_SHOW && rc == RC_OK && !s.halted) {
 		report_show(&out, &r->report);
 		out.status = EXIT_CLEAN;
-	} else {
+	} else if (!scrub || rc || out.plan) {
 		report_console(&out, &r->report);
 	}
+	if (scrub && !rc && out.refusal == STORE_OPENED)
+		say_scrubbed(r, &out);
 	const enum rc kept = keep_knowledge(r, &out, &late);
 	if (kept && kept != RC_END) {
 		say_failure(r, root->path, &late);
@@ -480,6 +541,7 @@ static enum rc one_root(struct run *r, const struct place *root, enum exit_statu
 		os_close(&r->at_dir);
 	}
 	salvage_close(&r->salvage);
+	scrub_close(&r->scrub);
 	r->hints.meta_lock = 0;
 	r->hints.mended = r->hints.mended_overlay = r->was_reset = false;
 	r->keep = mark;
@@ -702,96 +764,6 @@ static enum exit_status record_root(struct run *r, const struct place *root)
 	return EXIT_CLEAN; /* told to stop: that is how it ends */
 }
 
-/* What images need is told by a plan that nobody carries out, and which knows no more of the rest. */
-static enum rc plan_found(struct scrub *s, struct plan *p, struct err *e)
-{
-	const struct plan_options deciding = {0};
-	const enum rc rc = plan_make(p, &s->store, &s->survey, &deciding, &s->keep, e);
-	size_t kept = 0;
-
-	for (size_t i = 0; !rc && i < p->finding_count; i++)
-		if (p->findings[i].subject == SUBJECT_IMAGE || p->findings[i].subject == SUBJECT_SNAPSHOT)
-			p->total[p->findings[i].problem] = 0;
-		else
-			p->findings[kept++] = p->findings[i];
-	p->finding_count = kept;
-	for (size_t i = 0; !rc && i < s->store.image_count; i++) /* it may be coming, or on its way out */
-		if (!p->images[i].damaged)
-			p->images[i] = (struct image_state){.verdict = IMAGE_IS_UNVERIFIED, .top = STORE_NONE};
-	return rc;
-}
-
-static void say_scrubbed(struct run *r, const struct place *root, const struct scrub *s, const struct outcome *out)
-{
-	const size_t n = s->found.count;
-	char text[400];
-
-	(void)print_to(text, sizeof(text), "%s%llu blobs and %llu snapshots looked at in %llu s (%llu MiB read): %s%s",
-		s->ended ? "" : "stopped, the next one goes on from here: ", (unsigned long long)s->blobs,
-		(unsigned long long)s->snapshots, (unsigned long long)(out->elapsed_ns / 1000000000u),
-		(unsigned long long)(os_bytes_read() >> 20), n ? "" : "nothing is wrong",
-		s->unreadable ? "the disk cannot read some of it, " : ""); /* fits */
-	const size_t used = strlen(text);
-	if (n)
-		(void)print_to(text + used, sizeof(text) - used,
-			"%zu of them are not what they must be. The next boot repairs them; now: stop containerd, then %s", n,
-			r->report.command);
-	if (n || !r->opts->quiet)
-		report_message(&r->report, root->path, text);
-}
-
-static enum exit_status scrub_root(struct run *r, const struct place *root)
-{
-	struct progress_state progress = {.options = &r->report, .terminal = isatty(2) == 1};
-	struct outcome out = {.root = root->path, .scrub = true, .started_ns = os_calendar_ns(), .status = EXIT_FAILED};
-	const struct scrub_options options = {.hints = &r->hints,
-		.rate = r->opts->rate,
-		.deadline_ns = r->deadline_ns,
-		.stop = &stop,
-		.progress = report_progress,
-		.self = &progress};
-	const uint64_t began = os_clock_ns();
-	struct err e = {0}, late = {0};
-	char command[4300];
-	struct scrub s;
-	struct plan p;
-
-	(void)print_to(command, sizeof(command), "containerd-fsck repair '%s'", root->path); /* only told */
-	r->report.command = command;
-	r->pace = (struct pace){.ask = ask, .self = r};
-	r->hints.pace = &r->pace;
-	os_write_begin();
-	enum rc rc = scrub_run(&s, root->path, &options, &e);
-	const size_t found = s.found.count;
-	if (rc == RC_OK && s.survey.finding_count && (rc = plan_found(&s, &p, &e)) == RC_OK)
-		out.plan = &p;
-	report_progress_end(&progress);
-	out.elapsed_ns = os_clock_ns() - began;
-	out.refusal = s.refusal;
-	if (s.refusal != STORE_OPENED) {
-		report_message(&r->report, root->path, refusal_text(s.refusal, root->path, &r->keep, r->scratch));
-	} else if (rc == RC_OK || (rc == RC_STOPPED && r->deadline_ns)) {
-		out.status = stop ? EXIT_INTERRUPTED : found ? EXIT_LEFT : EXIT_CLEAN;
-		out.store = rc ? NULL : &s.store;
-		out.survey = rc ? NULL : &s.survey;
-		r->report.priority = found ? 3 : 6;
-		if (out.plan)
-			report_console(&out, &r->report);
-		say_scrubbed(r, root, &s, &out);
-	} else {
-		out.status = stop ? EXIT_INTERRUPTED : EXIT_FAILED;
-		out.failure = &e;
-		r->report.priority = 3;
-		say_failure(r, root->path, &e);
-	}
-	if (write_json(r, &out, &late)) {
-		say_failure(r, r->opts->json, &late);
-		out.status = EXIT_FAILED;
-	}
-	scrub_close(&s);
-	return out.status;
-}
-
 /* In an initramfs, where no root is named: the system that is being started. What marks each kind, and where it mounts. */
 static const char *system_being_started(void)
 {
@@ -982,8 +954,6 @@ static enum exit_status all_roots(struct run *r)
 			one = boot_root(r, &places[i], &wish);
 		else if (o->verb == VERB_SEAL)
 			one = seal_root(r, &places[i]);
-		else if (o->verb == VERB_SCRUB)
-			one = scrub_root(r, &places[i]);
 		else
 			(void)one_root(r, &places[i], &one); /* told, and in the status */
 		status = (unsigned)one > status ? (unsigned)one : status; /* the numbers grow with the weight */
@@ -1046,6 +1016,7 @@ int main(int argc, char **argv)
 		.at = {.fd = -1},
 		.at_dir = -1,
 		.salvage = {.lock = -1, .old = -1},
+		.scrub = {.own = -1},
 		.deadline_ns = o.budget_s ? os_clock_ns() + o.budget_s * 1000000000u : 0,
 		.report = {.quiet = o.quiet,
 			.verbose = o.verbose,

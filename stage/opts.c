@@ -5,6 +5,8 @@
 
 /* seconds; a month */
 #define SECONDS_MAX 2678400
+/* bytes a second */
+#define RATE_MAX ((uint64_t)1 << 40)
 
 const char opts_help[] =
 	"usage: containerd-fsck [check] [OPTION...] [ROOT...]   look, change nothing\n"
@@ -14,7 +16,7 @@ const char opts_help[] =
 	"       containerd-fsck boot    [OPTION...] [ROOT...]   at boot: check and repair what changed since the last clean stop\n"
 	"       containerd-fsck seal    [OPTION...] [ROOT...]   at shutdown: note that the stop was clean\n"
 	"       containerd-fsck record  [OPTION...] [ROOT]      beside containerd: note what is durable, so that a cut costs seconds\n"
-	"       containerd-fsck scrub   [OPTION...] [ROOT...]   beside containerd: look at all there is, gently\n"
+	"       containerd-fsck scrub   [OPTION...] [ROOT...]   beside containerd: look at everything, gently\n"
 	"       fsck.containerd [-n | -p | -a | -y] [OPTION...] [ROOT...]\n"
 	"\n"
 	"Checks and repairs containerd's store while containerd is stopped, from local data, without the network.\n"
@@ -38,7 +40,7 @@ const char opts_help[] =
 	"      --reset        repair ROOT: begin anew: databases and snapshots are set aside, blobs stay, everything is pulled again\n"
 	"      --interval SECONDS, --distance SECONDS\n"
 	"                     record: from the first change to the sync, 2; from one sync to the next, at least, 5\n"
-	"      --rate BYTES   scrub: read so much a second at most; K, M or G behind it: so many KiB, MiB or GiB\n"
+	"      --rate BYTES   scrub: read so much a second at most\n"
 	"      --threads N    workers; the default is one for each processor\n"
 	"      --quiet        say only what is wrong\n"
 	"      --verbose      list every finding, and notes\n"
@@ -90,19 +92,6 @@ static enum rc take_value(struct parser *p, const char *name, const char **value
 	return **value ? RC_OK : fail(p->e, RC_CORRUPT, "%s wants a value", name);
 }
 
-static bool parse_rate(const char *text, uint64_t *rate)
-{
-	struct span number = span_of_string(text);
-	const char *const unit = number.left ? strchr("GMK", number.at[number.left - 1]) : NULL;
-	const unsigned shift = unit && *unit ? *unit == 'K' ? 10 : *unit == 'M' ? 20 : 30 : 0;
-
-	number.left -= shift != 0;
-	if (parse_decimal(number, rate) || !*rate || *rate >> 33)
-		return false;
-	*rate <<= shift;
-	return true;
-}
-
 static enum rc take_long(struct parser *p)
 {
 	const char *const arg = p->argv[p->at];
@@ -149,23 +138,21 @@ static enum rc take_long(struct parser *p)
 	}
 	if ((rc = take_value(p, "--metrics", &p->o->metrics, &matched)) || matched)
 		return rc;
-	const char *rate = NULL;
-	if ((rc = take_value(p, "--rate", &rate, &matched)))
-		return rc;
-	if (matched)
-		return parse_rate(rate, &p->o->rate) ? RC_OK
-						     : fail(p->e, RC_CORRUPT, "--rate wants a number of bytes above 0: 8388608, 8192K, 8M");
 	const struct {
 		const char *name;
-		uint64_t *value;
-	} times[] = {{"--budget", &p->o->budget_s}, {"--interval", &p->o->interval_s}, {"--distance", &p->o->distance_s}};
-	for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
-		if ((rc = take_value(p, times[i].name, &seconds, &matched)))
+		uint64_t *value, most;
+	} numbers[] = {{"--budget", &p->o->budget_s, SECONDS_MAX},
+		{"--interval", &p->o->interval_s, SECONDS_MAX},
+		{"--distance", &p->o->distance_s, SECONDS_MAX},
+		{"--rate", &p->o->rate, RATE_MAX}};
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+		if ((rc = take_value(p, numbers[i].name, &seconds, &matched)))
 			return rc;
 		if (matched)
-			return parse_decimal(span_of_string(seconds), times[i].value) || *times[i].value < 1 ||
-					       *times[i].value > SECONDS_MAX
-				       ? fail(p->e, RC_CORRUPT, "%s wants a number of seconds from 1 to %d", times[i].name, SECONDS_MAX)
+			return parse_decimal(span_of_string(seconds), numbers[i].value) || *numbers[i].value < 1 ||
+					       *numbers[i].value > numbers[i].most
+				       ? fail(p->e, RC_CORRUPT, "%s wants a number from 1 to %llu", numbers[i].name,
+						 (unsigned long long)numbers[i].most)
 				       : RC_OK;
 	}
 	if ((rc = take_value(p, "--threads", &threads, &matched)))

@@ -675,16 +675,6 @@ enum rc journal_add_doubts(struct journal *j, int own, struct arena *a, struct e
 	return RC_OK;
 }
 
-void journal_drop_doubts(int own, struct arena scratch)
-{
-	struct journal found;
-	struct err ignored = {0};
-
-	if (own >= 0 && journal_read_file(&found, own, JOURNAL_SCRUB, &scratch, &ignored) == RC_OK &&
-		found.blob_doubt_count + found.snapshot_doubt_count && os_unlink(own, JOURNAL_SCRUB, &ignored))
-		ignored.rc = RC_OK; /* then they stay */
-}
-
 bool journal_same_store(const struct journal_identity *a, const struct journal_identity *b)
 {
 	/* a kernel that tells more than the last one did is no other store */

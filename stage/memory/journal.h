@@ -142,8 +142,6 @@ CHECKED enum rc journal_read(struct journal *j, int own, struct arena *a, struct
 CHECKED enum rc journal_read_file(struct journal *j, int own, const char *name, struct arena *a, struct err *e);
 /* Its doubts count as the journal's own: what it doubts the journal does not vouch for any more, nor for a clean stop. */
 CHECKED enum rc journal_add_doubts(struct journal *j, int own, struct arena *a, struct err *e);
-/* A check has looked at them, and the journal says what came of it. A cut, or a failure, leaves them: they are looked at again. */
-void journal_drop_doubts(int own, struct arena scratch);
 
 /* Looks the object up; NULL if the journal does not vouch for one with this very stamp. Of a blob that stands there twice the one
  * that is not recorded. */

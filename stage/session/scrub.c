@@ -125,13 +125,13 @@ static enum rc copy_database(void *self, int root, int dir, const char *name, in
 }
 
 /* As it is now. */
-static enum rc open_now(struct scrub *s, struct store *st, struct arena *keep, struct arena scratch, struct err *e)
+static enum rc open_now(struct scrub *s, struct store *st, struct err *e)
 {
-	enum rc rc = store_open(st, s->root, &s->hints, keep, scratch, &s->refusal, e);
+	enum rc rc = store_open(st, s->root, &s->hints, s->keep, s->scratch, s->refusal, e);
 
-	if (rc || s->refusal != STORE_OPENED)
+	if (rc || *s->refusal != STORE_OPENED)
 		return rc ? rc : RC_END;
-	rc = store_read(st, scratch, e);
+	rc = store_read(st, s->scratch, e);
 	if (rc == RC_OK && (st->fault_count || !st->meta.present))
 		rc = fail(e, RC_CORRUPT, "%s: %s: stop containerd, and run containerd-fsck check",
 			st->fault_count ? st->faults[0].path : STORE_META_DIR "/meta.db",
@@ -171,7 +171,7 @@ static bool takes(void *self, const struct blob *b, const struct backend *snapsh
 /* Where the round that begins at `from` ends. */
 static void choose_round(struct scrub *s)
 {
-	const struct store *const st = &s->store;
+	const struct store *const st = s->store;
 	uint64_t bytes = 0;
 
 	s->to_end = true;
@@ -187,13 +187,13 @@ static void choose_round(struct scrub *s)
 
 static void close_look(struct scrub *s)
 {
-	survey_close(&s->survey);
-	if (s->store.keep)
-		store_close(&s->store);
-	s->store.keep = NULL;
-	s->survey = (struct survey){0};
-	arena_close(&s->keep);
-	arena_close(&s->scratch);
+	if (!s->open)
+		return;
+	survey_close(s->survey);
+	store_close(s->store);
+	*s->survey = (struct survey){0};
+	*s->keep = s->mark;
+	s->open = false;
 }
 
 /* At these, or, with NULL, at a round. It stays open. */
@@ -206,26 +206,22 @@ static enum rc look(struct scrub *s, const struct doubts *only, bool documents, 
 		.stop = s->o->stop,
 		.progress = s->o->progress,
 		.self = s->o->self};
-	struct store st;
 	enum rc rc;
 
 	close_look(s);
 	s->only = only;
-	if ((rc = arena_open(&s->keep, e)) || (rc = arena_open(&s->scratch, e)))
+	if ((rc = open_now(s, s->store, e)))
 		return rc;
-	arena_bound(&s->keep, LIMIT_STORE_BYTES);
-	if ((rc = open_now(s, &st, &s->keep, s->scratch, e)))
-		return rc;
-	s->store = st;
+	s->open = true;
 	if (!only)
 		choose_round(s);
 	s->woke_ns = os_clock_ns();
 	s->seen_bytes = os_bytes_read();
-	if ((rc = survey_begin(&s->survey, &s->store, &options, &s->keep, e)) || (rc = survey_end(&s->survey, e)))
+	if ((rc = survey_begin(s->survey, s->store, &options, s->keep, e)) || (rc = survey_end(s->survey, e)))
 		return rc;
-	s->blobs += s->survey.blobs_checked;
-	s->snapshots += s->survey.snapshots_checked;
-	s->entries += s->survey.entries_compared;
+	s->blobs += s->survey->blobs_checked;
+	s->snapshots += s->survey->snapshots_checked;
+	s->entries += s->survey->entries_compared;
 	return RC_OK;
 }
 
@@ -284,8 +280,8 @@ static bool subject_of(const struct store *st, const struct finding *f, struct d
 /* All that is wrong by the last look. */
 static enum rc gather(struct scrub *s, struct doubts *to, struct arena *a, struct err *e)
 {
-	const struct store *const st = &s->store;
-	const struct survey *const seen = &s->survey;
+	const struct store *const st = s->store;
+	const struct survey *const seen = s->survey;
 	struct doubt one;
 	enum rc rc = RC_OK;
 
@@ -313,12 +309,12 @@ static size_t backend_of(const struct store *st, uint64_t id)
 /* Whether the last look has seen that nothing is wrong with it. */
 static bool is_healthy(const struct scrub *s, const struct doubt *one)
 {
-	const size_t i = one->id ? backend_of(&s->store, one->id) : store_find_blob(&s->store, &one->digest);
+	const size_t i = one->id ? backend_of(s->store, one->id) : store_find_blob(s->store, &one->digest);
 
 	if (i == STORE_NONE)
 		return false;
-	return one->id ? !s->survey.snapshots[i].trusted && s->survey.snapshots[i].verdict == SNAPSHOT_IS_WHOLE
-		       : !s->survey.blobs[i].trusted && s->survey.blobs[i].verdict == BLOB_IS_GOOD;
+	return one->id ? !s->survey->snapshots[i].trusted && s->survey->snapshots[i].verdict == SNAPSHOT_IS_WHOLE
+		       : !s->survey->blobs[i].trusted && s->survey->blobs[i].verdict == BLOB_IS_GOOD;
 }
 
 /* It has its record still, and is what it was. */
@@ -338,22 +334,19 @@ static bool stands(const struct store *st, const struct doubt *one)
 
 static enum rc keep_standing(struct scrub *s, struct doubts *of, struct err *e)
 {
-	struct arena keep, scratch = {0};
+	const struct arena mark = *s->keep;
 	struct store st;
 	size_t kept = 0;
-	enum rc rc = arena_open(&keep, e);
+	const enum rc rc = open_now(s, &st, e);
 
-	if (rc)
-		return rc;
-	if ((rc = arena_open(&scratch, e)) == RC_OK && (rc = open_now(s, &st, &keep, scratch, e)) == RC_OK) {
-		for (size_t i = 0; i < of->count; i++)
-			if (stands(&st, &of->at[i]))
-				of->at[kept++] = of->at[i];
+	for (size_t i = 0; !rc && i < of->count; i++)
+		if (stands(&st, &of->at[i]))
+			of->at[kept++] = of->at[i];
+	if (!rc) {
 		of->count = kept;
 		store_close(&st);
 	}
-	arena_close(&scratch);
-	arena_close(&keep);
+	*s->keep = mark;
 	return rc;
 }
 
@@ -364,7 +357,7 @@ static enum rc confirm(struct scrub *s, struct doubts *of, bool known, struct do
 	size_t kept = 0;
 	enum rc rc;
 
-	if ((rc = look(s, of, known, e)) || is_over(s) || (rc = gather(s, now, &s->keep, e)))
+	if ((rc = look(s, of, known, e)) || is_over(s) || (rc = gather(s, now, s->keep, e)))
 		return rc;
 	for (size_t i = 0; i < of->count; i++) {
 		const struct doubt *const one = &of->at[i];
@@ -379,13 +372,13 @@ static enum rc confirm(struct scrub *s, struct doubts *of, bool known, struct do
 /* Of the findings of the last look those about what is doubted. */
 static void keep_findings(struct scrub *s, const struct doubts *wrong)
 {
-	struct survey *const seen = &s->survey;
+	struct survey *const seen = s->survey;
 	struct doubt one;
 	size_t kept = 0;
 
 	for (size_t i = 0; i < seen->finding_count; i++) {
 		const struct finding *const f = &seen->findings[i];
-		if (subject_of(&s->store, f, &one) && find(wrong, one.id ? NULL : &one.digest, one.id) &&
+		if (subject_of(s->store, f, &one) && find(wrong, one.id ? NULL : &one.digest, one.id) &&
 			find(&s->found, one.id ? NULL : &one.digest, one.id)) {
 			s->unreadable += is_of_disk(f);
 			seen->findings[kept++] = *f;
@@ -407,7 +400,7 @@ static enum rc save(struct scrub *s, struct err *e)
 	struct journal_identity id;
 	struct journal_writer w;
 	struct at_name place;
-	enum rc rc = identity_read(&id, s->store.dir, s->scratch, e);
+	enum rc rc = identity_read(&id, s->store->dir, s->scratch, e);
 
 	if (rc)
 		return rc;
@@ -432,7 +425,7 @@ static enum rc recall(struct scrub *s, struct err *e)
 	struct journal j;
 	enum rc rc = journal_read_file(&j, s->own, JOURNAL_SCRUB, &s->kept, e);
 
-	if (rc || (rc = identity_read(&id, s->store.dir, s->scratch, e)) || !j.present || !journal_same_store(&j.identity, &id))
+	if (rc || (rc = identity_read(&id, s->store->dir, s->scratch, e)) || !j.present || !journal_same_store(&j.identity, &id))
 		return rc;
 	for (size_t i = 0; rc == RC_OK && i < j.blob_doubt_count; i++)
 		rc = add(&s->found, (struct doubt){j.blob_doubts[i].digest, 0, j.blob_doubts[i].stamp}, &s->kept, e);
@@ -445,18 +438,18 @@ static enum rc recall(struct scrub *s, struct err *e)
 /* How far a round has come that was not ended: all before it was looked at, and right. */
 static void step(struct scrub *s)
 {
-	size_t first = s->store.blob_count;
+	size_t first = s->store->blob_count;
 
-	for (size_t i = s->store.blob_count; i-- > 0;)
-		if (takes(s, &s->store.blob_files[i], NULL) && s->survey.blobs[i].verdict != BLOB_IS_GOOD)
+	for (size_t i = s->store->blob_count; i-- > 0;)
+		if (takes(s, &s->store->blob_files[i], NULL) && s->survey->blobs[i].verdict != BLOB_IS_GOOD)
 			first = i;
-	for (size_t i = 0; s->survey.snapshots && i < s->store.backend_count; i++) {
-		const struct snapshot_state *const one = &s->survey.snapshots[i];
+	for (size_t i = 0; s->survey->snapshots && i < s->store->backend_count; i++) {
+		const struct snapshot_state *const one = &s->survey->snapshots[i];
 		if (one->verdict != SNAPSHOT_IS_WHOLE && one->proof < first)
 			first = one->proof;
 	}
-	if (first < s->store.blob_count) {
-		s->from = s->store.blob_files[first].digest;
+	if (first < s->store->blob_count) {
+		s->from = s->store->blob_files[first].digest;
 		s->goes_on = true;
 	}
 }
@@ -471,7 +464,7 @@ static enum rc rounds(struct scrub *s, struct err *e)
 			return rc;
 		const struct digest to = s->to;
 		const bool last = s->to_end;
-		if (s->survey.interrupted || s->survey.out_of_time) {
+		if (s->survey->interrupted || s->survey->out_of_time) {
 			step(s);
 			return save(s, e);
 		}
@@ -497,8 +490,7 @@ static enum rc run(struct scrub *s, struct err *e)
 	enum rc rc;
 
 	os_give_way();
-	if ((rc = arena_open(&s->kept, e)) || (rc = arena_open(&s->keep, e)) || (rc = arena_open(&s->scratch, e)) ||
-		(rc = open_now(s, &s->store, &s->keep, s->scratch, e)))
+	if ((rc = arena_open(&s->kept, e)) || (rc = look(s, &nothing, false, e)))
 		return rc;
 	if ((rc = os_lock(s->own, e)))
 		return rc == RC_END ? fail(e, RC_IO, "another scrub is at it") : rc;
@@ -507,23 +499,36 @@ static enum rc run(struct scrub *s, struct err *e)
 	if (s->found.count && !is_over(s) && ((rc = confirm(s, &s->found, true, &wrong, e)) || (!is_over(s) && (rc = save(s, e)))))
 		return rc;
 	keep_findings(s, is_over(s) ? &nothing : &wrong);
-	s->survey.blobs_checked = s->blobs;
-	s->survey.snapshots_checked = s->snapshots;
-	s->survey.entries_compared = s->entries;
-	s->survey.bytes_read = os_bytes_read();
+	s->survey->blobs_checked = s->blobs;
+	s->survey->snapshots_checked = s->snapshots;
+	s->survey->entries_compared = s->entries;
+	s->survey->bytes_read = os_bytes_read();
 	return RC_OK;
 }
 
-enum rc scrub_run(struct scrub *s, const char *root, const struct scrub_options *o, struct err *e)
+enum rc scrub_run(struct scrub *s, const char *root, const struct scrub_options *o, struct store *st, struct survey *survey,
+	struct arena *keep, struct arena scratch, enum store_refusal *refusal, struct err *e)
 {
-	*s = (struct scrub){.root = root, .o = o, .own = -1, .hints = *o->hints, .beside = {copy_database, s}};
+	*s = (struct scrub){.root = root,
+		.o = o,
+		.refusal = refusal,
+		.own = -1,
+		.hints = *o->hints,
+		.beside = {copy_database, s},
+		.store = st,
+		.survey = survey,
+		.keep = keep,
+		.scratch = scratch,
+		.mark = *keep};
 	s->hints.beside = &s->beside;
-	return run(s, e);
+	const enum rc rc = run(s, e);
+	if (rc)
+		close_look(s);
+	return rc;
 }
 
 void scrub_close(struct scrub *s)
 {
-	close_look(s);
 	arena_close(&s->kept);
 	os_close(&s->own);
 }

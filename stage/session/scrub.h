@@ -31,22 +31,23 @@ struct doubts {
 };
 
 struct scrub {
+	const char *root;
 	const struct scrub_options *o;
-	enum store_refusal refusal;
-	int own;              /* containerd-fsck/, locked against another scrub */
+	enum store_refusal *refusal;
+	int own;              /* containerd-fsck/, locked against another scrub; -1: not open */
 	struct arena kept;    /* as long as all of it */
 	struct doubts found;
 	struct digest from;   /* where it goes on, */
 	bool goes_on;         /* if not at the beginning */
 	bool ended;           /* all was looked at, from where the last one stopped */
 
-	/* the last look; open if store.keep is not NULL */
-	const char *root;
+	/* the last look */
+	bool open;
 	struct store_hints hints;
 	struct store_beside beside;
-	struct store store;
-	struct survey survey;
-	struct arena keep, scratch;
+	struct store *store;
+	struct survey *survey;
+	struct arena *keep, scratch, mark; /* mark: of keep, before it */
 	const struct doubts *only; /* these are looked at; NULL: all from `from` to `to` */
 	struct digest to;
 	bool to_end;          /* there is nothing behind `to` */
@@ -56,9 +57,12 @@ struct scrub {
 	bool pressed;         /* others wait for the disk or the processor */
 };
 
-/* What it came to is in the survey of the last look, whose findings are those that are told; counts are of the whole run. RC_STOPPED:
- * before anything was looked at. RC_END: see refusal. scrub_close is due in any case. */
-CHECKED enum rc scrub_run(struct scrub *s, const char *root, const struct scrub_options *o, struct err *e);
+/* What it came to is in the survey of the last look, whose findings are those that are told; counts are of the whole run. With RC_OK
+ * store and survey are open, of keep, and due to be closed. RC_STOPPED: before there was anything to tell. RC_END: see refusal.
+ * scrub_close is due in any case. */
+CHECKED enum rc scrub_run(struct scrub *s, const char *root, const struct scrub_options *o, struct store *st, struct survey *survey,
+	struct arena *keep, struct arena scratch, enum store_refusal *refusal, struct err *e);
+/* Accepts one that never began. */
 void scrub_close(struct scrub *s);
 
 #endif

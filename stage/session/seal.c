@@ -428,10 +428,8 @@ enum rc seal_checked(const struct store *st, const struct seal_check *c, struct 
 		return rc == RC_CORRUPT ? fail(e, RC_IO, STORE_OWN_DIR " is no directory: move it away and run again") : rc;
 	if (rc == RC_OK && (rc = journal_read(&j, own, &scratch, e)))
 		return rc;
-	if (c->only_update && !j.present) {
-		journal_drop_doubts(own, scratch);
+	if (c->only_update && !j.present)
 		return RC_OK;
-	}
 	bool *const rebuilt = arena_array(&scratch, st->backend_count + 1, sizeof(*rebuilt));
 	if (!rebuilt)
 		return fail(e, RC_NOMEM, "no memory for the journal");
@@ -450,9 +448,11 @@ enum rc seal_checked(const struct store *st, const struct seal_check *c, struct 
 	const bool again = c->only_update && j.done && strcmp(j.boot_id, st->boot_id) == 0 && j.status <= 1 && c->status <= 1;
 	journal_put_done(&out, again ? j.status : c->status);
 	rc = journal_commit(&out, own, e);
-	if (!rc)
-		journal_drop_doubts(own, scratch);
-	struct err ignored = {0}; /* the journal is worth more than the copies, which the next boot makes as well */
+	struct err ignored = {0};
+	/* all that a scrub doubts was looked at; a cut, or a failure, leaves it: it is looked at again */
+	if (!rc && os_unlink(own, JOURNAL_SCRUB, &ignored))
+		ignored = (struct err){0};
+	/* the journal is worth more than the copies, which the next boot makes as well */
 	const enum rc copied = rc || c->only_update ? RC_OK : settled_copy(own, st->meta.dir, st->overlay.dir, scratch, &ignored);
 	(void)copied;
 	return c->only_update ? rc : journal_give_way(rc, own, e); /* a person can make room, a boot cannot */

@@ -379,7 +379,9 @@ static void work_is_counted_before_it_is_asked(void)
 		} \
 	} while (0)
 #pragma GCC diagnostic push
+#ifndef __clang__
 #pragma GCC diagnostic ignored "-Wformat-truncation"
+#endif
 #pragma GCC diagnostic ignored "-Wformat-zero-length"
 static void text_is_printed_as_libc_prints_it(void)
 {
