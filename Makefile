@@ -49,7 +49,7 @@ MODULES := main opts \
 	$(addprefix session/,boot record record_names scrub seal) \
 	$(addprefix tell/,console json metrics progress report runs show sink)
 # Where time goes; the rest is small rather than fast.
-HOT := ground/base format/stream format/digest format/sha2
+HOT := format/digest format/sha2
 # The same of the libraries: what is not in their inner loops.
 SMALL := lib/decompress/zstd_decompress lib/decompress/zstd_ddict lib/common/entropy_common lib/common/error_private \
 	lib/common/fse_decompress lib/common/zstd_common inftrees inflate zutil adler32
