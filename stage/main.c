@@ -267,8 +267,8 @@ static enum rc reset(struct run *r, struct store *st, struct outcome *out, struc
 }
 
 /* Beside containerd. What images need is told by a plan that nobody carries out, and which knows no more of the rest. */
-static enum rc run_scrub(struct run *r, struct outcome *out, struct store *st, struct survey *s, struct plan *p, struct progress_state *progress,
-	struct err *e)
+static enum rc run_scrub(struct run *r, struct outcome *out, struct store *st, struct survey *s, struct plan *p,
+	struct progress_state *progress, struct err *e)
 {
 	const struct plan_options deciding = {0};
 	const struct scrub_options options = {.hints = &r->hints,
