@@ -415,7 +415,8 @@ static void put_json_finding(struct sink *s, const struct outcome *o, const stru
 		problem_id(f->problem), harm_name(problems[f->problem].harm), fate_name(f->fate));
 	put_json_field(s, "namespace", f->ns);
 	put_json_field(s, "name", f->name);
-	put_json_field(s, "digest", f->digest);
+	if (f->digest.left && memchr(f->digest.at, ':', f->digest.left)) /* what dockerd made is of no layer */
+		put_json_field(s, "digest", f->digest);
 	put_json_field(s, "path", f->path);
 	put_json_field(s, "why", f->why);
 	if (o->applied && (f->fate == FATE_REPAIR || f->fate == FATE_REMOVE || f->fate == FATE_DROP))
