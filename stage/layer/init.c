@@ -34,12 +34,13 @@ static enum rc next_header(void *self, struct span *piece, struct err *e)
 	if (w->at == w->end)
 		return RC_END;
 	memset(b, 0, BLOCK);
-	memcpy(b, names[w->at], strlen(names[w->at]));
-	memcpy(b + 100, "0000755", 7);
+	memcpy(b, names[w->at], sizeof(names[0]));
+	memcpy(b + 100, "0000755", 8);
 	b[156] = w->at < LINK ? '0' : w->at == LINK ? '2' : '5';
 	if (w->at == LINK)
-		memcpy(b + 157, "/proc/mounts", 12);
-	memcpy(b + 257, "ustar\0" "00", 8);
+		memcpy(b + 157, "/proc/mounts", 13);
+	memcpy(b + 257, "ustar", 6);
+	b[263] = b[264] = (uint8_t)'0';
 	for (size_t i = 0; i < BLOCK; i++)
 		sum += b[i];
 	for (unsigned i = 0; i < 6; i++, sum >>= 3)
