@@ -435,17 +435,20 @@ static enum rc recall(struct scrub *s, struct err *e)
 	return rc;
 }
 
-/* How far a round has come that was not ended: all before it was looked at, and right. */
+/* How far a round has come that was not ended: all before it was looked at, and is right, or known. */
 static void step(struct scrub *s)
 {
 	size_t first = s->store->blob_count;
 
 	for (size_t i = s->store->blob_count; i-- > 0;)
-		if (takes(s, &s->store->blob_files[i], NULL) && s->survey->blobs[i].verdict != BLOB_IS_GOOD)
-			first = i;
+		if (takes(s, &s->store->blob_files[i], NULL) &&
+			(first == s->store->blob_count || (s->survey->blobs[i].verdict != BLOB_IS_GOOD &&
+								  !find(&s->found, &s->store->blob_files[i].digest, 0))))
+			first = i; /* the last of all, where nothing else is left */
 	for (size_t i = 0; s->survey->snapshots && i < s->store->backend_count; i++) {
 		const struct snapshot_state *const one = &s->survey->snapshots[i];
-		if (one->verdict != SNAPSHOT_IS_WHOLE && one->proof < first)
+		if ((one->verdict == SNAPSHOT_IS_TORN || one->verdict == SNAPSHOT_IS_LOST) && one->proof < first &&
+			!find(&s->found, NULL, s->store->backends[i].id))
 			first = one->proof;
 	}
 	if (first < s->store->blob_count) {
@@ -468,7 +471,16 @@ static enum rc rounds(struct scrub *s, struct err *e)
 			step(s);
 			return save(s, e);
 		}
-		if ((rc = gather(s, &wrong, &s->kept, e)) || (wrong.count && (rc = confirm(s, &wrong, false, &now, e))))
+		if ((rc = gather(s, &wrong, &s->kept, e)))
+			return rc;
+		size_t fresh = 0; /* what is known already is looked at in the end */
+		for (size_t i = 0; i < wrong.count; i++) {
+			const struct doubt *const known = find(&s->found, wrong.at[i].id ? NULL : &wrong.at[i].digest, wrong.at[i].id);
+			if (!known || !is_same(known, &wrong.at[i]))
+				wrong.at[fresh++] = wrong.at[i];
+		}
+		wrong.count = fresh;
+		if (wrong.count && (rc = confirm(s, &wrong, false, &now, e)))
 			return rc;
 		if (wrong.count && is_over(s))
 			return RC_OK; /* this round is made again */
