@@ -236,7 +236,7 @@ static enum rc mend_databases(struct run *r, struct store *st, struct survey *s,
 	if (!r->repair || !made->needed)
 		return RC_OK;
 	if (made->in_use)
-		return fail(e, RC_IO, "%s has files of this store open, and a database is to be made again: stop it and run this again",
+		return fail(e, RC_LIMIT, "%s has files of this store open, and a database is to be made again: stop it and run this again",
 			made->in_use);
 	survey_close(s);
 	*s = (struct survey){0};
@@ -278,6 +278,7 @@ static enum rc run_scrub(struct run *r, struct outcome *out, struct store *st, s
 		.progress = report_progress,
 		.self = progress};
 	size_t kept = 0;
+	arena_bound(&r->keep, LIMIT_KEEP_BYTES); /* a second look opens it a second time */
 	enum rc rc = scrub_run(&r->scrub, out->root, &options, st, s, &r->keep, r->scratch, &out->refusal, e);
 
 	if (rc == RC_STOPPED || rc == RC_END)
@@ -313,7 +314,7 @@ static void say_scrubbed(struct run *r, const struct outcome *out)
 		s->ended ? "" : "stopped, the next one goes on from here: ", (unsigned long long)s->blobs,
 		(unsigned long long)s->snapshots, (unsigned long long)(os_bytes_read() >> 20), n,
 		s->unreadable ? ", or the disk cannot read them" : "",
-		n ? ". The next boot repairs them; now: stop containerd, then " : "", n ? r->report.command : ""); /* fits */
+		n ? ". The next boot looks at them again; now: stop containerd, then " : "", n ? r->report.command : ""); /* fits */
 	if (n || !r->opts->quiet)
 		report_message(&r->report, out->root, text);
 }
@@ -430,11 +431,13 @@ static enum rc note_run(struct run *r, const struct outcome *o, bool clean, stru
 		.verb = verb == VERB_BOOT ? RUN_BOOT : verb == VERB_REPAIR ? RUN_REPAIR : RUN_CHECK,
 		.after_unclean = r->unclean,
 		.clean = clean,
-		.in_root = verb != VERB_CHECK && o->store,
+		/* one that was refused leaves the store as it was */
+		.in_root = verb != VERB_CHECK && o->store && o->status != EXIT_FAILED,
 		.if_different = verb == VERB_REPAIR && !(o->applied && o->applied->done),
 		.in_run = verb != VERB_CHECK && !*r->sysroot};
 
-	if (verb == VERB_SHOW || (verb != VERB_BOOT && !o->store))
+	/* a scrub without findings does not say what is left of a repair */
+	if (verb == VERB_SHOW || (verb != VERB_BOOT && !o->store) || (verb == VERB_SCRUB && !o->plan))
 		return RC_OK;
 	r->noted = true;
 	return runs_add(&r->told[r->told_count], &new, r->scratch, e);
@@ -501,7 +504,7 @@ static enum rc one_root(struct run *r, const struct place *root, enum exit_statu
 	if (r->was_reset && out.status == EXIT_CLEAN)
 		out.status = EXIT_REPAIRED;
 	if (scrub && !rc && out.refusal == STORE_OPENED)
-		out.status = r->scrub.found.count ? EXIT_LEFT : EXIT_CLEAN;
+		out.status = r->scrub.found.count ? EXIT_LEFT : out.store ? EXIT_CLEAN : EXIT_INTERRUPTED;
 	r->report.priority = scrub ? out.status > EXIT_CLEAN ? 3 : 6 : r->report.priority;
 	if (out.refusal != STORE_OPENED) {
 		report_message(&r->report, root->path, refusal_text(out.refusal, root->path, &r->keep, r->scratch));
@@ -511,7 +514,9 @@ static enum rc one_root(struct run *r, const struct place *root, enum exit_statu
 	} else if (!scrub || rc || out.plan) {
 		report_console(&out, &r->report);
 	}
-	if (scrub && !rc && out.refusal == STORE_OPENED)
+	if (scrub && !rc && out.refusal == STORE_OPENED && !out.store)
+		report_message(&r->report, out.root, "stopped before anything was looked at");
+	else if (scrub && !rc && out.refusal == STORE_OPENED)
 		say_scrubbed(r, &out);
 	const enum rc kept = keep_knowledge(r, &out, &late);
 	if (kept && kept != RC_END) {
@@ -1030,7 +1035,7 @@ int main(int argc, char **argv)
 	}
 	const bool looks = o.verb != VERB_SEAL && o.verb != VERB_RECORD;
 	enum exit_status status = EXIT_FAILED;
-	bool told = !looks || !o.json || strcmp(o.json, "-") == 0 || report_file_open(&r.json, o.json, &e) == RC_OK;
+	bool told = !looks || !o.json || strcmp(o.json, "-") == 0 || report_file_open(&r.json, o.json, false, &e) == RC_OK;
 	if (told) {
 		status = all_roots(&r);
 		told = report_file_close(&r.json, &e) == RC_OK;

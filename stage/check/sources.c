@@ -8,6 +8,9 @@
 #include "check/run.h"
 #include "ground/os.h"
 
+/* of a directory's names, with the buffers beside them */
+#define LISTED_BYTES (LIMIT_JSON_BYTES + OS_READER_BYTES + ((size_t)16 << 20))
+
 struct lacking {
 	struct digest digest;
 	bool found;
@@ -61,8 +64,10 @@ static enum rc ended(struct asking *a)
 
 	if (rc == RC_STOPPED)
 		*a->r->e = a->why;
-	else if (rc && rc != RC_END)
+	else if (rc && rc != RC_END) {
+		a->r->ask_again |= rc == RC_IO || rc == RC_NOMEM; /* what is in it is not known */
 		say(a, NULL, a->why.rc ? a->why.text : "is no regular file, or behind a link", a->why.sys_errno);
+	}
 	a->why = (struct err){0};
 	return rc == RC_STOPPED ? rc : RC_OK;
 }
@@ -143,8 +148,15 @@ static enum rc take_file(struct asking *a, struct lacking *l, uint64_t size)
 		got += piece.left;
 		a->r->bytes += piece.left;
 		hash_add(&h, piece.at, piece.left);
-		if (fetch)
-			rc = fetch->add(fetch->self, piece, a->r->e);
+		if (fetch && (rc = fetch->add(fetch->self, piece, &room)) == RC_LIMIT) {
+			a->r->ask_again = true;
+			a->end = rc; /* told by ended(); the copy is removed below */
+			a->why = room;
+			rc = RC_OK;
+			break;
+		}
+		if (rc)
+			*a->r->e = room;
 	}
 	if (rc)
 		return rc;
@@ -232,7 +244,9 @@ static enum rc read_directory(struct asking *a, int dir)
 	a->name = "";
 	if (rc || !a->left)
 		return rc;
+	arena_bound(&a->scratch, LISTED_BYTES);
 	a->end = os_list(dir, &a->scratch, &names, &count, &a->why);
+	arena_bound(&a->scratch, LIMIT_ARENA_BYTES);
 	rc = ended(a);
 	for (size_t i = 0; !rc && a->left && i < count; i++) {
 		if (text_find(names[i].name, ".tar") || text_find(names[i].name, ".tgz")) {
@@ -300,6 +314,12 @@ enum rc ask_sources(struct survey_run *r)
 			tell_progress(r);
 			rc = read_place(&a, r->o->sources[i]);
 		}
+		/* what they have not they are not asked for again */
+		size_t left = 0;
+		for (size_t i = 0; i < a.count; i++)
+			if (!a.all[i].found)
+				a.all[left++] = a.all[i];
+		r->asked_for = fnv1a(a.all, left * sizeof(*a.all));
 	}
 	arena_close(&a.scratch);
 	if (rc == RC_STOPPED) { /* what was not asked for may be there */

@@ -72,8 +72,8 @@ static bool needs_children(const struct survey_run *r, const struct oci_doc *doc
 	if (ns == STORE_NONE || doc->kind == OCI_INDEX)
 		return ns != STORE_NONE && !some;
 	const struct oci_doc *const config = doc->kind == OCI_MANIFEST ? config_of(r, doc) : NULL;
-	if (!config || some)
-		return config;
+	if (!config)
+		return false;
 	oci_top_chain(config, &chain);
 	digest_format(&chain, text);
 	return store_find_snapshot(r->st, ns, span_of_string(text)) == STORE_NONE;

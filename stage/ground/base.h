@@ -32,8 +32,8 @@ struct err {
 };
 
 /* Of our own code, never of bytes: what does not hold is said, and is the end. assert of libc, but that it brings fprintf along, 10 KiB. */
-#define MUST(x) ((x) ? (void)0 : must_not(#x))
-_Noreturn void must_not(const char *what);
+#define MUST(x) ((x) ? (void)0 : must_not(__FILE__, __LINE__))
+_Noreturn void must_not(const char *file, unsigned line);
 
 /* ---- text ---- */
 

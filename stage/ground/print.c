@@ -106,10 +106,10 @@ int print_to(char *out, size_t cap, const char *format, ...)
 	return n;
 }
 
-void must_not(const char *what)
+void must_not(const char *file, unsigned line)
 {
 	char text[320];
-	const int n = print_to(text, sizeof(text), "containerd-fsck: a fault of its own: %s does not hold\n", what);
+	const int n = print_to(text, sizeof(text), "containerd-fsck: a fault of its own: %s:%u\n", file, line);
 
 	if (write(STDERR_FILENO, text, (size_t)n < sizeof(text) ? (size_t)n : sizeof(text) - 1) < 0)
 		errno = 0; /* there is nobody to tell */

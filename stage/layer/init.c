@@ -21,7 +21,8 @@ struct writer {
 
 bool init_layer_fits(uint64_t inodes)
 {
-	return inodes <= INODES_MOST && inodes >= INODES_MOST - OPTIONAL;
+	/* all four directories, none, or the two that hardly an image has: which one or which three it is nobody knows */
+	return inodes == INODES_MOST || inodes == INODES_MOST - OPTIONAL / 2 || inodes == INODES_MOST - OPTIONAL;
 }
 
 static enum rc next_header(void *self, struct span *piece, struct err *e)

@@ -638,7 +638,9 @@ enum rc journal_read_file(struct journal *out, int own, const char *name, struct
 {
 	struct journal j = {.present = true};
 	struct span text = {0};
-	enum rc rc = os_read_small(own, name, LIMIT_JOURNAL_BYTES, a, &text, e);
+	/* what a scrub doubts is not much, and is read at each boot */
+	const size_t most = strcmp(name, JOURNAL_NAME) == 0 ? LIMIT_JOURNAL_BYTES : (size_t)4 << 20;
+	enum rc rc = os_read_small(own, name, most, a, &text, e);
 
 	if (rc == RC_OK)
 		rc = parse(&j, text, a);

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+#include <errno.h>
+
 #include "repair/fetch.h"
 
 #include <string.h>
@@ -6,6 +8,8 @@
 #include "ground/os.h"
 #include "ground/os_write.h"
 #include "repair/applier.h"
+
+#define SYNCED_BYTES ((uint64_t)16 << 20) /* of a copy, between two syncs */
 
 struct fetch {
 	struct applier w;
@@ -53,9 +57,15 @@ static enum rc add(void *self, struct span piece, struct err *e)
 {
 	struct fetch *const f = self;
 	const enum rc rc = os_write(f->file, f->off, piece.at, piece.left, e);
+	const uint64_t before = f->off;
 
 	f->off += piece.left;
-	return rc;
+	if (rc && (e->sys_errno == ENOSPC || e->sys_errno == EDQUOT)) {
+		os_write_begin(); /* of this one file: there is room again once it is gone */
+		return e->rc = RC_LIMIT;
+	}
+	/* a sync cannot be interrupted: it stays short */
+	return rc || f->off / SYNCED_BYTES == before / SYNCED_BYTES ? rc : os_fsync(f->file, e);
 }
 
 /* After a cut the copy is in staging, or has all of its bytes under its new name. */

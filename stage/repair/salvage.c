@@ -1168,7 +1168,10 @@ enum rc salvage_reset(struct salvage *s, const struct store *st, char aside[16],
 	const size_t count = sizeof(moved) / sizeof(moved[0]);
 	const struct salvage_database meta = {.path = st->meta.path, .file = "meta.db", .d = &st->meta};
 	auto_fd own = -1, old = -1, into = -1, backup = -1;
-	struct stat root = {0}, there = {0};
+	struct arena listed = scratch;
+	struct os_name *names = NULL;
+	struct stat there = {0};
+	size_t name_count = 0;
 	unsigned n = 0;
 	enum rc rc = look_who(s, st, st->snapshots_dir, keep, scratch, e);
 
@@ -1180,23 +1183,42 @@ enum rc salvage_reset(struct salvage *s, const struct store *st, char aside[16],
 		return fail(e, RC_LIMIT, "%s is not in the root: move it by hand first",
 			st->meta.dir < 0 ? STORE_META_DIR : st->overlay_path);
 	if ((rc = own_open_dir(st->dir, STORE_OWN_DIR, &own, e)) || (rc = own_open_dir(own, OWN_ASIDE, &old, e)) ||
-		(rc = os_stat_fd(st->dir, &root, e)))
+		(rc = os_list(st->dir, &listed, &names, &name_count, e)))
 		return rc;
+	if (st->meta.fd < 0 && (rc = os_stat(st->meta.dir, "meta.db", &there, e)) != RC_END)
+		return rc ? rc : fail(e, RC_LIMIT, "%s is no regular file: move it away first", st->meta.path);
+	for (size_t i = 0; i < name_count; i++) {
+		auto_fd dir = -1;
+		bool known = strncmp(names[i].name, SNAPSHOTTER, sizeof(SNAPSHOTTER) - 1) != 0;
+		if (known)
+			continue;
+		for (size_t k = 1; k < count; k++)
+			known |= strcmp(names[i].name, moved[k]) == 0;
+		rc = os_open_dir(st->dir, names[i].name, &dir, e);
+		if (rc == RC_CORRUPT)
+			return fail(e, RC_LIMIT, "%s is no directory: move it away first", names[i].name);
+		if (rc)
+			return rc;
+		if (known && !os_same_mount(st->dir, dir))
+			return fail(e, RC_LIMIT, "%s is a mount of its own: empty it, and unmount it meanwhile", names[i].name);
+		/* containerd would remove in it what the new meta.db does not name; a plugin that is only loaded has no database */
+		if (!known && (rc = os_stat(dir, "metadata.db", &there, e)) != RC_END)
+			return rc ? rc : fail(e, RC_LIMIT, "%s is not set aside by this: move it away first", names[i].name);
+	}
 	do {
 		(void)print_to(aside, 16, n ? STORE_RESET ".%u" : STORE_RESET, n); /* fits */
 	} while ((rc = os_stat(old, aside, &there, e)) == RC_OK && ++n < SALVAGE_RESETS);
 	if (rc != RC_END)
 		return rc ? rc
 			  : fail(e, RC_LIMIT, STORE_OWN_DIR "/" OWN_ASIDE "/%s is there, of an earlier one: remove those first", aside);
-	for (size_t i = 1; i < count; i++)
-		if ((rc = os_stat(st->dir, moved[i], &there, e)) == RC_OK && there.st_dev != root.st_dev)
-			return fail(e, RC_LIMIT, "%s is a mount of its own: empty it, and unmount it meanwhile", moved[i]);
-	if ((rc && rc != RC_END) || (rc = write_empty(st, keep, scratch, e)) || (rc = lock_new(s, st, e)))
+	if ((rc = write_empty(st, keep, scratch, e)) || (rc = lock_new(s, st, e)))
 		return rc;
 	/* with the journal goes the marker of a clean stop, which nobody must believe then */
 	if (!store_is_half(st) &&
-		((rc = own_open_dir(own, OWN_BACKUP_DIR, &backup, e)) || (rc = optional(move(own, "journal", backup, e))) ||
-			(rc = os_fsync(backup, e)) || (rc = os_fsync(own, e))))
+		((rc = own_open_dir(own, OWN_BACKUP_DIR, &backup, e)) ||
+			/* one of a reset that was cut off may be there */
+			((rc = move(own, "journal", backup, e)) == RC_END && (rc = os_rename(own, "journal", backup, "journal", e))) ||
+			rc || (rc = os_fsync(backup, e)) || (rc = os_fsync(own, e))))
 		return rc;
 	if ((rc = own_open_dir(own, STORE_RESET, &into, e))) /* from here on it is done, if need be by the next run */
 		return rc;

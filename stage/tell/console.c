@@ -347,12 +347,15 @@ void put_proved(struct sink *s, const struct outcome *o)
 
 void put_halt(struct sink *s, const struct plan *p, bool wrote)
 {
+	/* a newer containerd's, another machine's or another store's: it may be sound, and is nobody's to begin anew */
+	const bool sound = p->total[P_DB_SCHEMA] || p->total[P_DB_FOREIGN] || p->total[P_DB_HAZARD] || p->total[P_DB_UNRELATED];
 	bool database = false;
 
 	for (unsigned i = 0; i < P_COUNT; i++)
 		database |= problems[i].harm == HARM_HALT && i != P_DIR_UNUSABLE && p->total[i];
 	puts_to(s, database ? "the databases cannot be worked with, nothing " : "the store is not all in its place, nothing ");
 	puts_to(s, wrote ? "else was written\nnext: " : "was written anywhere\nnext: ");
-	puts_to(s, database ? "keep a copy of the root; " STORE_OWN_DIR "/backup may have one of the database; repair --reset begins anew\n"
-			    : "mend what is said above, and check again\n");
+	puts_to(s, database && !sound
+			? "keep a copy of the root; " STORE_OWN_DIR "/backup may have one of the database; repair --reset begins anew\n"
+			: "mend what is said above, and check again\n");
 }

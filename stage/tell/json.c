@@ -528,7 +528,7 @@ enum rc report_json(const struct outcome *o, int out, struct err *e)
 	return s.rc;
 }
 
-enum rc report_file_open(struct report_file *f, const char *path, struct err *e)
+enum rc report_file_open(struct report_file *f, const char *path, bool regular, struct err *e)
 {
 	struct stat st;
 	int fd;
@@ -536,6 +536,8 @@ enum rc report_file_open(struct report_file *f, const char *path, struct err *e)
 	*f = (struct report_file){0};
 	const int there = lstat(path, &st);
 	f->beside = there ? errno == ENOENT : S_ISREG(st.st_mode);
+	if (regular && !f->beside)
+		return fail(e, RC_IO, "is no regular file");
 	const int n = print_to(f->temporary, sizeof(f->temporary), "%s.tmp-%ld", path, (long)getpid());
 	if (n < 0 || (size_t)n >= sizeof(f->temporary))
 		return fail(e, RC_LIMIT, "the name is too long");
@@ -581,7 +583,7 @@ enum rc report_file_close(struct report_file *f, struct err *e)
 	const char *const path = f->path;
 	f->path = NULL;
 	/* EINVAL: a file system that has no such thing */
-	if (f->written && !f->failed && f->beside && fsync(f->fd) && errno != EINVAL)
+	if (f->written && !f->failed && f->beside && !f->loose && fsync(f->fd) && errno != EINVAL)
 		rc = fail(e, RC_IO, "write the report");
 	if (close(f->fd) && f->written && rc == RC_OK)
 		rc = fail(e, RC_IO, "write the report");

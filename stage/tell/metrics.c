@@ -97,19 +97,18 @@ enum rc runs_metrics(const char *path, const struct runs_root *roots, size_t cou
 	struct writing *const w = arena_get(&scratch, sizeof(*w));
 	uint8_t *const old = arena_get(&scratch, OLD_BYTES);
 	struct err ignored = {0}; /* what cannot be read is written anew */
-	struct stat st;
 	size_t got = 0;
 	enum rc rc;
 
 	if (!w || !old)
 		return fail(e, RC_NOMEM, "no memory for metrics");
-	if (lstat(path, &st) == 0 && !S_ISREG(st.st_mode))
-		return fail(e, RC_IO, "is no regular file, as metrics want it");
 	auto_fd fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	if (fd >= 0 && os_read(fd, 0, old, OLD_BYTES, &got, &ignored))
 		got = 0;
-	if ((rc = report_file_open(&f, path, e)) || (rc = report_file_begin(&f, e)))
+	/* whose directory it is may put a link there at any time */
+	if ((rc = report_file_open(&f, path, true, e)) || (rc = report_file_begin(&f, e)))
 		return rc;
+	f.loose = true; /* a clean boot waits for no disk: the next run writes it anew */
 	w->s = (struct sink){.out = f.fd, .e = e};
 	for (size_t k = 0; k < sizeof(families) / sizeof(*families); k++) {
 		w->family = &families[k];

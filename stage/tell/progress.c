@@ -50,9 +50,9 @@ void report_progress(void *self, const struct progress *p)
 		return;
 	s->last_ns = now;
 	const uint64_t total = p->total_bytes > p->done_bytes ? p->total_bytes : p->done_bytes;
-	const uint64_t elapsed = now - s->began_ns;
-	const uint64_t rate = elapsed ? (uint64_t)((double)p->done_bytes * 1e9 / (double)elapsed) : 0;
-	const unsigned percent = total ? (unsigned)((double)p->done_bytes * 100 / (double)total) : 0;
+	const uint64_t elapsed_ms = (now - s->began_ns) / 1000000;
+	const uint64_t rate = elapsed_ms ? p->done_bytes / elapsed_ms * 1000 : 0;
+	const unsigned percent = (unsigned)(p->done_bytes / (total / 100 + 1)); /* what takes so long has many bytes */
 	char text[160], left[48] = "";
 	if (rate)
 		(void)print_to(left, sizeof(left), ", %s/s, %llu s left", size_text(rate).text,

@@ -75,11 +75,12 @@ CHECKED enum rc report_json(const struct outcome *o, int out, struct err *e);
 struct report_file {
 	int fd;
 	const char *path; /* borrowed; NULL: it is not open */
-	bool beside, written, failed;
+	bool beside, written, failed, loose; /* loose: it need not survive a cut */
 	char temporary[4096 + 32];
 };
-/* Before anything is looked at: whether it can be written there. On failure *f is closed. */
-CHECKED enum rc report_file_open(struct report_file *f, const char *path, struct err *e);
+/* Before anything is looked at: whether it can be written there. regular: what is there and is something else is refused. On failure *f
+ * is closed. */
+CHECKED enum rc report_file_open(struct report_file *f, const char *path, bool regular, struct err *e);
 /* Something will be written into f->fd; whoever fails at that sets f->failed. */
 CHECKED enum rc report_file_begin(struct report_file *f, struct err *e);
 /* One object, behind those that are in it. */

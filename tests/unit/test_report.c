@@ -268,6 +268,11 @@ static void each_client_has_its_line(void)
 
 /* ---- the file of --json ---- */
 
+static enum rc open_it(struct report_file *f, const char *path, struct err *e)
+{
+	return report_file_open(f, path, false, e);
+}
+
 static const char *in_top(char path[300], const char *name)
 {
 	(void)snprintf(path, 300, "%s/%s", top, name);
@@ -315,13 +320,13 @@ static void a_report_is_whole_or_the_old_one(void)
 
 	umask(0);
 	put_file(in_top(path, "whole"), "old\n", 0600);
-	CHECK(report_file_open(&f, path, &e) == RC_OK && report_file_add(&f, &nothing, &e) == RC_OK);
+	CHECK(open_it(&f, path, &e) == RC_OK && report_file_add(&f, &nothing, &e) == RC_OK);
 	CHECK(holds(path, "old\n", 0600) && entries_of_top() == 2);
 	CHECK(report_file_add(&f, &nothing, &e) == RC_OK && report_file_close(&f, &e) == RC_OK);
 	CHECK(holds(path, "{\"version\":1", 0644) && entries_of_top() == 1);
 	struct stat one;
 	CHECK(stat(path, &one) == 0);
-	CHECK(report_file_open(&f, path, &e) == RC_OK && report_file_add(&f, &nothing, &e) == RC_OK && report_file_close(&f, &e) == RC_OK);
+	CHECK(open_it(&f, path, &e) == RC_OK && report_file_add(&f, &nothing, &e) == RC_OK && report_file_close(&f, &e) == RC_OK);
 	struct stat two;
 	CHECK(stat(path, &two) == 0 && two.st_size * 2 == one.st_size); /* nothing of the one before */
 	CHECK(report_file_close(&f, &e) == RC_OK);
@@ -334,9 +339,9 @@ static void without_a_report_nothing_changes(void)
 	struct err e = {0};
 	char path[300];
 
-	CHECK(report_file_open(&f, in_top(path, "none"), &e) == RC_OK && report_file_close(&f, &e) == RC_OK && entries_of_top() == 0);
+	CHECK(open_it(&f, in_top(path, "none"), &e) == RC_OK && report_file_close(&f, &e) == RC_OK && entries_of_top() == 0);
 	put_file(path, "old\n", 0640);
-	CHECK(report_file_open(&f, path, &e) == RC_OK && report_file_close(&f, &e) == RC_OK && holds(path, "old\n", 0640));
+	CHECK(open_it(&f, path, &e) == RC_OK && report_file_close(&f, &e) == RC_OK && holds(path, "old\n", 0640));
 	CHECK(unlink(path) == 0 && entries_of_top() == 0);
 }
 
@@ -350,19 +355,19 @@ static void what_lies_in_its_place(void)
 	put_file(in_top(other, "other"), "other\n", 0600);
 	(void)snprintf(temporary, sizeof(temporary), "%s.tmp-%ld", in_top(path, "place"), (long)getpid());
 	CHECK(symlink(other, temporary) == 0);
-	CHECK(report_file_open(&f, path, &e) == RC_OK && report_file_add(&f, &nothing, &e) == RC_OK && report_file_close(&f, &e) == RC_OK);
+	CHECK(open_it(&f, path, &e) == RC_OK && report_file_add(&f, &nothing, &e) == RC_OK && report_file_close(&f, &e) == RC_OK);
 	CHECK(holds(other, "other\n", 0600) && holds(path, "{", 0644) && entries_of_top() == 2);
 	CHECK(unlink(path) == 0);
 	/* links are a person's own, and so are pipes */
 	CHECK(symlink(other, path) == 0);
-	CHECK(report_file_open(&f, path, &e) == RC_OK && holds(other, "other\n", 0600));
+	CHECK(open_it(&f, path, &e) == RC_OK && holds(other, "other\n", 0600));
 	CHECK(report_file_add(&f, &nothing, &e) == RC_OK && report_file_close(&f, &e) == RC_OK);
 	CHECK(holds(other, "{", 0600) && entries_of_top() == 2);
 	CHECK(unlink(path) == 0 && unlink(other) == 0);
 	CHECK(mkfifo(path, 0600) == 0);
 	const int reader = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	char text[16] = "";
-	CHECK(report_file_open(&f, path, &e) == RC_OK && report_file_add(&f, &nothing, &e) == RC_OK && report_file_close(&f, &e) == RC_OK);
+	CHECK(open_it(&f, path, &e) == RC_OK && report_file_add(&f, &nothing, &e) == RC_OK && report_file_close(&f, &e) == RC_OK);
 	CHECK(reader >= 0 && read(reader, text, sizeof(text) - 1) > 0 && strncmp(text, "{\"version\"", 10) == 0);
 	close(reader);
 	CHECK(unlink(path) == 0 && entries_of_top() == 0);
@@ -374,9 +379,9 @@ static void a_path_that_cannot_be_is_told_at_once(void)
 	struct err e = {0};
 	char path[300];
 
-	CHECK(report_file_open(&f, in_top(path, "not/there"), &e) == RC_IO && e.sys_errno && !f.path);
+	CHECK(open_it(&f, in_top(path, "not/there"), &e) == RC_IO && e.sys_errno && !f.path);
 	e = (struct err){0};
-	CHECK(report_file_open(&f, top, &e) == RC_IO && e.sys_errno && !f.path);
+	CHECK(open_it(&f, top, &e) == RC_IO && e.sys_errno && !f.path);
 	CHECK(report_file_close(&f, &e) == RC_OK && entries_of_top() == 0);
 }
 
@@ -385,7 +390,7 @@ static void a_full_disk_leaves_the_old_one(void)
 	struct report_file f;
 	struct err e = {0};
 
-	CHECK(report_file_open(&f, "/dev/full", &e) == RC_OK && !f.beside);
+	CHECK(open_it(&f, "/dev/full", &e) == RC_OK && !f.beside);
 	CHECK((report_file_add(&f, &nothing, &e) || report_file_close(&f, &e)) && e.sys_errno);
 	struct err ignored = {0};
 	const enum rc rc = report_file_close(&f, &ignored);
