@@ -51,7 +51,7 @@ static void what_dockerd_makes_is_a_layer(void)
 	const struct arena mark = arena;
 	struct err e = {0};
 
-	for (uint64_t inodes = 9; inodes <= 13; inodes++) {
+	for (uint64_t inodes = 9; inodes <= 13; inodes += 2) {
 		struct tar *t = NULL;
 		if (layer_open(&layer, LAYER_DIRECT, NULL, &arena, &e) || init_layer_tar(inodes, &arena, &t, &e))
 			abort();
@@ -63,6 +63,8 @@ static void what_dockerd_makes_is_a_layer(void)
 			CHECK(has(all[i], NODE_DIR) == (i < inodes - 9));
 		arena = mark;
 	}
+	/* which of the four it is nobody knows */
+	CHECK(!init_layer_fits(10) && !init_layer_fits(12));
 	CHECK(!init_layer_fits(8) && !init_layer_fits(14) && !init_layer_fits(UINT64_MAX));
 }
 
