@@ -436,10 +436,13 @@ static enum rc note_run(struct run *r, const struct outcome *o, bool clean, stru
 		.if_different = verb == VERB_REPAIR && !(o->applied && o->applied->done),
 		.in_run = verb != VERB_CHECK && !*r->sysroot};
 
-	/* a scrub without findings does not say what is left of a repair */
-	if (verb == VERB_SHOW || (verb != VERB_BOOT && !o->store) || (verb == VERB_SCRUB && !o->plan))
+	if (verb == VERB_SHOW || (verb != VERB_BOOT && !o->store))
 		return RC_OK;
 	r->noted = true;
+	if (verb == VERB_SCRUB && !o->plan) { /* one without findings does not say what is left of a repair */
+		runs_read(&r->told[r->told_count], r->scratch);
+		return RC_OK;
+	}
 	return runs_add(&r->told[r->told_count], &new, r->scratch, e);
 }
 

@@ -61,7 +61,7 @@ static enum rc want_labels(struct survey_run *r, const struct labels *l, size_t 
 
 /* Of what a manifest or index names, and nothing has a record of, not all was ever here: of an index the manifests of other platforms,
  * and layers that are unpacked, where containerd was told not to keep any. */
-static bool needs_children(const struct survey_run *r, const struct oci_doc *doc, size_t ns)
+static bool needs_children(const struct survey_run *r, const struct oci_doc *doc, const struct labels *of, size_t ns)
 {
 	bool some = false;
 	struct digest chain;
@@ -72,17 +72,21 @@ static bool needs_children(const struct survey_run *r, const struct oci_doc *doc
 	if (ns == STORE_NONE || doc->kind == OCI_INDEX)
 		return ns != STORE_NONE && !some;
 	const struct oci_doc *const config = doc->kind == OCI_MANIFEST ? config_of(r, doc) : NULL;
-	if (!config)
-		return false;
+	/* containerd names the layers it keeps in labels of the manifest, and no others (1.5: images/handlers.go, ChildGCLabelsFilterLayers) */
+	for (size_t i = 0; of && i < of->count; i++)
+		if (span_starts(of->at[i].key, "containerd.io/gc.ref.content.l."))
+			of = NULL;
+	if (!config || (some && !of))
+		return config;
 	oci_top_chain(config, &chain);
 	digest_format(&chain, text);
 	return store_find_snapshot(r->st, ns, span_of_string(text)) == STORE_NONE;
 }
 
-/* needed: by an image, or by a record. */
-static enum rc want_document(struct survey_run *r, const struct oci_doc *doc, size_t ns, bool needed)
+/* of: the labels of its record; NULL: it has none. needed: by an image, or by a record. */
+static enum rc want_document(struct survey_run *r, const struct oci_doc *doc, const struct labels *of, size_t ns, bool needed)
 {
-	const bool all = needed && r->o->source_count && needs_children(r, doc, ns);
+	const bool all = needed && r->o->source_count && needs_children(r, doc, of, ns);
 	enum rc rc = doc->config.digest_known ? want(r, &doc->config.digest, ns, needed) : RC_OK;
 
 	for (size_t i = 0; rc == RC_OK && i < doc->child_count; i++)
@@ -131,7 +135,7 @@ static enum rc list_wants(struct survey_run *r)
 		if (c->digest_known)
 			rc = want(r, &c->digest, c->ns, true);
 		if (rc == RC_OK && doc)
-			rc = want_document(r, doc, c->ns, true);
+			rc = want_document(r, doc, &c->labels, c->ns, true);
 		if (rc == RC_OK)
 			rc = want_labels(r, &c->labels, c->ns);
 	}
@@ -144,7 +148,7 @@ static enum rc list_wants(struct survey_run *r)
 	}
 	for (size_t i = 0; rc == RC_OK && i < st->blob_count; i++)
 		if (!st->blob_files[i].records && r->s->blobs[i].doc)
-			rc = want_document(r, r->s->blobs[i].doc, survey_unrecorded_in(r->s, &st->blob_files[i].digest), true);
+			rc = want_document(r, r->s->blobs[i].doc, NULL, survey_unrecorded_in(r->s, &st->blob_files[i].digest), true);
 	for (size_t i = 0; rc == RC_OK && i < st->ingest_count; i++)
 		if (st->ingests[i].expected)
 			rc = want(r, st->ingests[i].expected, store_find_namespace(st, st->ingests[i].ns_name), false);
@@ -485,7 +489,8 @@ static enum rc take(struct survey_run *r, const struct want *w, struct found_blo
 		return no_room(r);
 	*named = *w;
 	const struct oci_doc *const doc = (*found)[state->blob].doc;
-	return doc ? want_document(r, doc, w->ns, w->needed) : RC_OK;
+	const size_t c = w->ns == STORE_NONE ? STORE_NONE : store_find_content(r->st, w->ns, w->digest);
+	return doc ? want_document(r, doc, c == STORE_NONE ? NULL : &r->st->contents[c].labels, w->ns, w->needed) : RC_OK;
 }
 
 /* The store has these now. */
