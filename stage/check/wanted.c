@@ -72,7 +72,7 @@ static bool needs_children(const struct survey_run *r, const struct oci_doc *doc
 	if (ns == STORE_NONE || doc->kind == OCI_INDEX)
 		return ns != STORE_NONE && !some;
 	const struct oci_doc *const config = doc->kind == OCI_MANIFEST ? config_of(r, doc) : NULL;
-	/* containerd names the layers it keeps in labels of the manifest, and no others (1.5: images/handlers.go, ChildGCLabelsFilterLayers) */
+	/* containerd names the layers it keeps in labels of the manifest (1.7: images/handlers.go, ChildGCLabelsFilterLayers) */
 	for (size_t i = 0; of && i < of->count; i++)
 		if (span_starts(of->at[i].key, "containerd.io/gc.ref.content.l."))
 			of = NULL;
