@@ -310,10 +310,11 @@ static void say_scrubbed(struct run *r, const struct outcome *out)
 	const size_t n = s->found.count;
 	char text[8800];
 
-	(void)print_to(text, sizeof(text), "%s%llu blobs and %llu snapshots looked at, %llu MiB read: %zu are damaged%s%s%s",
+	(void)print_to(text, sizeof(text),
+		"%s%llu blobs and %llu snapshots looked at, %llu MiB read: %zu found damaged%s, now or by an earlier scrub%s%s",
 		s->ended ? "" : "stopped, the next one goes on from here: ", (unsigned long long)s->blobs,
 		(unsigned long long)s->snapshots, (unsigned long long)(os_bytes_read() >> 20), n,
-		s->unreadable ? ", or the disk cannot read them" : "",
+		s->unreadable ? " or unreadable" : "",
 		n ? ". The next boot looks at them again; now: stop containerd, then " : "", n ? r->report.command : ""); /* fits */
 	if (n || !r->opts->quiet)
 		report_message(&r->report, out->root, text);
