@@ -278,7 +278,9 @@ enum rc places_sources(const struct store *st, const char *const *named, size_t 
 			n++;
 		at += whole;
 	}
-	if (*at || (rc && rc != RC_END))
+	if (rc == RC_CORRUPT && own < 0)
+		say_to(self, STORE_OWN_DIR " is no directory, and a repair needs one: move it away before you repair");
+	else if (*at || (rc && rc != RC_END))
 		say_to(self, STORE_OWN_DIR "/sources: not all of it can be used");
 	const size_t length = strlen(st->path), tail = sizeof(k3s) - 1;
 	if (length > tail && strcmp(st->path + length - tail, k3s) == 0 &&
