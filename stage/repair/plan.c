@@ -429,6 +429,7 @@ enum rc plan_make(struct plan *p, const struct store *st, const struct survey *s
 	w->drop = arena_array(keep, st->backend_count + 1, sizeof(bool));
 	w->pinned = arena_array(keep, st->backend_count + 1, sizeof(bool));
 	w->drop_snapshot = arena_array(keep, st->snapshot_count + 1, sizeof(bool));
+	w->let_go = arena_array(keep, st->snapshot_count + 1, sizeof(bool));
 	w->drop_content = arena_array(keep, st->content_count + 1, sizeof(bool));
 	w->held_ingest = arena_array(keep, st->ingest_count + 1, sizeof(*w->held_ingest));
 	w->held_stray = arena_array(keep, st->stray_count + 1, sizeof(*w->held_stray));
@@ -448,7 +449,7 @@ enum rc plan_make(struct plan *p, const struct store *st, const struct survey *s
 	w->stuck_rebuild = arena_array(keep, st->backend_count + 1, sizeof(*w->stuck_rebuild));
 	w->stuck_aside = arena_array(keep, st->backend_count + 1, sizeof(*w->stuck_aside));
 	p->dropped = w->drop;
-	if (!extra || !p->images || !w->drop || !w->pinned || !w->drop_snapshot || !w->drop_content || !w->held_ingest ||
+	if (!extra || !p->images || !w->drop || !w->pinned || !w->drop_snapshot || !w->let_go || !w->drop_content || !w->held_ingest ||
 		!w->held_stray || !w->held_blob || !w->stuck_bytes || !w->rescued || !w->evaluated || !w->evals ||
 		!w->answered || !w->leased || !w->unproved || !w->uncompared || !w->left || !w->left_snapshot ||
 		!w->stuck_blob || !w->stuck_ingest || !w->stuck_rebuild || !w->stuck_aside)

@@ -423,17 +423,23 @@ static struct image_eval eval_name(struct planner *w, size_t index)
  * last): the lease that goes is all that held the chain. On a store without such a lease a missing label means nothing. */
 static bool is_unreferenced(const struct planner *w, size_t ns, const struct image_eval *r)
 {
-	const struct store *const st = w->st;
-	const struct range leases = st->namespaces[ns].leases;
-	const size_t c = store_find_content(st, ns, &r->config);
+	const size_t c = store_find_content(w->st, ns, &r->config);
 
-	if (c == STORE_NONE || labels_get(&st->contents[c].labels, SNAPSHOT_LABEL))
-		return false;
-	for (size_t i = leases.first; i < leases.first + leases.count; i++)
-		for (size_t k = 0; is_stale(st, &st->leases[i]) && k < st->leases[i].snapshots.count; k++)
-			if (span_equal(st->leases[i].snapshots.at[k], st->snapshots[r->top].key))
-				return true;
-	return false;
+	return w->let_go[r->top] && c != STORE_NONE && !labels_get(&w->st->contents[c].labels, SNAPSHOT_LABEL);
+}
+
+static void find_let_go(struct planner *w)
+{
+	const struct store *const st = w->st;
+
+	for (size_t i = 0; i < st->lease_count; i++) {
+		const size_t count = is_stale(st, &st->leases[i]) ? st->leases[i].snapshots.count : 0;
+		for (size_t k = 0; k < count; k++) {
+			const size_t held = store_find_snapshot(st, st->leases[i].ns, st->leases[i].snapshots.at[k]);
+			if (held != STORE_NONE)
+				w->let_go[held] = true;
+		}
+	}
 }
 
 /* No pull noted a registry at what the name leads to. Of what is not recorded at all nothing is known. */
@@ -498,6 +504,7 @@ void plan_images(struct planner *w, struct finding *extra, size_t *extra_count)
 	const struct store *const st = w->st;
 
 	find_unproved(w);
+	find_let_go(w);
 	for (size_t i = 0; i < st->image_count; i++) {
 		const struct image *const image = &st->images[i];
 		struct image_state *const state = &w->p->images[i];

@@ -16,6 +16,7 @@ struct planner {
 	/* by index */
 	bool *drop, *pinned;           /* backends */
 	bool *drop_snapshot;           /* meta.db records, of dropped backends or on their own */
+	bool *let_go;                  /* by snapshot: a lease that goes holds it */
 	bool *drop_content;            /* content records */
 	struct want *added;            /* by digest, then namespace: what gets a record */
 	size_t added_count;

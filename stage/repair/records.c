@@ -191,7 +191,8 @@ static void find_leased(struct planner *w)
 	w->no_memory |= !w->held_refs;
 	for (size_t i = 0; w->held_refs && i < w->st->lease_count; i++) {
 		const struct lease *const l = &w->st->leases[i];
-		for (size_t k = 0; !is_stale(w->st, l) && k < l->ingests.count; k++)
+		const size_t count = is_stale(w->st, l) ? 0 : l->ingests.count;
+		for (size_t k = 0; k < count; k++)
 			w->held_refs[w->held_ref_count++] = (struct leased_ref){l->ns, l->ingests.at[k]};
 	}
 	if (w->held_ref_count)

@@ -24,7 +24,7 @@ import random
 import shutil
 import socket
 
-from golden import CONTENT, EXPIRES, META, OVERLAY, OVERLAY_DIR, OWN, TIME, UUID, put
+from golden import CONTENT, EXPIRES, META, OVERLAY, OVERLAY_DIR, OWN, TIME, UUID, put, remove_key
 from lab import sh
 from pieces import *  # every recipe is written in its words
 
@@ -382,6 +382,22 @@ def leases_100000(s):
         if n % 2:
             operations.append(put(at + ["labels", "containerd.io/gc.expire"], EXPIRES))
         operations.append(put(at + ["content", "sha256:%064x" % n], ""))
+    s.meta(*operations)
+
+
+@kind("10,000 names of an image whose config does not say what was unpacked, and 50,000 leases of an earlier boot.", changes=(META,))
+def names_and_leases(s):
+    image = small(s.own)
+    s.pull(image)
+    s.stop()
+    operations = [remove_key(["v1", "default", "content", "blob", image.config, "labels", "containerd.io/gc.ref.snapshot.overlayfs"])]
+    for n in range(10000):
+        operations += s.naming("registry.example/hostile/name-%05d:latest" % n, {
+            "mediaType": MANIFEST, "digest": image.target, "size": len(image.blobs[image.target])}, listed=n % 1000 == 0)
+    for n in range(50000):
+        at = ["v1", "default", "leases", "lease-%06d" % n]
+        operations += [{"op": "put", "path": at + ["createdat"], "hex": TIME}, put(at + ["labels", "containerd.io/gc.expire"], EXPIRES),
+                       put(at + ["snapshots", "overlayfs", "sha256:%064x" % n], "")]
     s.meta(*operations)
 
 
