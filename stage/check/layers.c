@@ -528,8 +528,9 @@ static void judge_by_count(struct survey_run *r, size_t index, const struct unpr
 	emit(r, f);
 }
 
-/* Of what dockerd makes something is gone: all of it is empty, and known. dir: -1 if that is. False: it is not, or not known. */
-static bool judge_init(struct survey_run *r, size_t index, int dir)
+/* Of what dockerd makes something is gone: all of it is empty, and known. dir: -1 if that is. False: it is not, or, then u says so, that
+ * could not be found out. */
+static bool judge_init(struct survey_run *r, size_t index, int dir, struct unproved *u)
 {
 	const struct backend *const b = &r->st->backends[index];
 	const struct layer_target target = {.snapshot = dir, .recorded_inodes = b->inodes, .by_mount = true};
@@ -540,23 +541,30 @@ static bool judge_init(struct survey_run *r, size_t index, int dir)
 	struct layer_check *check = NULL;
 	struct layer *l = NULL;
 	struct tar *tar = NULL;
-	struct err ignored = {0}; /* then nothing is known */
+	struct err e = {0};
 	uint8_t bits[8] = {0};
 
-	if (!is_init(r->st, index) || !init_layer_fits(b->inodes) ||
-		layer_open(&l, LAYER_DIRECT, &r->alone.pace, &scratch, &ignored) || init_layer_tar(b->inodes, &scratch, &tar, &ignored) ||
-		(dir >= 0 && layer_check_open(&check, l, &target, 1, &scratch, &ignored)))
+	if (!is_init(r->st, index) || !init_layer_fits(b->inodes))
 		return false;
+	enum rc rc = layer_open(&l, LAYER_DIRECT, &r->alone.pace, &scratch, &e);
+	rc = rc ? rc : init_layer_tar(b->inodes, &scratch, &tar, &e);
+	if (rc == RC_OK && dir >= 0)
+		rc = layer_check_open(&check, l, &target, 1, &scratch, &e);
 	const struct layer_watch watch = check ? layer_check_watch(check) : (struct layer_watch){0};
-	enum rc rc = layer_replay(l, tar, check ? &watch : NULL, &ignored);
+	rc = rc ? rc : layer_replay(l, tar, check ? &watch : NULL, &e);
 	if (rc == RC_OK && check)
-		rc = layer_check_finish(check, 0, &scratch, emit_difference, &in, &v, &ignored);
+		rc = layer_check_finish(check, 0, &scratch, emit_difference, &in, &v, &e);
 	layer_check_close(check);
+	if (rc) {
+		u->unknown = arena_string(r->keep, span_of_string(e.text));
+		u->unknown = u->unknown ? u->unknown : "no memory";
+		return false;
+	}
 	made.whole_tree |= v.count[DIFF_FS_MISSING] > 0;
 	made.node_count = layer_node_count(l);
 	made.unreadable = v.count[DIFF_UNREADABLE];
 	made.rewrite_inodes = layer_model_inodes(l);
-	if (rc || (!made.whole_tree && (!v.damaged || made.node_count > 8 * sizeof(bits))))
+	if (!made.whole_tree && (!v.damaged || made.node_count > 8 * sizeof(bits)))
 		return false;
 	if (!made.whole_tree) {
 		memcpy(bits, v.damaged_bits, made.node_count / 8 + 1);
@@ -573,7 +581,7 @@ void judge_without_layer(struct survey_run *r, size_t index)
 {
 	const struct backend *const b = &r->st->backends[index];
 	struct snapshot_state *const state = &r->s->snapshots[index];
-	const struct unproved u = find_why_unproved(r, index);
+	struct unproved u = find_why_unproved(r, index);
 	struct finding f = {.subject = SUBJECT_BACKEND,
 		.index = index,
 		.ns = b->ns_name,
@@ -587,10 +595,13 @@ void judge_without_layer(struct survey_run *r, size_t index)
 	}
 	state->why = u.unknown;
 	if (!b->dir_found || !b->dir_is_directory) {
-		if (judge_init(r, index, -1))
+		if (judge_init(r, index, -1, &u)) {
 			f.digest = SPAN_LITERAL("by dockerd");
-		else
+			u.unknown = NULL;
+		} else {
+			state->why = u.unknown;
 			state->verdict = u.unknown ? SNAPSHOT_IS_UNREADABLE : SNAPSHOT_IS_LOST;
+		}
 		f.problem = P_SNAPSHOT_DIR;
 		f.got = b->id;
 		f.why = text_of(u.unknown);
@@ -606,8 +617,9 @@ void judge_without_layer(struct survey_run *r, size_t index)
 	if (!rc)
 		rc = layer_census(dir, &r->alone.pace, scratch, &census, &e);
 	at_nothing(r->o->at, 0);
-	if (!rc && !census.unreadable && (census.fs_missing || b->inodes > census.names) && judge_init(r, index, dir))
+	if (!rc && !census.unreadable && (census.fs_missing || b->inodes > census.names) && judge_init(r, index, dir, &u))
 		return;
+	state->why = u.unknown;
 	if (rc != RC_STOPPED) /* then it is not checked */
 		judge_by_count(r, index, &u, &census, rc, &e, f);
 }
