@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Unfinished downloads: what their bytes are. */
-#include <pthread.h>
 #include <string.h>
 
 #include "check/run.h"
@@ -56,9 +55,9 @@ static void job_settled(struct survey_run *r, struct worker *w, size_t index)
 	if (rc && rc != RC_END && rc != RC_CORRUPT) { /* no memory is no damage either */
 		ingest_unreadable(r, index, e.sys_errno ? strerror(e.sys_errno) : e.text);
 		if (rc == RC_NOMEM) {
-			(void)pthread_mutex_lock(&r->lock); /* fails only for a mutex that is none */
+			lock_take(&r->lock);
 			r->s->out_of_memory = true;
-			(void)pthread_mutex_unlock(&r->lock); /* as above */
+			lock_give(&r->lock);
 		}
 	} else if (rc || !left) {
 		r->s->ingests[index].verdict = not_complete(in);

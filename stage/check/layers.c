@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Layers beside the snapshots they were unpacked to. */
-#include <pthread.h>
 #include <string.h>
 
 #include "check/run.h"
@@ -234,9 +233,9 @@ static enum rc settle_group(struct survey_run *r, struct worker *w, const struct
 			c->unknown = true;
 		} else {
 			settle(r, layer, c, diff_id, &verdicts[t], content_bytes);
-			(void)pthread_mutex_lock(&r->lock);
+			lock_take(&r->lock);
 			r->s->entries_compared += verdicts[t].entries;
-			(void)pthread_mutex_unlock(&r->lock);
+			lock_give(&r->lock);
 		}
 	}
 	return RC_OK;

@@ -3,11 +3,10 @@
 #ifndef RUN_H
 #define RUN_H
 
-#include <pthread.h>
-
 #include "check/match.h"
 #include "check/survey.h"
 #include "format/oci.h"
+#include "ground/threads.h"
 #include "layer/feed.h"
 #include "policy/policy.h"
 
@@ -44,8 +43,7 @@ struct survey_run {
 	struct err *e;
 	enum rc begun;           /* why documents could not be looked for; with a database that cannot be worked with, of no interest */
 	struct err unbegun;
-	pthread_mutex_t lock;
-	pthread_cond_t finished; /* a worker ended */
+	struct lock lock;        /* told: a worker ended */
 	struct arena told;       /* the findings; under lock while the pool runs */
 	size_t listed[P_COUNT], finding_cap;
 	struct candidate *candidates;

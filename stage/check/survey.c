@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "check/survey.h"
 
-#include <pthread.h>
 #include <string.h>
 
 #include "check/run.h"
@@ -59,7 +58,7 @@ void emit(struct survey_run *r, struct finding f)
 {
 	struct survey *const s = r->s;
 
-	(void)pthread_mutex_lock(&r->lock); /* fails only for a mutex that is none */
+	lock_take(&r->lock);
 	s->total[f.problem]++;
 	if (s->total[f.problem] <= LIMIT_LISTED_PER_CODE && r->failed == RC_OK) {
 		if (s->finding_count == r->finding_cap) {
@@ -80,7 +79,7 @@ void emit(struct survey_run *r, struct finding f)
 		else
 			r->failed = RC_NOMEM;
 	}
-	(void)pthread_mutex_unlock(&r->lock); /* as above */
+	lock_give(&r->lock);
 }
 
 struct span ns_name(const struct store *st, size_t ns)
@@ -337,9 +336,7 @@ enum rc survey_begin(struct survey *s, struct store *st, const struct survey_opt
 		.o = &r->options,
 		.keep = keep,
 		.e = e,
-		.alone = {.run = r, .pace = {.ask = may_go_on, .self = &r->alone}},
-		.lock = PTHREAD_MUTEX_INITIALIZER,
-		.finished = PTHREAD_COND_INITIALIZER};
+		.alone = {.run = r, .pace = {.ask = may_go_on, .self = &r->alone}}};
 	if ((rc = arena_open(&r->told, e)))
 		return rc;
 	s->blobs = arena_array(keep, st->blob_count + 1, sizeof(*s->blobs));
@@ -497,8 +494,6 @@ void survey_close(struct survey *s)
 	if (r) {
 		abandon(r);
 		arena_close(&r->told);
-		(void)pthread_mutex_destroy(&r->lock);    /* nobody waits */
-		(void)pthread_cond_destroy(&r->finished); /* nobody waits */
 	}
 	s->run = NULL;
 	for (unsigned i = 0; i < s->kept_count; i++)

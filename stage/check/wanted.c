@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Bytes that something local names and that have no good file of that name: looked for in every file there is. */
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -327,9 +326,9 @@ static void job_spare(struct survey_run *r, struct worker *w, size_t index)
 			spare_unreadable(state, &e);
 	}
 	if (rc == RC_NOMEM) {
-		(void)pthread_mutex_lock(&r->lock); /* fails only for a mutex that is none */
+		lock_take(&r->lock);
 		r->s->out_of_memory = true;
-		(void)pthread_mutex_unlock(&r->lock); /* as above */
+		lock_give(&r->lock);
 	}
 }
 

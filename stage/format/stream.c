@@ -5,12 +5,13 @@
 
 #define Z_SOLO
 #define ZSTD_STATIC_LINKING_ONLY
-#include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <zlib.h>
 #include <zstd.h>
 #include <zstd_errors.h>
+
+#include "ground/threads.h"
 
 /* ---- streams ---- */
 
@@ -57,27 +58,25 @@ struct stream {
 
 /* Whichever stream has it taken has the one mapping for a window above ZSTD_ARENA_WINDOW: memory is bounded, whatever the threads.
  * Not a mutex: another thread may go on with a stream, and give it back. */
-static pthread_mutex_t big_window_lock = PTHREAD_MUTEX_INITIALIZER;
-
-static pthread_cond_t big_window_free = PTHREAD_COND_INITIALIZER;
+static struct lock big_window_lock;
 
 static bool big_window_taken;
 
 static void give_big_window(void)
 {
-	(void)pthread_mutex_lock(&big_window_lock); /* fails only for kinds of mutex that this is none of; so below */
+	lock_take(&big_window_lock);
 	big_window_taken = false;
-	(void)pthread_cond_signal(&big_window_free);
-	(void)pthread_mutex_unlock(&big_window_lock);
+	lock_tell(&big_window_lock);
+	lock_give(&big_window_lock);
 }
 
 static void take_big_window(void)
 {
-	(void)pthread_mutex_lock(&big_window_lock);
+	lock_take(&big_window_lock);
 	while (big_window_taken)
-		(void)pthread_cond_wait(&big_window_free, &big_window_lock);
+		lock_wait(&big_window_lock, -1);
 	big_window_taken = true;
-	(void)pthread_mutex_unlock(&big_window_lock);
+	lock_give(&big_window_lock);
 }
 
 static void window_unmap(struct stream *s)
