@@ -996,7 +996,7 @@ static void complain(const struct err *e, const char *next)
 
 int main(int argc, char **argv)
 {
-	const struct sigaction action = {.sa_handler = on_signal};
+	const struct sigaction action = {.sa_handler = on_signal}, ignore = {.sa_handler = SIG_IGN};
 	struct opts o;
 	struct err e = {0};
 
@@ -1012,8 +1012,8 @@ int main(int argc, char **argv)
 		os_write_forbid();
 	(void)umask(0); /* every mode we make is meant */
 	/* a console that goes away must not end a repair between two writes; it would be safe, but not finished */
-	(void)signal(SIGPIPE, SIG_IGN);
-	(void)sigaction(SIGINT, &action, NULL); /* valid signals: cannot fail */
+	(void)sigaction(SIGPIPE, &ignore, NULL); /* valid signals: cannot fail */
+	(void)sigaction(SIGINT, &action, NULL);
 	(void)sigaction(SIGTERM, &action, NULL);
 	(void)sigaction(SIGHUP, &action, NULL);
 	const bool by_itself = o.verb == VERB_BOOT || o.verb == VERB_SEAL || o.verb == VERB_RECORD ||

@@ -2,7 +2,6 @@
 #include "store/store.h"
 
 #include <dirent.h>
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -295,7 +294,7 @@ static enum rc lock(struct store *st, enum store_refusal *refusal, struct arena 
 			return rc;
 		if (a.st_ino == b.st_ino && a.st_dev == b.st_dev) {
 			os_close(&fd);
-			st->meta.fd = fcntl(st->hints->meta_lock, F_DUPFD_CLOEXEC, 0);
+			st->meta.fd = os_dup(st->hints->meta_lock);
 			return st->meta.fd < 0 ? fail(e, RC_IO, "no descriptor") : RC_OK;
 		}
 	}
