@@ -419,7 +419,7 @@ static void say_failure(const struct run *r, const char *about, const struct err
 	char text[sizeof(e->text) + 100];
 
 	(void)print_to(text, sizeof(text), "%s%s%s", e->text, e->sys_errno ? ": " : "",
-		e->sys_errno ? strerror(e->sys_errno) : ""); /* fits */
+		e->sys_errno ? error_text(e->sys_errno) : ""); /* fits */
 	report_message(&r->report, about, text);
 }
 
@@ -812,7 +812,7 @@ static enum rc find_usual(struct run *r, const char *const **out, size_t *count,
 		listed++;
 	const char **const all = arena_array(&r->keep, listed + r->hints.known_count + 1, sizeof(*all));
 	if (rc || !all)
-		return rc ? rc : fail(e, RC_NOMEM, "no memory");
+		return rc ? rc : no_memory(e);
 	for (; n < listed; n++)
 		all[n] = well_known[n] + strlen(r->sysroot);
 	for (size_t i = 0; i < r->hints.known_count; i++)

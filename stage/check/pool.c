@@ -82,7 +82,7 @@ enum rc begin_pool(struct survey_run *r, const char *what, void (*job)(struct su
 			r->running--;
 			lock_give(&r->lock);
 			arena_close(&w->scratch);
-			rc = fail(&why, RC_NOMEM, "no memory for a thread");
+			rc = no_memory(&why);
 			break;
 		}
 		r->started++;

@@ -181,7 +181,7 @@ static enum rc gzip_open(struct stream *s, struct arena *a, struct err *e)
 {
 	s->zlib_room = arena_get(a, ZLIB_BYTES);
 	if (!s->zlib_room)
-		return fail(e, RC_NOMEM, "no memory for zlib");
+		return no_memory(e);
 	s->z.zalloc = zlib_get;
 	s->z.zfree = zlib_put;
 	s->z.opaque = s;
@@ -253,7 +253,7 @@ static enum rc gzip_read(struct stream *s, size_t *n, struct err *e)
 static enum rc zstd_open(struct stream *s, struct arena *a, struct err *e)
 {
 	s->zstd_room = arena_get(a, ZSTD_estimateDStreamSize(ZSTD_ARENA_WINDOW));
-	return s->zstd_room ? RC_OK : fail(e, RC_NOMEM, "no memory for zstd");
+	return s->zstd_room ? RC_OK : no_memory(e);
 }
 
 /* A decoder with room for a window. */
@@ -355,7 +355,7 @@ enum rc stream_open(struct stream **out, struct stream_source source, enum diges
 	enum rc rc;
 
 	if (!s)
-		return fail(e, RC_NOMEM, "no memory for a stream");
+		return no_memory(e);
 	s->source = source;
 	hash_begin(&s->blob, blob_kind);
 	hash_begin(&s->content, DIGEST_SHA256);
@@ -364,7 +364,7 @@ enum rc stream_open(struct stream **out, struct stream_source source, enum diges
 	s->kind = detect(s->in);
 	s->hash_content = hash_content && !is_its_content(s);
 	if (s->kind != STREAM_PLAIN && !(s->out = arena_get(a, OUT_BYTES)))
-		return fail(e, RC_NOMEM, "no memory to decompress");
+		return no_memory(e);
 	if (s->kind == STREAM_GZIP)
 		rc = gzip_open(s, a, e);
 	if (s->kind == STREAM_ZSTD)

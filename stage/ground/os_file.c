@@ -324,7 +324,7 @@ enum rc os_list(int dir, struct arena *a, struct os_name **names, size_t *count,
 				block = arena_get(a, block_left);
 			}
 			if (!list || !block)
-				return fail(e, RC_NOMEM, "no memory to list a directory");
+				return no_memory(e);
 			memcpy(block, d->name, n);
 			list[used++] = (struct os_name){block, d->inode, d->type};
 			block += n;

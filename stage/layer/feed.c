@@ -63,7 +63,7 @@ enum rc feed_open(struct feed **out, int *fd, uint64_t size, const struct digest
 	enum rc rc;
 
 	if (!f || !room)
-		return fail(e, RC_NOMEM, "no memory to read a blob");
+		return no_memory(e);
 	f->fd = take_fd(&file);
 	f->name = *name;
 	f->options = *o;

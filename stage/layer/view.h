@@ -182,7 +182,6 @@ struct judge {
 };
 
 /* compare.c */
-CHECKED enum rc out_of_memory(struct err *e);
 uint16_t bits_of(const struct view *v, uint32_t node);
 CHECKED enum rc put_bits(const struct layer_check *c, struct view *v, uint32_t node, unsigned clear,
 	unsigned set, struct err *e);

@@ -14,11 +14,6 @@ enum rc go_on(const struct store *st, struct err *e)
 	return pace_on(st->hints->pace, 4 * (uint64_t)PACE_CALL, e);
 }
 
-enum rc no_memory(struct err *e)
-{
-	return fail(e, RC_NOMEM, "no memory for the records of the store");
-}
-
 const struct span *labels_get(const struct labels *l, const char *key)
 {
 	for (size_t i = 0; i < l->count; i++)
