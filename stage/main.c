@@ -58,7 +58,6 @@ static const char *refusal_text(enum store_refusal r, const char *path, struct a
 struct run {
 	const struct opts *opts;
 	const char *sysroot;     /* "" for none */
-	struct store_hints hints;
 	struct report_options report;
 	struct arena keep, scratch;
 	bool repair;             /* and not only look */
@@ -66,20 +65,21 @@ struct run {
 	const struct journal *trust; /* NULL: everything is looked at */
 	const struct journal *read;  /* what boot has read of it, trusted or not; NULL: nothing */
 	const struct journal *stuck; /* what it says the last checks ended at is passed over; NULL: nothing is */
-	struct at at;            /* is told what is worked on, */
-	int at_dir;              /* in our directory; -1 if it is not open */
+	int at_dir;              /* of `at`, in our directory; -1 if it is not open */
 	uint64_t deadline_ns;    /* 0: none */
 	struct pace pace;        /* of this thread, while it reads a store */
-	struct salvage salvage;  /* of the root that is worked on */
-	bool was_reset;          /* and that was reset */
-	struct scrub scrub;      /* the same */
+	bool was_reset;          /* `salvage` was */
 	const char *recorded;    /* the root that is recorded */
 	const struct store *store; /* that is being looked at */
-	struct report_file json; /* of --json, but for standard output */
 	struct runs_root *told;  /* by place: what the last runs over it came to, this one included, once that is known */
 	size_t told_count;       /* and the one that is worked on */
 	bool noted;              /* there is one */
 	bool unclean;            /* this boot follows a stop that was not clean */
+	struct store_hints hints;
+	struct at at;            /* is told what is worked on */
+	struct scrub scrub;      /* of the root that is worked on */
+	struct salvage salvage;  /* the same */
+	struct report_file json; /* of --json, but for standard output */
 };
 
 /* Of a struct pace. */

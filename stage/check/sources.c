@@ -25,11 +25,11 @@ struct asking {
 	const char *place, *name; /* name: below the place, "" for an archive that is one */
 	struct tar *tar;          /* of an archive; NULL: it is no archive */
 	int fd;                   /* of any other */
-	enum rc end;              /* how it ended, and why */
-	struct err why;
+	enum rc end;              /* how it ended */
 	uint8_t *buf, *document;  /* OS_READER_BYTES, LIMIT_JSON_BYTES: what is read, and all of it if it is a document */
 	struct arena scratch;
 	bool found_any;
+	struct err why;           /* and why */
 };
 
 bool lacks_bytes(const struct survey_run *r, const struct want *w)

@@ -79,10 +79,10 @@ struct tar {
 	size_t region_cap, region_count, region_now;
 	uint64_t logical_at, logical_size;
 
-	struct span pax[PAX_KEYS];
 	struct buffer pax_bytes, pax_map, long_name, long_link, sparse_text, xattr_bytes;
 	size_t xattr_count;
 	bool pax_present;
+	struct span pax[PAX_KEYS];
 	uint8_t block[BLOCK], more[BLOCK];
 	uint8_t joined[155 + 1 + 100];
 };

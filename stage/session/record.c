@@ -60,7 +60,6 @@ struct recorder {
 	int parent_id, root_id, meta_id, meta_file_id, content_id, blobs_id, ingest_id, overlay_id, own_id, database_id;
 	int kind_ids[DIGEST_KINDS];
 
-	struct journal journal; /* no lists */
 	uint64_t whole_bytes;   /* of the journal when it was last written anew */
 	uint8_t *seen;          /* snapshots that need not be recorded, by id */
 	struct digest *pending;
@@ -76,6 +75,7 @@ struct recorder {
 	bool reopen, look_at_all, database, named, ingests; /* named: meta.db has changed */
 	uint64_t synced_ns;
 	const char *said;
+	struct journal journal; /* no lists */
 };
 
 /* ---- the store's places ---- */
