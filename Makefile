@@ -38,7 +38,7 @@ comma := ,
 # ---- what we are made of -------------------------------------------------------------------------------------------
 
 MODULES := main opts \
-	$(addprefix ground/,base host os_change os_file os_host os_reader print) \
+	$(addprefix ground/,base host os_change os_file os_host os_reader os_threads print) \
 	$(addprefix format/,bolt bolt_edit bolt_write config cri digest json mend oci path sha2 stream tar) \
 	$(addprefix policy/,evidence policy problem) \
 	$(addprefix store/,agree files lookup meta_db places snapshotter store this_boot) \
@@ -89,7 +89,7 @@ MACHINE := $(firstword $(subst -, ,$(shell $(CROSS)gcc -dumpmachine)))
 MUSL_LIB := $(firstword $(wildcard $(SYSROOT)/usr/lib/$(MACHINE)-linux-musl /usr/lib/musl/lib /usr/$(MACHINE)-linux-musl/lib64 /usr/$(MACHINE)-linux-musl/lib))
 MUSL_CC := $(if $(CROSS),$(CROSS)gcc -specs $(MUSL_LIB)/musl-gcc.specs,musl-gcc)
 MUSL_CFLAGS := -O2 -fno-tree-vectorize -fPIE -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables -fno-unwind-tables \
-	-fstack-protector '-ffile-prefix-map=$(CURDIR)=.' -idirafter $(BUILD)/kernel
+	-fstack-protector $(if $(filter x86_64,$(MACHINE)),-malign-data=abi) '-ffile-prefix-map=$(CURDIR)=.' -idirafter $(BUILD)/kernel
 # host: the machine's own libc, with every check the compiler has. Tests run on these.
 HOST_CC := $(CROSS)gcc
 SANITIZE := -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
@@ -147,8 +147,9 @@ $(BUILD)/kernel:
 # musl-gcc knows no -static-pie: the start files are named here, and its own left out.
 ifneq ($(wildcard $(MUSL_LIB)/rcrt1.o),)
 MUSL_LINK := -nostartfiles -Wl,-static,-pie,--no-dynamic-linker,-z,text
-MUSL_BEGIN := $(MUSL_LIB)/rcrt1.o $(MUSL_LIB)/crti.o $(shell $(CROSS)gcc -print-file-name=crtbeginS.o)
-MUSL_END := $(shell $(CROSS)gcc -print-file-name=crtendS.o) $(MUSL_LIB)/crtn.o
+# Not the compiler's crtbeginS.o and crtendS.o: they are for C++ and for libraries.
+MUSL_BEGIN := $(MUSL_LIB)/rcrt1.o $(MUSL_LIB)/crti.o
+MUSL_END := $(MUSL_LIB)/crtn.o
 else
 MUSL_LINK := -static
 endif
@@ -176,7 +177,7 @@ $(BUILD)/containerd-fsck-clang: $(patsubst %,$(BUILD)/fuzz/stage/%.o,$(MODULES))
 	$(Q)$(FUZZ_CC) -O1 $(SANITIZE) -o $@ $^ -lpthread
 
 # The objects of the binary, each change of the disk through tests/fault/wrap.c, and each look at it through look.c.
-CHANGES := mkdirat openat pwrite ftruncate fsync syncfs mount renameat unlinkat linkat symlinkat mknodat fchownat fchmodat utimensat \
+CHANGES := mkdirat openat pwrite ftruncate fsync syncfs mount renameat unlinkat linkat symlinkat mknodat fchownat \
 	lsetxattr lremovexattr syscall
 LOOKS := $(shell sed -n 's/^LOOK.\([a-z_]*\),.*/os_\1/p' tests/fault/look.c) os_small_take os_src
 WRAPPED := $(addprefix -Wl$(comma)--wrap=,os_clock_ns os_note mmap mprotect $(CHANGES) $(LOOKS)) $(shell sed -n 's/^CHECKED enum rc \(os_[a-z_]*\).*/-Wl,--wrap=\1/p' stage/ground/os_write.h)

@@ -58,7 +58,6 @@ static const char *refusal_text(enum store_refusal r, const char *path, struct a
 struct run {
 	const struct opts *opts;
 	const char *sysroot;     /* "" for none */
-	struct store_hints hints;
 	struct report_options report;
 	struct arena keep, scratch;
 	bool repair;             /* and not only look */
@@ -66,20 +65,21 @@ struct run {
 	const struct journal *trust; /* NULL: everything is looked at */
 	const struct journal *read;  /* what boot has read of it, trusted or not; NULL: nothing */
 	const struct journal *stuck; /* what it says the last checks ended at is passed over; NULL: nothing is */
-	struct at at;            /* is told what is worked on, */
-	int at_dir;              /* in our directory; -1 if it is not open */
+	int at_dir;              /* of `at`, in our directory; -1 if it is not open */
 	uint64_t deadline_ns;    /* 0: none */
 	struct pace pace;        /* of this thread, while it reads a store */
-	struct salvage salvage;  /* of the root that is worked on */
-	bool was_reset;          /* and that was reset */
-	struct scrub scrub;      /* the same */
+	bool was_reset;          /* `salvage` was */
 	const char *recorded;    /* the root that is recorded */
 	const struct store *store; /* that is being looked at */
-	struct report_file json; /* of --json, but for standard output */
 	struct runs_root *told;  /* by place: what the last runs over it came to, this one included, once that is known */
 	size_t told_count;       /* and the one that is worked on */
 	bool noted;              /* there is one */
 	bool unclean;            /* this boot follows a stop that was not clean */
+	struct store_hints hints;
+	struct at at;            /* is told what is worked on */
+	struct scrub scrub;      /* of the root that is worked on */
+	struct salvage salvage;  /* the same */
+	struct report_file json; /* of --json, but for standard output */
 };
 
 /* Of a struct pace. */
@@ -419,7 +419,7 @@ static void say_failure(const struct run *r, const char *about, const struct err
 	char text[sizeof(e->text) + 100];
 
 	(void)print_to(text, sizeof(text), "%s%s%s", e->text, e->sys_errno ? ": " : "",
-		e->sys_errno ? strerror(e->sys_errno) : ""); /* fits */
+		e->sys_errno ? error_text(e->sys_errno) : ""); /* fits */
 	report_message(&r->report, about, text);
 }
 
@@ -812,7 +812,7 @@ static enum rc find_usual(struct run *r, const char *const **out, size_t *count,
 		listed++;
 	const char **const all = arena_array(&r->keep, listed + r->hints.known_count + 1, sizeof(*all));
 	if (rc || !all)
-		return rc ? rc : fail(e, RC_NOMEM, "no memory");
+		return rc ? rc : no_memory(e);
 	for (; n < listed; n++)
 		all[n] = well_known[n] + strlen(r->sysroot);
 	for (size_t i = 0; i < r->hints.known_count; i++)
@@ -996,7 +996,7 @@ static void complain(const struct err *e, const char *next)
 
 int main(int argc, char **argv)
 {
-	const struct sigaction action = {.sa_handler = on_signal};
+	const struct sigaction action = {.sa_handler = on_signal}, ignore = {.sa_handler = SIG_IGN};
 	struct opts o;
 	struct err e = {0};
 
@@ -1012,8 +1012,8 @@ int main(int argc, char **argv)
 		os_write_forbid();
 	(void)umask(0); /* every mode we make is meant */
 	/* a console that goes away must not end a repair between two writes; it would be safe, but not finished */
-	(void)signal(SIGPIPE, SIG_IGN);
-	(void)sigaction(SIGINT, &action, NULL); /* valid signals: cannot fail */
+	(void)sigaction(SIGPIPE, &ignore, NULL); /* valid signals: cannot fail */
+	(void)sigaction(SIGINT, &action, NULL);
 	(void)sigaction(SIGTERM, &action, NULL);
 	(void)sigaction(SIGHUP, &action, NULL);
 	const bool by_itself = o.verb == VERB_BOOT || o.verb == VERB_SEAL || o.verb == VERB_RECORD ||

@@ -18,7 +18,7 @@ void blob_unreadable(struct survey_run *r, size_t blob, int error, const char *w
 	r->some_unlearnt = true;
 	if (r->documents)
 		r->some_unread = true;
-	(void)print_to(text, sizeof(text), "%s", error ? strerror(error) : why); /* a cut text is still a text */
+	(void)print_to(text, sizeof(text), "%s", error ? error_text(error) : why); /* a cut text is still a text */
 	if (b->spare != STORE_NONE)
 		r->s->spares[b->spare].held = true;
 	emit(r, (struct finding){.problem = P_BLOB_UNCHECKED,
@@ -99,7 +99,7 @@ static enum rc read_whole(struct survey_run *r, struct lane *l, struct arena *a,
 		return fail(e, RC_LIMIT, "it grew");
 	uint8_t *const room = arena_get(a, (size_t)l->reader.size + 1);
 	if (!room)
-		return fail(e, RC_NOMEM, "no memory");
+		return no_memory(e);
 	while ((rc = os_reader_next(&l->reader, &piece, e)) == RC_OK) {
 		const size_t n = (size_t)min_u64(piece.left, l->reader.size - used); /* it may grow meanwhile */
 		memcpy(room + used, piece.at, n);
@@ -156,7 +156,7 @@ enum rc read_again(int fd, const struct digest *d, struct arena *a, struct span 
 	const size_t size = (size_t)min_u64(LIMIT_JSON_BYTES, (uint64_t)st.st_size);
 	uint8_t *const room = arena_get(a, size);
 	if (!room)
-		return fail(e, RC_NOMEM, "no memory");
+		return no_memory(e);
 	if ((rc = os_read(fd, 0, room, size, &got, e)))
 		return rc;
 	hash_begin(&h, d->kind);
@@ -204,7 +204,7 @@ enum rc choose_documents(struct survey_run *r)
 	enum rc rc;
 
 	if (!q.waits || !q.blobs)
-		return fail(r->e, RC_NOMEM, "no memory for the store");
+		return no_memory(r->e);
 	for (size_t i = 0; i < st->blob_count; i++) {
 		q.waits[i] = s->blobs[i].doc || s->blobs[i].beyond_limits;
 		s->blobs[i].beyond_limits = q.waits[i]; /* until it was read */
@@ -368,7 +368,7 @@ void hash_blobs(struct survey_run *r, struct worker *w, size_t first)
 
 	if (!room) {
 		struct err e = {0};
-		end_blob(r, first, fail(&e, RC_NOMEM, "no memory to read a blob"), NULL, &e);
+		end_blob(r, first, no_memory(&e), NULL, &e);
 		return;
 	}
 	for (unsigned i = 0; i < most; i++) {

@@ -26,7 +26,7 @@ static enum rc add_candidate(struct survey_run *r, struct candidate c)
 		const size_t more = r->candidate_cap ? r->candidate_cap * 2 : 64;
 		struct candidate *const bigger = arena_array(r->keep, more, sizeof(*bigger));
 		if (!bigger)
-			return fail(r->e, RC_NOMEM, "no memory for the store");
+			return no_memory(r->e);
 		if (r->candidate_count)
 			memcpy(bigger, r->candidates, r->candidate_count * sizeof(*bigger));
 		r->candidates = bigger;
@@ -359,7 +359,7 @@ enum rc match_snapshots(struct survey_run *r)
 	enum rc rc = RC_OK;
 
 	if (!open || !has || !order)
-		return fail(r->e, RC_NOMEM, "no memory for the store");
+		return no_memory(r->e);
 	for (size_t i = 0; i < st->backend_count; i++) {
 		const struct backend *const b = &st->backends[i];
 		open[i] = b->kind == SNAPSHOT_COMMITTED && b->snapshot != STORE_NONE &&

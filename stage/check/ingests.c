@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Unfinished downloads: what their bytes are. */
-#include <pthread.h>
 #include <string.h>
 
 #include "check/run.h"
@@ -54,11 +53,11 @@ static void job_settled(struct survey_run *r, struct worker *w, size_t index)
 	}
 	os_reader_settle(&reader);
 	if (rc && rc != RC_END && rc != RC_CORRUPT) { /* no memory is no damage either */
-		ingest_unreadable(r, index, e.sys_errno ? strerror(e.sys_errno) : e.text);
+		ingest_unreadable(r, index, e.sys_errno ? error_text(e.sys_errno) : e.text);
 		if (rc == RC_NOMEM) {
-			(void)pthread_mutex_lock(&r->lock); /* fails only for a mutex that is none */
+			lock_take(&r->lock);
 			r->s->out_of_memory = true;
-			(void)pthread_mutex_unlock(&r->lock); /* as above */
+			lock_give(&r->lock);
 		}
 	} else if (rc || !left) {
 		r->s->ingests[index].verdict = not_complete(in);
@@ -95,7 +94,7 @@ static void judge_ingest(struct survey_run *r, size_t index)
 		return;
 	}
 	if (in->unreadable) {
-		ingest_unreadable(r, index, strerror(in->unreadable));
+		ingest_unreadable(r, index, error_text(in->unreadable));
 		return;
 	}
 	if (spare && spare->verdict == SPARE_IS_UNREADABLE) {
@@ -229,7 +228,7 @@ enum rc pass_ingests(struct survey_run *r)
 	size_t count = 0;
 
 	if (!order)
-		return fail(r->e, RC_NOMEM, "no memory for the store");
+		return no_memory(r->e);
 	for (size_t i = 0; i < r->st->ingest_count; i++)
 		judge_ingest(r, i);
 	for (size_t i = 0; !stopped(r) && i < r->st->ingest_count; i++)

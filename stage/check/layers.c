@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Layers beside the snapshots they were unpacked to. */
-#include <pthread.h>
 #include <string.h>
 
 #include "check/run.h"
@@ -82,7 +81,7 @@ static void emit_difference(void *self, const struct layer_difference *d)
 			    .ns = b->ns_name,
 			    .name = snapshot_name(st, backend),
 			    .digest = in->layer,
-			    .why = d->kind == DIFF_UNREADABLE ? text_of(strerror((int)d->got)) : (struct span){0},
+			    .why = d->kind == DIFF_UNREADABLE ? text_of(error_text((int)d->got)) : (struct span){0},
 			    .got = d->kind == DIFF_FS_MISSING ? b->id : d->got,
 			    .want = d->want});
 }
@@ -234,9 +233,9 @@ static enum rc settle_group(struct survey_run *r, struct worker *w, const struct
 			c->unknown = true;
 		} else {
 			settle(r, layer, c, diff_id, &verdicts[t], content_bytes);
-			(void)pthread_mutex_lock(&r->lock);
+			lock_take(&r->lock);
 			r->s->entries_compared += verdicts[t].entries;
-			(void)pthread_mutex_unlock(&r->lock);
+			lock_give(&r->lock);
 		}
 	}
 	return RC_OK;
@@ -425,7 +424,7 @@ enum rc pass_layers(struct survey_run *r)
 	r->first = arena_array(r->keep, st->blob_count + 1, sizeof(*r->first));
 	r->chosen = arena_array(r->keep, st->backend_count + 1, sizeof(*r->chosen));
 	if (!order || !wanted || !r->first || !r->chosen)
-		return fail(r->e, RC_NOMEM, "no memory for the store");
+		return no_memory(r->e);
 	for (unsigned round = 0; rc == RC_OK && !stopped(r); round++) {
 		size_t count = 0;
 		const bool any = choose_candidates(r);
@@ -508,7 +507,7 @@ static void judge_by_count(struct survey_run *r, size_t index, const struct unpr
 	if (rc || (census->unreadable && !census->fs_missing)) {
 		state->verdict = SNAPSHOT_IS_UNREADABLE;
 		state->why = !rc	   ? "a directory in it cannot be read"
-			     : e->sys_errno ? strerror(e->sys_errno)
+			     : e->sys_errno ? error_text(e->sys_errno)
 					    : arena_string(r->keep, span_of_string(e->text));
 		f.problem = P_SNAPSHOT_UNCHECKED;
 		f.why = text_of(state->why);

@@ -16,7 +16,7 @@ enum rc match_open(struct match *m, const struct store *st, struct arena *a, str
 	*m = (struct match){.st = st, .a = a};
 	m->learnt = arena_array(a, st->blob_count + 1, sizeof(*m->learnt));
 	m->chains = arena_array(a, st->backend_count + 1, sizeof(*m->chains));
-	return m->learnt && m->chains ? RC_OK : fail(e, RC_NOMEM, "no memory for the store");
+	return m->learnt && m->chains ? RC_OK : no_memory(e);
 }
 
 enum rc match_add(struct match *m, size_t blob, const struct digest *diff_id, bool by_name, struct err *e)
@@ -25,7 +25,7 @@ enum rc match_add(struct match *m, size_t blob, const struct digest *diff_id, bo
 		return RC_OK; /* containerd hashes layers with it, whatever a config says */
 	struct match_layer *const fresh = arena_push(m->a, (void **)&m->layers, &m->layer_count, sizeof(*fresh));
 	if (!fresh)
-		return fail(e, RC_NOMEM, "no memory for the store");
+		return no_memory(e);
 	*fresh = (struct match_layer){*diff_id, blob};
 	m->learnt[blob] |= !by_name;
 	return RC_OK;
@@ -176,7 +176,7 @@ enum rc match_resolve(struct match *m, const bool *open, bool (*over)(const void
 			continue;
 		struct nameless *const fresh = arena_push(&scratch, (void **)&list, &count, sizeof(*fresh));
 		if (!fresh)
-			return fail(e, RC_NOMEM, "no memory for the store");
+			return no_memory(e);
 		*fresh = one;
 	}
 	if (count)

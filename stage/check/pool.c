@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* A few threads beside each other over a list of jobs, which end when the run has to. */
-#include <pthread.h>
-#include <time.h>
-
 #include "check/run.h"
 #include "ground/os.h"
 #include "memory/at.h"
@@ -27,10 +24,10 @@ static void *work(void *self)
 	os_reader_leave();
 	at_nothing(r->o->at, w->slot);
 	r->idle++;
-	(void)pthread_mutex_lock(&r->lock); /* fails only for a mutex that is none */
+	lock_take(&r->lock);
 	r->running--;
-	(void)pthread_cond_signal(&r->finished);
-	(void)pthread_mutex_unlock(&r->lock);
+	lock_tell(&r->lock);
+	lock_give(&r->lock);
 	return NULL;
 }
 
@@ -45,10 +42,8 @@ void tell_progress(struct survey_run *r)
 enum rc begin_pool(struct survey_run *r, const char *what, void (*job)(struct survey_run *, struct worker *, size_t),
 	const size_t *order, size_t count)
 {
-	static const size_t stack_bytes = (size_t)512 << 10; /* musl gives 128 KiB; os_list and zlib's tables want more */
 	const unsigned limit = r->o->threads < 1 ? 1 : r->o->threads > LIMIT_THREADS ? LIMIT_THREADS : r->o->threads;
 	unsigned wanted = limit;
-	pthread_attr_t attributes;
 	struct err why = {0}; /* of one more worker: those that there are do it all */
 	enum rc rc = RC_OK;
 
@@ -68,8 +63,6 @@ enum rc begin_pool(struct survey_run *r, const char *what, void (*job)(struct su
 	r->next = 0;
 	r->workers = wanted;
 	r->idle = (int)(limit - wanted);
-	if (pthread_attr_init(&attributes) || pthread_attr_setstacksize(&attributes, stack_bytes))
-		return fail(r->e, RC_NOMEM, "no memory for a thread");
 	for (unsigned i = 0; i < wanted; i++) {
 		struct worker *const w = &r->pool[i];
 		*w = (struct worker){.run = r, .slot = i + 1, .keep = &r->s->kept[i], .pace = {.ask = may_go_on, .self = w}};
@@ -81,20 +74,19 @@ enum rc begin_pool(struct survey_run *r, const char *what, void (*job)(struct su
 			break;
 		if (wanted <= FEW_WORKERS) /* of many each would hold much that it does not use */
 			arena_prefer_large(&w->scratch);
-		(void)pthread_mutex_lock(&r->lock);
+		lock_take(&r->lock);
 		r->running++;
-		(void)pthread_mutex_unlock(&r->lock);
-		if (pthread_create(&w->thread, &attributes, work, w)) {
-			(void)pthread_mutex_lock(&r->lock);
+		lock_give(&r->lock);
+		if (!thread_begin(&w->thread, work, w)) {
+			lock_take(&r->lock);
 			r->running--;
-			(void)pthread_mutex_unlock(&r->lock);
+			lock_give(&r->lock);
 			arena_close(&w->scratch);
-			rc = fail(&why, RC_NOMEM, "no memory for a thread");
+			rc = no_memory(&why);
 			break;
 		}
 		r->started++;
 	}
-	(void)pthread_attr_destroy(&attributes); /* holds nothing on musl or glibc */
 	if (!rc || r->started)
 		return RC_OK;
 	*r->e = why;
@@ -103,19 +95,14 @@ enum rc begin_pool(struct survey_run *r, const char *what, void (*job)(struct su
 
 enum rc end_pool(struct survey_run *r)
 {
-	(void)pthread_mutex_lock(&r->lock);
+	lock_take(&r->lock);
 	while (r->running) {
-		struct timespec until = {0};
-		(void)clock_gettime(CLOCK_REALTIME, &until); /* always exists */
-		until.tv_nsec += 200000000;
-		until.tv_sec += until.tv_nsec / 1000000000;
-		until.tv_nsec %= 1000000000;
-		(void)pthread_cond_timedwait(&r->finished, &r->lock, &until); /* a timeout is the point */
-		(void)pthread_mutex_unlock(&r->lock);
+		lock_wait(&r->lock, 200);
+		lock_give(&r->lock);
 		tell_progress(r);
-		(void)pthread_mutex_lock(&r->lock);
+		lock_take(&r->lock);
 	}
-	(void)pthread_mutex_unlock(&r->lock);
+	lock_give(&r->lock);
 	for (unsigned i = 0; i < r->started; i++) {
 		(void)pthread_join(r->pool[i].thread, NULL); /* it has ended */
 		r->s->peak_bytes += arena_peak(&r->pool[i].scratch);

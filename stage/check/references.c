@@ -50,7 +50,7 @@ static void emit_backend(struct survey_run *r, size_t index)
 	else if (ruling.problem == P_PARENT_MISSING)
 		f.why = b->parent;
 	else if (ruling.problem == P_SNAPSHOT_UNCHECKED)
-		f.why = text_of(why.sys_errno ? strerror(why.sys_errno) : why.text);
+		f.why = text_of(why.sys_errno ? error_text(why.sys_errno) : why.text);
 	else if (!facts.in_meta)
 		f.why = text_of("meta.db does not know it, and it may hold a container's data");
 	emit(r, f);
@@ -185,7 +185,7 @@ enum rc pass_cri(struct survey_run *r)
 
 	s->cri = arena_array(r->keep, st->cri_count + 1, sizeof(*s->cri));
 	if (!s->cri || cri_judge(st->cri, st->cri_count, *r->keep, s->cri))
-		return fail(r->e, RC_NOMEM, "no memory to look at the records of CRI");
+		return no_memory(r->e);
 	for (size_t i = 0; i < st->cri_count; i++)
 		emit_cri(r, i);
 	return RC_OK;

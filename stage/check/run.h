@@ -3,11 +3,10 @@
 #ifndef RUN_H
 #define RUN_H
 
-#include <pthread.h>
-
 #include "check/match.h"
 #include "check/survey.h"
 #include "format/oci.h"
+#include "ground/threads.h"
 #include "layer/feed.h"
 #include "policy/policy.h"
 
@@ -38,16 +37,13 @@ struct survey_run {
 	struct survey *s;
 	const struct store *st;
 	struct store *finder;    /* the same, for find_bytes alone */
-	struct survey_options options;
 	const struct survey_options *o; /* these */
 	struct arena *keep;      /* of the calling thread: while documents are read, store_read fills it */
 	struct err *e;
 	enum rc begun;           /* why documents could not be looked for; with a database that cannot be worked with, of no interest */
-	struct err unbegun;
-	pthread_mutex_t lock;
-	pthread_cond_t finished; /* a worker ended */
+	struct lock lock;        /* told: a worker ended */
 	struct arena told;       /* the findings; under lock while the pool runs */
-	size_t listed[P_COUNT], finding_cap;
+	size_t finding_cap;
 	struct candidate *candidates;
 	size_t candidate_count, candidate_cap;
 	struct match match;
@@ -78,14 +74,18 @@ struct survey_run {
 	const size_t *order;
 	size_t job_count;
 	atomic_size_t next;
-	struct worker pool[LIMIT_THREADS];
-	struct worker alone; /* for the thread that is not of the pool: its pace */
 	unsigned started, running, workers;
 	atomic_bool abandoned;   /* what the pool does is not wanted any more */
 	atomic_int idle;         /* processors without a worker */
 	atomic_bool some_differ; /* a layer with a label had to be read again */
 	enum rc failed;          /* RC_NOMEM: of a worker's arenas */
 	const char *what;
+	/* large, and at the end for it: what lies within 128 bytes of where a struct begins is reached by shorter code */
+	struct survey_options options;
+	struct err unbegun;
+	size_t listed[P_COUNT];
+	struct worker alone; /* for the thread that is not of the pool: its pace */
+	struct worker pool[LIMIT_THREADS];
 };
 
 /* So many have memory to spare. */

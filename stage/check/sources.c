@@ -25,17 +25,12 @@ struct asking {
 	const char *place, *name; /* name: below the place, "" for an archive that is one */
 	struct tar *tar;          /* of an archive; NULL: it is no archive */
 	int fd;                   /* of any other */
-	enum rc end;              /* how it ended, and why */
-	struct err why;
+	enum rc end;              /* how it ended */
 	uint8_t *buf, *document;  /* OS_READER_BYTES, LIMIT_JSON_BYTES: what is read, and all of it if it is a document */
 	struct arena scratch;
 	bool found_any;
+	struct err why;           /* and why */
 };
-
-static enum rc no_room(struct survey_run *r)
-{
-	return fail(r->e, RC_NOMEM, "no memory for what is missing");
-}
 
 bool lacks_bytes(const struct survey_run *r, const struct want *w)
 {
@@ -53,7 +48,7 @@ static void say(const struct asking *a, const struct lacking *now, const char *w
 	if (now)
 		digest_format(&now->digest, digest);
 	(void)print_to(text, sizeof(text), "source %s%s%s: %s%s%s%s%s", a->place, *a->name ? "/" : "", a->name, digest,
-		now ? " is not taken: " : "", why, error ? ": " : "", error ? strerror(error) : ""); /* a cut text is still a text */
+		now ? " is not taken: " : "", why, error ? ": " : "", error ? error_text(error) : ""); /* a cut text is still a text */
 	a->r->o->say(a->r->o->self, text);
 }
 
@@ -95,7 +90,7 @@ static enum rc add_found(struct asking *a, struct lacking *l, uint64_t size, boo
 	struct spare *const spare = rc ? NULL : store_add_bytes(r->finder);
 
 	if (!spare)
-		return rc ? rc : no_room(r);
+		return rc ? rc : no_memory(r->e);
 	struct spare_state *const state = &r->s->spares[index];
 	*state = (struct spare_state){0};
 	spare->dir = copy ? store_blob_dir_path(DIGEST_SHA256) : a->place;
@@ -112,7 +107,7 @@ static enum rc add_found(struct asking *a, struct lacking *l, uint64_t size, boo
 	r->found[DIGEST_SHA256][index] = l->digest;
 	l->found = a->found_any = true;
 	a->left--;
-	return parsed == RC_NOMEM || !spare->name || !spare->from ? no_room(r) : RC_OK;
+	return parsed == RC_NOMEM || !spare->name || !spare->from ? no_memory(r->e) : RC_OK;
 }
 
 /* A file, or a member, that is called after what is lacking. What is returned is ours: it ends all. */
@@ -299,12 +294,12 @@ enum rc ask_sources(struct survey_run *r)
 	if (!r->o->source_count)
 		return RC_OK;
 	if (arena_open(&a.scratch, r->e))
-		return no_room(r);
+		return no_memory(r->e);
 	a.all = arena_array(&a.scratch, r->s->want_count + 1, sizeof(*a.all));
 	a.document = arena_get(&a.scratch, LIMIT_JSON_BYTES); /* which is no memory before it is used */
 	a.buf = arena_get(&a.scratch, OS_READER_BYTES);
 	if (!a.all || !a.document || !a.buf)
-		rc = no_room(r);
+		rc = no_memory(r->e);
 	const uint64_t sum = rc ? 0 : list_lacking(&a);
 	if (a.count && sum != r->asked_for) {
 		r->asked_for = sum;

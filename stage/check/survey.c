@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "check/survey.h"
 
-#include <pthread.h>
 #include <string.h>
 
 #include "check/run.h"
@@ -59,7 +58,7 @@ void emit(struct survey_run *r, struct finding f)
 {
 	struct survey *const s = r->s;
 
-	(void)pthread_mutex_lock(&r->lock); /* fails only for a mutex that is none */
+	lock_take(&r->lock);
 	s->total[f.problem]++;
 	if (s->total[f.problem] <= LIMIT_LISTED_PER_CODE && r->failed == RC_OK) {
 		if (s->finding_count == r->finding_cap) {
@@ -80,7 +79,7 @@ void emit(struct survey_run *r, struct finding f)
 		else
 			r->failed = RC_NOMEM;
 	}
-	(void)pthread_mutex_unlock(&r->lock); /* as above */
+	lock_give(&r->lock);
 }
 
 struct span ns_name(const struct store *st, size_t ns)
@@ -220,7 +219,7 @@ static enum rc begin_documents(struct survey_run *r)
 	size_t count = 0;
 
 	if (!order)
-		return fail(r->e, RC_NOMEM, "no memory for the store");
+		return no_memory(r->e);
 	for (size_t i = 0; i < r->st->blob_count; i++) {
 		const struct blob *const b = &r->st->blob_files[i];
 		struct blob_state *const state = &r->s->blobs[i];
@@ -293,7 +292,7 @@ static enum rc pass_snapshots(struct survey_run *r)
 {
 	r->first = arena_array(r->keep, r->st->backend_count + 1, sizeof(*r->first));
 	if (!r->first)
-		return fail(r->e, RC_NOMEM, "no memory for the store");
+		return no_memory(r->e);
 	for (size_t i = 0; i < r->st->backend_count; i++)
 		r->first[i] = STORE_NONE;
 	for (size_t i = r->candidate_count; i-- > 0;) {
@@ -329,7 +328,7 @@ enum rc survey_begin(struct survey *s, struct store *st, const struct survey_opt
 
 	*s = (struct survey){.run = r};
 	if (!r)
-		return fail(e, RC_NOMEM, "no memory to look at the store");
+		return no_memory(e);
 	*r = (struct survey_run){.s = s,
 		.st = st,
 		.finder = st,
@@ -337,9 +336,7 @@ enum rc survey_begin(struct survey *s, struct store *st, const struct survey_opt
 		.o = &r->options,
 		.keep = keep,
 		.e = e,
-		.alone = {.run = r, .pace = {.ask = may_go_on, .self = &r->alone}},
-		.lock = PTHREAD_MUTEX_INITIALIZER,
-		.finished = PTHREAD_COND_INITIALIZER};
+		.alone = {.run = r, .pace = {.ask = may_go_on, .self = &r->alone}}};
 	if ((rc = arena_open(&r->told, e)))
 		return rc;
 	s->blobs = arena_array(keep, st->blob_count + 1, sizeof(*s->blobs));
@@ -348,7 +345,7 @@ enum rc survey_begin(struct survey *s, struct store *st, const struct survey_opt
 	r->spare_cap = st->spare_count + 1;
 	r->vouched = o->first ? arena_array(keep, st->blob_count + 1, sizeof(*r->vouched)) : NULL;
 	if (!s->blobs || !s->ingests || !s->spares || (o->first && !r->vouched))
-		return fail(e, RC_NOMEM, "no memory to look at the store");
+		return no_memory(e);
 	trust_blobs(r);
 	pass_over_blobs(r);
 	for (size_t i = 0; i < st->blob_count; i++) {
@@ -402,7 +399,7 @@ static enum rc choose_snapshots(struct survey_run *r)
 	enum { UNSEEN, SEEN, TAKEN } *const seen = arena_array(r->keep, r->st->backend_count + 1, sizeof(*seen));
 
 	if (!seen)
-		return fail(r->e, RC_NOMEM, "no memory for the store");
+		return no_memory(r->e);
 	for (size_t i = 0; i < r->candidate_count; i++) {
 		const struct candidate *const c = &r->candidates[i];
 		const struct backend *const b = &r->st->backends[c->backend];
@@ -439,7 +436,7 @@ static enum rc look(struct survey_run *r)
 		return rc;
 	s->snapshots = arena_array(r->keep, st->backend_count + 1, sizeof(*s->snapshots));
 	if (!s->snapshots)
-		return fail(r->e, RC_NOMEM, "no memory to look at the store");
+		return no_memory(r->e);
 	for (size_t i = 0; i < st->backend_count; i++)
 		s->snapshots[i].proof = STORE_NONE;
 	if (r->o->choice)
@@ -497,8 +494,6 @@ void survey_close(struct survey *s)
 	if (r) {
 		abandon(r);
 		arena_close(&r->told);
-		(void)pthread_mutex_destroy(&r->lock);    /* nobody waits */
-		(void)pthread_cond_destroy(&r->finished); /* nobody waits */
 	}
 	s->run = NULL;
 	for (unsigned i = 0; i < s->kept_count; i++)

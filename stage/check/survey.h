@@ -154,7 +154,6 @@ struct survey_options {
 struct survey {
 	struct finding *findings; /* at most LIMIT_LISTED_PER_CODE of each problem, in a fixed order */
 	size_t finding_count;
-	uint64_t total[P_COUNT];  /* all of them, listed or not */
 	struct blob_state *blobs; /* by index of the store's arrays */
 	struct snapshot_state *snapshots; /* by backend */
 	struct ingest_state *ingests;
@@ -177,10 +176,11 @@ struct survey {
 	uint64_t blobs_trusted, snapshots_trusted;
 	uint64_t bytes_read, entries_compared, blobs_checked, snapshots_checked;
 	uint64_t peak_bytes;      /* of the workers' arenas */
-	/* what workers kept lives in arenas of theirs */
-	struct arena kept[LIMIT_THREADS];
 	unsigned kept_count;
 	struct survey_run *run;
+	uint64_t total[P_COUNT];  /* all of them, listed or not */
+	/* what workers kept lives in arenas of theirs */
+	struct arena kept[LIMIT_THREADS];
 };
 
 /* Of a store that is open: begins to read small blobs and what may be documents, with threads of its own, beside which store_read is

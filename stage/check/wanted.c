@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Bytes that something local names and that have no good file of that name: looked for in every file there is. */
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,11 +8,6 @@
 #include "memory/at.h"
 
 /* ---- pass 3: bytes that are not under their own name ---- */
-
-static enum rc no_room(struct survey_run *r)
-{
-	return fail(r->e, RC_NOMEM, "no memory for what is missing");
-}
 
 static bool is_missing(const struct survey_run *r, const struct digest *d)
 {
@@ -31,7 +25,7 @@ enum rc want(struct survey_run *r, const struct digest *d, size_t ns, bool neede
 		return RC_OK;
 	struct want *const w = arena_push(r->keep, (void **)&s->wants, &s->want_count, sizeof(*w));
 	if (!w)
-		return no_room(r);
+		return no_memory(r->e);
 	*w = (struct want){.digest = d, .ns = ns, .needed = needed};
 	return RC_OK;
 }
@@ -44,7 +38,7 @@ static enum rc want_text(struct survey_run *r, struct span text, size_t ns)
 		return RC_OK;
 	struct digest *const kept = arena_get(r->keep, sizeof(*kept));
 	if (!kept)
-		return no_room(r);
+		return no_memory(r->e);
 	*kept = d;
 	return want(r, kept, ns, false);
 }
@@ -227,7 +221,7 @@ enum rc find_unrecorded(struct survey_run *r)
 		.found = arena_array(r->keep, st->blob_count + 1, sizeof(*v.found))};
 	r->s->unrecorded = arena_array(r->keep, orphans + 1, sizeof(*r->s->unrecorded));
 	if (!v.seen || !v.todo || !v.found || !r->s->unrecorded)
-		return no_room(r);
+		return no_memory(r->e);
 	for (size_t i = 0; i < st->image_count && !stopped(r); i++) {
 		if (!st->images[i].target_known)
 			continue;
@@ -275,7 +269,7 @@ static void spare_unreadable(struct spare_state *state, const struct err *e)
 {
 	state->verdict = SPARE_IS_UNREADABLE;
 	state->error = e->sys_errno;
-	state->why = e->sys_errno ? strerror(e->sys_errno) : e->rc == RC_NOMEM ? "no memory to read it" : "it is too large to be read";
+	state->why = e->sys_errno ? error_text(e->sys_errno) : e->rc == RC_NOMEM ? "no memory to read it" : "it is too large to be read";
 }
 
 /* What bytes that are not under their own name are told as. false: nothing. */
@@ -298,7 +292,7 @@ static void job_spare(struct survey_run *r, struct worker *w, size_t index)
 	struct err e = {0};
 	struct hash h;
 	uint8_t *const room = arena_get(&w->scratch, OS_READER_BYTES + 4096);
-	enum rc rc = room ? RC_OK : fail(&e, RC_NOMEM, "no memory");
+	enum rc rc = room ? RC_OK : no_memory(&e);
 	bool first = true;
 
 	at_put(r->o->at, w->slot, &name, name_of_spare(r, index, &name));
@@ -327,9 +321,9 @@ static void job_spare(struct survey_run *r, struct worker *w, size_t index)
 			spare_unreadable(state, &e);
 	}
 	if (rc == RC_NOMEM) {
-		(void)pthread_mutex_lock(&r->lock); /* fails only for a mutex that is none */
+		lock_take(&r->lock);
 		r->s->out_of_memory = true;
-		(void)pthread_mutex_unlock(&r->lock); /* as above */
+		lock_give(&r->lock);
 	}
 }
 
@@ -357,7 +351,7 @@ enum rc hash_spares(struct survey_run *r, enum digest_kind kind)
 	size_t n = 0;
 
 	if (!order)
-		return no_room(r);
+		return no_memory(r->e);
 	for (size_t i = 0; i < count; i++) {
 		struct at_name name;
 		if (r->o->stuck && r->o->stuck->stuck_count && name_of_spare(r, i, &name) &&
@@ -421,7 +415,7 @@ static enum rc read_document(struct survey_run *r, size_t spare, const struct di
 
 	struct at_name name;
 	if (arena_open(&scratch, &why))
-		return no_room(r);
+		return no_memory(r->e);
 	at_put(r->o->at, 0, &name, name_of_spare(r, spare, &name));
 	if (!(rc = store_open_spare(r->st, spare, &fd, &why)) && !(rc = read_again(fd, d, &scratch, &bytes, &why)))
 		rc = parse_document(r, bytes, r->keep, out);
@@ -430,9 +424,9 @@ static enum rc read_document(struct survey_run *r, size_t spare, const struct di
 	r->s->wants_unknown |= rc == RC_IO || rc == RC_LIMIT || rc == RC_END;
 	if (rc == RC_IO || rc == RC_END) {
 		r->s->spares[spare].error = why.sys_errno;
-		r->s->spares[spare].why = why.sys_errno ? strerror(why.sys_errno) : differs_now;
+		r->s->spares[spare].why = why.sys_errno ? error_text(why.sys_errno) : differs_now;
 	}
-	return rc == RC_NOMEM ? no_room(r) : rc == RC_LIMIT ? RC_LIMIT : rc == RC_IO || rc == RC_END ? RC_IO : RC_OK;
+	return rc == RC_NOMEM ? no_memory(r->e) : rc == RC_LIMIT ? RC_LIMIT : rc == RC_IO || rc == RC_END ? RC_IO : RC_OK;
 }
 
 struct found_blob {
@@ -471,7 +465,7 @@ static enum rc take(struct survey_run *r, const struct want *w, struct found_blo
 			return rc;
 		struct found_blob *const fresh = arena_push(r->keep, (void **)found, count, sizeof(*fresh));
 		if (!fresh)
-			return no_room(r);
+			return no_memory(r->e);
 		*fresh = one;
 		state->moved = true;
 		state->search = r->search;
@@ -486,7 +480,7 @@ static enum rc take(struct survey_run *r, const struct want *w, struct found_blo
 		return RC_OK; /* the same bytes by another kind of digest: there is one file of them to move, and it has its name */
 	struct want *const named = arena_push(r->keep, (void **)&r->s->brought, &r->s->brought_count, sizeof(*named));
 	if (!named)
-		return no_room(r);
+		return no_memory(r->e);
 	*named = *w;
 	const struct oci_doc *const doc = (*found)[state->blob].doc;
 	const size_t c = w->ns == STORE_NONE ? STORE_NONE : store_find_content(r->st, w->ns, w->digest);
@@ -502,7 +496,7 @@ static enum rc add_found(struct survey_run *r, const struct found_blob *found, s
 	size_t n = 0;
 
 	if (!fresh)
-		return no_room(r);
+		return no_memory(r->e);
 	for (size_t i = 0; i < count; i++)
 		if (store_find_blob(r->st, &found[i].blob.digest) == STORE_NONE)
 			fresh[n++] = found[i].blob;
@@ -510,7 +504,7 @@ static enum rc add_found(struct survey_run *r, const struct found_blob *found, s
 	bool *const vouched = r->vouched ? arena_array(r->keep, before + n + 1, sizeof(*vouched)) : NULL;
 	const size_t *const now = states && (vouched || !r->vouched) ? store_add_blobs(r->finder, fresh, n) : NULL;
 	if (!now)
-		return no_room(r);
+		return no_memory(r->e);
 	for (size_t i = 0; i < before; i++) {
 		states[now[i]] = s->blobs[i];
 		if (vouched)
@@ -559,11 +553,11 @@ enum rc room_for_spares(struct survey_run *r, size_t more)
 			continue;
 		r->found[k] = arena_more(r->keep, r->found[k], r->spare_cap, cap, sizeof(struct digest));
 		if (!r->found[k])
-			return no_room(r);
+			return no_memory(r->e);
 	}
 	struct spare_state *const states = arena_more(r->keep, s->spares, r->spare_cap, cap, sizeof(*states));
 	if (!states)
-		return no_room(r);
+		return no_memory(r->e);
 	s->spares = states;
 	r->spare_cap = cap;
 	return RC_OK;
@@ -585,7 +579,7 @@ static enum rc add_bad_blobs(struct survey_run *r)
 			continue;
 		const size_t spare = r->st->spare_count;
 		if (!store_add_spare(r->finder, i))
-			return no_room(r);
+			return no_memory(r->e);
 		s->spares[spare] = (struct spare_state){0};
 	}
 	return RC_OK;
@@ -617,7 +611,7 @@ static enum rc hash_wanted(struct survey_run *r, bool hashed[DIGEST_KINDS])
 			continue;
 		hashed[kind] = true;
 		if (!r->found[kind] && !(r->found[kind] = arena_array(r->keep, r->spare_cap, sizeof(struct digest))))
-			return no_room(r);
+			return no_memory(r->e);
 		take_known(r, kind);
 		rc = hash_spares(r, kind);
 	}
@@ -732,7 +726,7 @@ enum rc judge_spares(struct survey_run *r)
 	s->unread = arena_array(r->keep, speaking + s->want_count + 1, sizeof(*s->unread));
 	s->unread_sizes = arena_array(r->keep, r->st->spare_count + 1, sizeof(*s->unread_sizes));
 	if (!s->unread || !s->unread_sizes)
-		return no_room(r);
+		return no_memory(r->e);
 	for (size_t i = 0; r->ask_again && i < s->want_count; i++)
 		if (lacks_bytes(r, &s->wants[i])) /* a source may have it */
 			s->unread[s->unread_count++] = *s->wants[i].digest;
@@ -765,7 +759,7 @@ enum rc judge_spares(struct survey_run *r)
 	if (s->bytes_unseen)
 		emit(r, (struct finding){.problem = P_BYTES_UNCHECKED,
 				.path = text_of(r->st->unseen_path),
-				.why = text_of(strerror(r->st->unseen_errno))});
+				.why = text_of(error_text(r->st->unseen_errno))});
 	if (s->unread_count)
 		sort(s->unread, s->unread_count, sizeof(*s->unread), digest_order);
 	if (s->unread_size_count)

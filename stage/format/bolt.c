@@ -324,11 +324,11 @@ static enum rc open_on(struct bolt *b, const struct src *src, unsigned slot, boo
 			(unsigned long long)src->size, (unsigned long long)meta->high_water, made.page_size);
 	made.cache = arena_get(a, sizeof(*made.cache));
 	if (!made.cache)
-		return fail(e, RC_NOMEM, "no memory to read a database");
+		return no_memory(e);
 	for (size_t i = 0; i < WINDOW_COUNT; i++) {
 		made.cache->window[i].bytes = arena_get(a, WINDOW_BYTES);
 		if (!made.cache->window[i].bytes)
-			return fail(e, RC_NOMEM, "no memory to read a database");
+			return no_memory(e);
 	}
 	*b = made;
 	return RC_OK;
@@ -533,7 +533,7 @@ enum rc bolt_cursor_open(struct bolt *b, const struct bolt_bucket *bucket, struc
 
 	struct bolt_cursor *const made = arena_get(a, sizeof(*made) + depth_max * sizeof(made->level[0]));
 	if (!made)
-		return fail(e, RC_NOMEM, "no memory to walk a database");
+		return no_memory(e);
 	made->b = b;
 	made->arena = a;
 	made->depth = 1;
@@ -985,7 +985,7 @@ static enum rc check_all(struct bolt *b, bool only_tree, struct arena scratch, s
 		arena_get(&scratch, (size_t)(k.high_water / 8 + 1)); /* LIMIT_BOLT_BYTES / 512 bits at most */
 	k.frame = arena_array(&scratch, FRAME_MAX, sizeof(*k.frame));
 	if (!k.seen || !k.frame)
-		return fail(e, RC_NOMEM, "no memory to check a database");
+		return no_memory(e);
 	if ((!only_tree && (rc = metas_check(&k))) || (rc = tree_check(&k)))
 		return rc;
 	if (only_tree || meta->freelist == BOLT_NO_FREELIST)
@@ -1114,7 +1114,7 @@ enum rc bolt_sieve_open(struct bolt *b, const struct bolt_bucket *bucket, uint8_
 	enum rc rc;
 
 	if (!made)
-		return fail(e, RC_NOMEM, "no memory to read a broken database");
+		return no_memory(e);
 	made->b = b;
 	made->arena = a;
 	made->seen = seen;

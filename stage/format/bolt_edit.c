@@ -60,11 +60,6 @@ struct bolt_edit {
 	bool made, only_meta;
 };
 
-static enum rc no_memory(struct err *e)
-{
-	return fail(e, RC_NOMEM, "no memory to edit a database");
-}
-
 /* ---- the operations, as a tree of entries ---- */
 
 static size_t hash_of(const struct edited *in, struct span name, size_t size)

@@ -46,11 +46,6 @@ struct bolt_writer {
 	unsigned depth;
 };
 
-static enum rc no_memory(struct err *e)
-{
-	return fail(e, RC_NOMEM, "no memory to write a database");
-}
-
 static void put_le(uint8_t *at, uint64_t value, size_t n)
 {
 	for (size_t i = 0; i < n; i++)

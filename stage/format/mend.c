@@ -31,11 +31,6 @@ struct mender {
 	struct err *e;
 };
 
-static enum rc no_memory(struct err *e)
-{
-	return fail(e, RC_NOMEM, "no memory to mend a database");
-}
-
 /* Begins with a bucket that either has, or both. */
 static enum rc level_open(struct mender *m, const struct bolt_bucket *of_first, const struct bolt_bucket *of_second)
 {

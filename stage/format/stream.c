@@ -5,12 +5,13 @@
 
 #define Z_SOLO
 #define ZSTD_STATIC_LINKING_ONLY
-#include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <zlib.h>
 #include <zstd.h>
 #include <zstd_errors.h>
+
+#include "ground/threads.h"
 
 /* ---- streams ---- */
 
@@ -57,27 +58,25 @@ struct stream {
 
 /* Whichever stream has it taken has the one mapping for a window above ZSTD_ARENA_WINDOW: memory is bounded, whatever the threads.
  * Not a mutex: another thread may go on with a stream, and give it back. */
-static pthread_mutex_t big_window_lock = PTHREAD_MUTEX_INITIALIZER;
-
-static pthread_cond_t big_window_free = PTHREAD_COND_INITIALIZER;
+static struct lock big_window_lock;
 
 static bool big_window_taken;
 
 static void give_big_window(void)
 {
-	(void)pthread_mutex_lock(&big_window_lock); /* fails only for kinds of mutex that this is none of; so below */
+	lock_take(&big_window_lock);
 	big_window_taken = false;
-	(void)pthread_cond_signal(&big_window_free);
-	(void)pthread_mutex_unlock(&big_window_lock);
+	lock_tell(&big_window_lock);
+	lock_give(&big_window_lock);
 }
 
 static void take_big_window(void)
 {
-	(void)pthread_mutex_lock(&big_window_lock);
+	lock_take(&big_window_lock);
 	while (big_window_taken)
-		(void)pthread_cond_wait(&big_window_free, &big_window_lock);
+		lock_wait(&big_window_lock, -1);
 	big_window_taken = true;
-	(void)pthread_mutex_unlock(&big_window_lock);
+	lock_give(&big_window_lock);
 }
 
 static void window_unmap(struct stream *s)
@@ -182,7 +181,7 @@ static enum rc gzip_open(struct stream *s, struct arena *a, struct err *e)
 {
 	s->zlib_room = arena_get(a, ZLIB_BYTES);
 	if (!s->zlib_room)
-		return fail(e, RC_NOMEM, "no memory for zlib");
+		return no_memory(e);
 	s->z.zalloc = zlib_get;
 	s->z.zfree = zlib_put;
 	s->z.opaque = s;
@@ -254,7 +253,7 @@ static enum rc gzip_read(struct stream *s, size_t *n, struct err *e)
 static enum rc zstd_open(struct stream *s, struct arena *a, struct err *e)
 {
 	s->zstd_room = arena_get(a, ZSTD_estimateDStreamSize(ZSTD_ARENA_WINDOW));
-	return s->zstd_room ? RC_OK : fail(e, RC_NOMEM, "no memory for zstd");
+	return s->zstd_room ? RC_OK : no_memory(e);
 }
 
 /* A decoder with room for a window. */
@@ -356,7 +355,7 @@ enum rc stream_open(struct stream **out, struct stream_source source, enum diges
 	enum rc rc;
 
 	if (!s)
-		return fail(e, RC_NOMEM, "no memory for a stream");
+		return no_memory(e);
 	s->source = source;
 	hash_begin(&s->blob, blob_kind);
 	hash_begin(&s->content, DIGEST_SHA256);
@@ -365,7 +364,7 @@ enum rc stream_open(struct stream **out, struct stream_source source, enum diges
 	s->kind = detect(s->in);
 	s->hash_content = hash_content && !is_its_content(s);
 	if (s->kind != STREAM_PLAIN && !(s->out = arena_get(a, OUT_BYTES)))
-		return fail(e, RC_NOMEM, "no memory to decompress");
+		return no_memory(e);
 	if (s->kind == STREAM_GZIP)
 		rc = gzip_open(s, a, e);
 	if (s->kind == STREAM_ZSTD)

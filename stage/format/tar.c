@@ -79,10 +79,10 @@ struct tar {
 	size_t region_cap, region_count, region_now;
 	uint64_t logical_at, logical_size;
 
-	struct span pax[PAX_KEYS];
 	struct buffer pax_bytes, pax_map, long_name, long_link, sparse_text, xattr_bytes;
 	size_t xattr_count;
 	bool pax_present;
+	struct span pax[PAX_KEYS];
 	uint8_t block[BLOCK], more[BLOCK];
 	uint8_t joined[155 + 1 + 100];
 };
@@ -105,7 +105,7 @@ static enum rc too_much(struct tar *t, struct err *e, const char *what)
 
 static enum rc out_of_memory(struct tar *t, struct err *e)
 {
-	t->finished = fail(e, RC_NOMEM, "no memory to read an archive");
+	t->finished = no_memory(e);
 	return RC_NOMEM;
 }
 
@@ -1024,7 +1024,7 @@ enum rc tar_open(struct tar **t, struct tar_source source, struct arena *a, stru
 	struct tar *const made = arena_get(a, sizeof(*made));
 
 	if (!made)
-		return fail(e, RC_NOMEM, "no memory to read an archive");
+		return no_memory(e);
 	made->source = source;
 	made->arena = a;
 	*t = made;

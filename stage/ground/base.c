@@ -21,6 +21,11 @@ enum rc fail(struct err *e, enum rc rc, const char *format, ...)
 	return rc;
 }
 
+enum rc no_memory(struct err *e)
+{
+	return fail(e, RC_NOMEM, "no memory");
+}
+
 char *text_find(const char *text, const char *needle)
 {
 	const size_t n = strlen(needle);
@@ -233,7 +238,7 @@ enum rc arena_open(struct arena *a, struct err *e)
 	if (at == MAP_FAILED || mprotect(at, LIMIT_ARENA_STEP, PROT_READ | PROT_WRITE)) {
 		if (at != MAP_FAILED)
 			(void)munmap(at, LIMIT_ARENA_BYTES); /* nothing to do about a failed give-back */
-		return fail(e, RC_NOMEM, "no memory for an arena");
+		return no_memory(e);
 	}
 	a->region = at;
 	a->region->usable = LIMIT_ARENA_STEP;

@@ -28,7 +28,7 @@ enum rc {
 struct err {
 	enum rc rc;
 	int sys_errno;  /* 0 if the system was not the cause */
-	char text[320]; /* without newline and without strerror; not escaped */
+	char text[320]; /* without newline and without error_text(); not escaped */
 };
 
 /* Of our own code, never of bytes: what does not hold is said, and is the end. assert of libc, but that it brings fprintf along, 10 KiB. */
@@ -47,8 +47,12 @@ char *text_find(const char *text, const char *needle);
 /* As qsort, whatever the order in n steps of log n, and in place; libc's is 2 KiB. */
 void sort(void *items, size_t n, size_t size, int (*compare)(const void *, const void *));
 
+/* As strerror, for what this program's calls come to, and "error N" for the rest. It stays what it is. */
+const char *error_text(int error);
 /* Fills *e if it is still empty (the first cause wins) and returns rc. errno is kept in *e when rc is RC_IO. */
 enum rc fail(struct err *e, enum rc rc, const char *format, ...) PRINTF_LIKE(3, 4);
+/* The same with RC_NOMEM, and no more to say: whatever it was for, more memory is what helps. */
+enum rc no_memory(struct err *e);
 
 /* ---- may I go on: the one question, asked wherever an image or a store decides how long something takes ---- */
 

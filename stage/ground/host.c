@@ -123,7 +123,7 @@ static enum rc look_at_mounts(struct look *l, char *text, const char *before, st
 			place += strcspn(place, " ") + (place[strcspn(place, " ")] == ' ');
 		char *const kept = arena_printf(l->keep, "%.*s", (int)min_u64(strcspn(place, " "), 200), place);
 		if (!kept)
-			return fail(e, RC_NOMEM, "no memory to look at mounts");
+			return no_memory(e);
 		for (char *at = kept; *at; at++)
 			if (*at < ' ' || *at > '~')
 				*at = '?';
@@ -158,10 +158,10 @@ static enum rc look_at_namespace(struct look *l, int process, const char *number
 	const char *const path = arena_printf(&scratch, "/proc/%s/mountinfo", number);
 	const char *const before = arena_printf(&scratch, "/proc/%s/root", number);
 	if (!path || !before)
-		return fail(e, RC_NOMEM, "no memory to look at mounts");
+		return no_memory(e);
 	rc = os_read_proc(path, &scratch, &text, &why);
 	if (rc == RC_NOMEM)
-		return fail(e, RC_NOMEM, "no memory to look at mounts");
+		return no_memory(e);
 	if (rc)
 		l->v->all_seen &= rc == RC_END;
 	return rc ? RC_OK : look_at_mounts(l, (char *)(uintptr_t)text.at, before, e);
@@ -235,7 +235,7 @@ static enum rc look_at_process(struct look *l, int proc, const char *number, boo
 			continue;
 		l->v->held = arena_printf(l->keep, "process %s (%s)", number, name);
 		if (!l->v->held)
-			return fail(e, RC_NOMEM, "no memory to look at processes");
+			return no_memory(e);
 	}
 	return RC_OK;
 }
@@ -277,7 +277,7 @@ enum rc host_look(struct host_view *out, const struct host_question *q, struct a
 	struct err why = {0};
 
 	if (!l)
-		return fail(e, RC_NOMEM, "no memory to look at mounts");
+		return no_memory(e);
 	*l = (struct look){.q = q, .v = &v, .keep = keep};
 	local = scratch;
 	const bool known = os_stat_fd(q->root, &l->root, &why) == RC_OK &&
@@ -286,7 +286,7 @@ enum rc host_look(struct host_view *out, const struct host_question *q, struct a
 	/* without /proc containerd could not have run here either */
 	v.mounts_seen = known && (rc == RC_OK || rc == RC_END);
 	if (rc == RC_NOMEM)
-		return fail(e, RC_NOMEM, "no memory to look at mounts");
+		return no_memory(e);
 	if (rc == RC_OK && (rc = look_at_mounts(l, (char *)(uintptr_t)text.at, "", e)))
 		return rc;
 	if (!v.mounted && (rc = look_at_processes(l, scratch, e)))

@@ -18,6 +18,8 @@ static inline int take_fd(int *fd)
 }
 void os_close(int *fd);
 #define auto_fd __attribute__((cleanup(os_close))) int
+/* A second descriptor of the same open file. -1: no more can be had. */
+int os_dup(int fd);
 
 /* Opens a directory a person or the system named: links in the path are theirs and are followed. RC_END: not there (or
  * not a directory: *e then says so with RC_IO). */

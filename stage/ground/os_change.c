@@ -200,14 +200,15 @@ static int top_of_mount(int dir)
 enum rc os_remount(int dir, bool writable, bool *whole, struct err *e)
 {
 	char path[64];
-	struct statvfs vfs;
+	struct statfs fs;
 	unsigned long flags = MS_REMOUNT | (writable ? 0 : MS_RDONLY);
 
-	if (refused() || fstatvfs(dir, &vfs))
+	if (refused() || fstatfs(dir, &fs))
 		return change_failed(e, "remount");
 	/* a remount sets all flags: the others stay as they are. The same bits, but for relatime. */
-	flags |= vfs.f_flag & (ST_NOSUID | ST_NODEV | ST_NOEXEC | ST_SYNCHRONOUS | ST_MANDLOCK | ST_NOATIME | ST_NODIRATIME);
-	flags |= vfs.f_flag & ST_RELATIME ? MS_RELATIME : 0;
+	const unsigned long now = (unsigned long)fs.f_flags;
+	flags |= now & (ST_NOSUID | ST_NODEV | ST_NOEXEC | ST_SYNCHRONOUS | ST_MANDLOCK | ST_NOATIME | ST_NODIRATIME);
+	flags |= now & ST_RELATIME ? MS_RELATIME : 0;
 	auto_fd top = top_of_mount(dir);
 	if (top < 0)
 		return change_failed(e, "find the mount point");
@@ -218,7 +219,7 @@ enum rc os_remount(int dir, bool writable, bool *whole, struct err *e)
 		return RC_OK;
 	}
 	*whole = false;
-	if (mount(NULL, path, NULL, flags | MS_BIND, NULL) == 0 && fstatvfs(dir, &vfs) == 0 && !(vfs.f_flag & ST_RDONLY))
+	if (mount(NULL, path, NULL, flags | MS_BIND, NULL) == 0 && fstatfs(dir, &fs) == 0 && !((unsigned long)fs.f_flags & ST_RDONLY))
 		return RC_OK;
 	*whole = true;
 	if (mount(NULL, path, NULL, flags, NULL))
@@ -309,7 +310,7 @@ enum rc os_chmod(int dir, const char *name, mode_t mode, struct err *e)
 		return change_failed(e, "change the mode of %s", name);
 	if (S_ISLNK(st.st_mode))
 		errno = ELOOP;
-	if (S_ISLNK(st.st_mode) || fchmodat(dir, name, mode, 0))
+	if (S_ISLNK(st.st_mode) || syscall(SYS_fchmodat, dir, name, mode))
 		return change_failed(e, "change the mode of %s", name);
 	return RC_OK;
 }
@@ -318,7 +319,7 @@ enum rc os_set_times(int dir, const char *name, struct timespec atime, struct ti
 {
 	const struct timespec times[2] = {atime, mtime};
 
-	if (refused() || utimensat(dir, name, times, AT_SYMLINK_NOFOLLOW))
+	if (refused() || syscall(SYS_utimensat, dir, name, times, AT_SYMLINK_NOFOLLOW))
 		return change_failed(e, "set the times of %s", name);
 	return RC_OK;
 }

@@ -21,7 +21,6 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/statfs.h>
-#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/xattr.h>
@@ -36,6 +35,11 @@ void os_close(int *fd)
 	if (*fd >= 0)
 		(void)close(*fd); /* read side, or already synced by whoever needed it durable */
 	*fd = -1;
+}
+
+int os_dup(int fd)
+{
+	return (int)syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 0);
 }
 
 int open_beneath(int dir, const char *name, int flags)
@@ -251,10 +255,11 @@ unsigned os_descriptor_limit(void)
 {
 	struct rlimit limit = {.rlim_cur = 256, .rlim_max = 256};
 
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+	/* not setrlimit: musl's has all threads stop for it */
+	if (prlimit(0, RLIMIT_NOFILE, NULL, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
 		limit.rlim_cur = limit.rlim_max;
-		(void)setrlimit(RLIMIT_NOFILE, &limit); /* what is in force is asked again */
-		(void)getrlimit(RLIMIT_NOFILE, &limit);
+		(void)prlimit(0, RLIMIT_NOFILE, &limit, NULL); /* what is in force is asked again */
+		(void)prlimit(0, RLIMIT_NOFILE, NULL, &limit);
 	}
 	return limit.rlim_cur > 1u << 20 ? 1u << 20 : (unsigned)limit.rlim_cur;
 }
@@ -319,7 +324,7 @@ enum rc os_list(int dir, struct arena *a, struct os_name **names, size_t *count,
 				block = arena_get(a, block_left);
 			}
 			if (!list || !block)
-				return fail(e, RC_NOMEM, "no memory to list a directory");
+				return no_memory(e);
 			memcpy(block, d->name, n);
 			list[used++] = (struct os_name){block, d->inode, d->type};
 			block += n;

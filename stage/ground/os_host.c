@@ -62,7 +62,7 @@ static enum rc path_of(int fd, char *out)
 	char link[64];
 
 	(void)print_to(link, sizeof(link), "/proc/self/fd/%d", fd); /* fits */
-	const ssize_t n = readlink(link, out, LIMIT_PATH_BYTES - 1);
+	const ssize_t n = readlinkat(AT_FDCWD, link, out, LIMIT_PATH_BYTES - 1);
 	const int why = errno;
 	(void)close(fd); /* nothing was written */
 	errno = why;
@@ -126,7 +126,7 @@ void os_notify(const char *text)
 	memcpy(to.sun_path, where, n);
 	if (*where == '@')
 		to.sun_path[0] = 0; /* systemd's way to write an abstract name */
-	const int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	const int fd = (int)syscall(SYS_socket, AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return;
 	(void)sendto(fd, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT, (const struct sockaddr *)&to,
@@ -225,18 +225,18 @@ enum rc os_lock(int fd, struct err *e)
 
 bool os_is_read_only(int dir)
 {
-	struct statvfs vfs;
-	return fstatvfs(dir, &vfs) == 0 && (vfs.f_flag & ST_RDONLY);
+	struct statfs fs;
+	return fstatfs(dir, &fs) == 0 && ((unsigned long)fs.f_flags & ST_RDONLY);
 }
 
 enum rc os_free(int dir, uint64_t *bytes, uint64_t *inodes, struct err *e)
 {
-	struct statvfs vfs;
+	struct statfs fs;
 
-	if (fstatvfs(dir, &vfs))
+	if (fstatfs(dir, &fs))
 		return fail(e, RC_IO, "ask for free space");
-	*bytes = (uint64_t)vfs.f_bfree * vfs.f_frsize;
-	*inodes = vfs.f_files ? vfs.f_ffree : UINT64_MAX; /* btrfs has no inode table and says 0 of 0 */
+	*bytes = (uint64_t)fs.f_bfree * (uint64_t)(fs.f_frsize ? fs.f_frsize : fs.f_bsize);
+	*inodes = fs.f_files ? fs.f_ffree : UINT64_MAX; /* btrfs has no inode table and says 0 of 0 */
 	return RC_OK;
 }
 

@@ -17,7 +17,6 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/statfs.h>
-#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/xattr.h>
@@ -34,6 +33,12 @@ static _Atomic(aio_context_t) spare_queues[LIMIT_THREADS + 1];
 #define QUEUE_EVENTS 128
 #define SEND_MAX 32 /* at a time */
 #define REQUEST_BYTES ((size_t)256 << 10) /* at least, if there is room for more than one */
+
+/* F_GETFL, F_SETFL. libc's fcntl is 400 bytes, for what else there is. */
+static int file_flags(int fd, int what, int flags)
+{
+	return (int)syscall(SYS_fcntl, fd, what, flags);
+}
 
 static bool have_queue(void)
 {
@@ -233,8 +238,8 @@ enum rc os_reader_open(struct os_reader *r, int fd, uint8_t *buf, size_t cap, st
 	if (rc)
 		return rc;
 	*r = (struct os_reader){.fd = fd, .size = (uint64_t)st.st_size, .buf = buf, .cap = cap};
-	const int flags = fcntl(fd, F_GETFL);
-	r->direct = flags >= 0 && fcntl(fd, F_SETFL, flags | O_DIRECT) == 0;
+	const int flags = file_flags(fd, F_GETFL, 0);
+	r->direct = flags >= 0 && file_flags(fd, F_SETFL, flags | O_DIRECT) == 0;
 	r->sparse = (uint64_t)st.st_blocks < r->size / 512 && tells_holes(fd);
 	if (!r->direct || !reads_the_medium(fd))
 		(void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED); /* only a hint */
@@ -276,10 +281,10 @@ enum rc os_reader_next(struct os_reader *r, struct span *piece, struct err *e)
 		if (got < 0 && errno == EINTR)
 			continue;
 		if (got < 0 && errno == EINVAL && r->direct) {
-			const int flags = fcntl(r->fd, F_GETFL);
+			const int flags = file_flags(r->fd, F_GETFL, 0);
 			r->direct = false;
 			r->piece = 0;
-			if (flags < 0 || fcntl(r->fd, F_SETFL, flags & ~O_DIRECT))
+			if (flags < 0 || file_flags(r->fd, F_SETFL, flags & ~O_DIRECT))
 				return fail(e, RC_IO, "leave direct reading");
 			(void)posix_fadvise(r->fd, 0, 0, POSIX_FADV_DONTNEED); /* only a hint */
 			continue;
@@ -347,8 +352,8 @@ enum rc os_small_take(struct os_small *s, size_t *got, struct err *e)
 		*got = s->size;
 		return RC_OK;
 	}
-	const int flags = fcntl(s->fd, F_GETFL);
-	if (flags < 0 || (flags & O_DIRECT && fcntl(s->fd, F_SETFL, flags & ~O_DIRECT)))
+	const int flags = file_flags(s->fd, F_GETFL, 0);
+	if (flags < 0 || (flags & O_DIRECT && file_flags(s->fd, F_SETFL, flags & ~O_DIRECT)))
 		return fail(e, RC_IO, "leave direct reading");
 	if (sent)
 		(void)posix_fadvise(s->fd, 0, 0, POSIX_FADV_DONTNEED); /* only a hint */

@@ -106,6 +106,69 @@ int print_to(char *out, size_t cap, const char *format, ...)
 	return n;
 }
 
+/* What this program's calls come to, as musl says it, but for EUCLEAN, which it does not know. Each begins with its number: a table of
+ * strings would be pointers; and of libc's 130 most are of networks and terminals. */
+static const char errors[] =
+	"\1" "Operation not permitted\0" /* EPERM */
+	"\2" "No such file or directory\0" /* ENOENT */
+	"\3" "No such process\0" /* ESRCH */
+	"\4" "Interrupted system call\0" /* EINTR */
+	"\5" "I/O error\0" /* EIO */
+	"\6" "No such device or address\0" /* ENXIO */
+	"\7" "Argument list too long\0" /* E2BIG */
+	"\11" "Bad file descriptor\0" /* EBADF */
+	"\13" "Resource temporarily unavailable\0" /* EAGAIN */
+	"\14" "Out of memory\0" /* ENOMEM */
+	"\15" "Permission denied\0" /* EACCES */
+	"\20" "Resource busy\0" /* EBUSY */
+	"\21" "File exists\0" /* EEXIST */
+	"\22" "Cross-device link\0" /* EXDEV */
+	"\23" "No such device\0" /* ENODEV */
+	"\24" "Not a directory\0" /* ENOTDIR */
+	"\25" "Is a directory\0" /* EISDIR */
+	"\26" "Invalid argument\0" /* EINVAL */
+	"\27" "Too many open files in system\0" /* ENFILE */
+	"\30" "No file descriptors available\0" /* EMFILE */
+	"\31" "Not a tty\0" /* ENOTTY */
+	"\32" "Text file busy\0" /* ETXTBSY */
+	"\33" "File too large\0" /* EFBIG */
+	"\34" "No space left on device\0" /* ENOSPC */
+	"\36" "Read-only file system\0" /* EROFS */
+	"\37" "Too many links\0" /* EMLINK */
+	"\42" "Result not representable\0" /* ERANGE */
+	"\44" "Filename too long\0" /* ENAMETOOLONG */
+	"\46" "Function not implemented\0" /* ENOSYS */
+	"\47" "Directory not empty\0" /* ENOTEMPTY */
+	"\50" "Symbolic link loop\0" /* ELOOP */
+	"\75" "No data available\0" /* ENODATA */
+	"\112" "Bad message\0" /* EBADMSG */
+	"\113" "Value too large for data type\0" /* EOVERFLOW */
+	"\137" "Not supported\0" /* EOPNOTSUPP */
+	"\151" "No buffer space available\0" /* ENOBUFS */
+	"\153" "Socket not connected\0" /* ENOTCONN */
+	"\156" "Operation timed out\0" /* ETIMEDOUT */
+	"\157" "Connection refused\0" /* ECONNREFUSED */
+	"\164" "Stale file handle\0" /* ESTALE */
+	"\165" "Structure needs cleaning\0" /* EUCLEAN */
+	"\171" "Remote I/O error\0" /* EREMOTEIO */
+	"\172" "Quota exceeded\0" /* EDQUOT */
+	"\173" "No medium found\0" /* ENOMEDIUM */
+	"\175" "Operation canceled\0" /* ECANCELED */
+	"\176" "Required key not available\0" /* ENOKEY */;
+_Static_assert(ENODATA == 61 && EUCLEAN == 117 && EDQUOT == 122, "the numbers are of this machine");
+
+const char *error_text(int error)
+{
+	static char others[256][24];
+	char *const other = others[error & 255];
+
+	for (const char *at = errors; *at; at += strlen(at) + 1)
+		if ((unsigned char)*at == error)
+			return at + 1;
+	(void)print_to(other, sizeof(others[0]), "error %d", error); /* fits; two threads that do it at once write the same */
+	return other;
+}
+
 void must_not(const char *file, unsigned line)
 {
 	char text[320];

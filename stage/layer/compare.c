@@ -16,11 +16,6 @@
 #define PAGE 4096u
 #define BATCH_BYTES ((size_t)512 << 10)
 
-enum rc out_of_memory(struct err *e)
-{
-	return fail(e, RC_NOMEM, "no memory to compare a layer");
-}
-
 /* ---- bits ---- */
 
 uint16_t bits_of(const struct view *v, uint32_t node)
@@ -37,7 +32,7 @@ enum rc put_bits(const struct layer_check *c, struct view *v, uint32_t node, uns
 	if (!*chunk && !set)
 		return RC_OK;
 	if (!*chunk && !(*chunk = arena_array(c->arena, CHUNK, sizeof(**chunk))))
-		return out_of_memory(e);
+		return no_memory(e);
 	(*chunk)[node % CHUNK] = (uint16_t)(((*chunk)[node % CHUNK] & ~clear) | set);
 	return RC_OK;
 }
@@ -64,7 +59,7 @@ static enum rc put_record(const struct layer_check *c, struct view *v, uint32_t 
 		return fail(e, RC_LIMIT, "too many differences");
 	struct record **const chunk = &v->records[v->record_count / CHUNK];
 	if (!*chunk && !(*chunk = arena_array(c->arena, CHUNK, sizeof(**chunk))))
-		return out_of_memory(e);
+		return no_memory(e);
 	*record_at(v, v->record_count++) = (struct record){
 		.node = node, .sys_errno = (uint16_t)sys_errno, .stored_bits = stored < want ? bits_for(stored) : 0, .want = want};
 	return RC_OK;
@@ -102,7 +97,7 @@ static enum rc put_linked(struct layer_check *c, uint32_t inode, const struct ta
 	}
 	struct linked **const chunk = &c->linked[c->linked_count / CHUNK];
 	if (!*chunk && !(*chunk = arena_array(c->arena, CHUNK, sizeof(**chunk))))
-		return out_of_memory(e);
+		return no_memory(e);
 	*linked_at(c, c->linked_count++) = made; /* fewer than nodes */
 	return RC_OK;
 }
@@ -683,7 +678,7 @@ static enum rc open_view(struct layer_check *c, struct view *v, const struct lay
 	v->bits = arena_array(c->arena, CHUNKS, sizeof(*v->bits));
 	v->records = arena_array(c->arena, CHUNKS, sizeof(*v->records));
 	if (!room || !v->bits || !v->records)
-		return out_of_memory(e);
+		return no_memory(e);
 	v->buffer = room + (PAGE - (uintptr_t)room % PAGE) % PAGE;
 	const enum rc rc = os_open_dir(t->snapshot, "fs", &v->fs, &v->trouble);
 	if (rc == RC_END || rc == RC_CORRUPT)
@@ -700,7 +695,7 @@ enum rc layer_check_open(struct layer_check **c, struct layer *l, const struct l
 
 	if (!made || count > LAYER_TARGETS_MAX || !(made->views = arena_array(a, count, sizeof(*made->views))) ||
 		!(made->linked = arena_array(a, CHUNKS, sizeof(*made->linked))))
-		return out_of_memory(e);
+		return no_memory(e);
 	made->layer = l;
 	made->arena = a;
 	made->batch = made->batches;
@@ -709,7 +704,7 @@ enum rc layer_check_open(struct layer_check **c, struct layer *l, const struct l
 	for (unsigned i = 0; i < 2; i++) {
 		uint8_t *const room = arena_get(a, 2 * BATCH_BYTES + PAGE);
 		if (!room)
-			return out_of_memory(e);
+			return no_memory(e);
 		made->batches[i].got = room + (PAGE - (uintptr_t)room % PAGE) % PAGE;
 		made->batches[i].want = made->batches[i].got + BATCH_BYTES;
 	}

@@ -135,7 +135,7 @@ static enum rc open_level(struct judge *j, struct level *level, uint32_t dir, si
 		count += (j->marks[n] & MARK_SHOWN) != 0;
 	level->children = arena_array(a, count, sizeof(*level->children));
 	if (!level->children)
-		return out_of_memory(e);
+		return no_memory(e);
 	for (uint32_t n = layer_first_child(l, dir); n != LAYER_NO_NODE; n = layer_next_child(l, n))
 		if (j->marks[n] & MARK_SHOWN)
 			level->children[level->count++] = (struct rank){layer_name(l, n), n};
@@ -152,7 +152,7 @@ static enum rc tell_tree(struct judge *j, bool notes, struct err *e)
 	enum rc rc;
 
 	if (!levels)
-		return out_of_memory(e);
+		return no_memory(e);
 	for (uint32_t i = 0; i < j->nodes; i++)
 		j->marks[i] &= (uint8_t)~MARK_SHOWN;
 	mark_shown(j, notes);
@@ -217,7 +217,7 @@ static enum rc judge_nothing(struct judge *j, struct arena *keep, struct err *e)
 	if (rc)
 		return rc;
 	if (!j->verdict.damaged_bits && !(j->verdict.damaged_bits = arena_get(keep, j->nodes / 8 + 1)))
-		return out_of_memory(e);
+		return no_memory(e);
 	j->verdict.damaged_bits[0] |= 1;
 	j->verdict.damaged++;
 	j->verdict.rewrite_inodes++;

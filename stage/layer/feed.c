@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "layer/feed.h"
 
-#include <pthread.h>
 #include <string.h>
 
 #include "ground/os.h"
+#include "ground/threads.h"
 
 #define FEED_ALIGN ((size_t)4096) /* O_DIRECT: no device of the field wants more */
 
@@ -20,8 +20,7 @@ struct pump {
 	bool stop;
 	bool ended;  /* the stream says why, to whoever asks it again */
 	pthread_t thread;
-	pthread_mutex_t lock;
-	pthread_cond_t changed;
+	struct lock lock;
 	uint8_t *room; /* PUMP_SLOTS slots; NULL: never worth it */
 	size_t bytes[PUMP_SLOTS];
 	unsigned first, count;
@@ -64,7 +63,7 @@ enum rc feed_open(struct feed **out, int *fd, uint64_t size, const struct digest
 	enum rc rc;
 
 	if (!f || !room)
-		return fail(e, RC_NOMEM, "no memory to read a blob");
+		return no_memory(e);
 	f->fd = take_fd(&file);
 	f->name = *name;
 	f->options = *o;
@@ -95,29 +94,29 @@ static void *pump_content(void *self)
 
 	while (!stop && stream_read(f->stream, &piece, NULL) == RC_OK) {
 		while (piece.left) {
-			(void)pthread_mutex_lock(&p->lock); /* fails only for a mutex that is none; so below */
+			lock_take(&p->lock);
 			while (!p->stop && p->count == PUMP_SLOTS)
-				(void)pthread_cond_wait(&p->changed, &p->lock);
+				lock_wait(&p->lock, -1);
 			const unsigned slot = (p->first + p->count) % PUMP_SLOTS;
 			stop = p->stop;
-			(void)pthread_mutex_unlock(&p->lock);
+			lock_give(&p->lock);
 			if (stop)
 				break;
 			const size_t n = (size_t)min_u64(piece.left, PUMP_SLOT_BYTES);
 			memcpy(p->room + slot * PUMP_SLOT_BYTES, span_take(&piece, n), n); /* free: only this thread fills slots */
-			(void)pthread_mutex_lock(&p->lock);
+			lock_take(&p->lock);
 			p->bytes[slot] = n;
 			p->count++;
-			(void)pthread_cond_signal(&p->changed);
-			(void)pthread_mutex_unlock(&p->lock);
+			lock_tell(&p->lock);
+			lock_give(&p->lock);
 		}
 	}
 	os_reader_settle(&f->reader);
 	os_reader_leave();
-	(void)pthread_mutex_lock(&p->lock);
+	lock_take(&p->lock);
 	p->ended = true;
-	(void)pthread_cond_signal(&p->changed);
-	(void)pthread_mutex_unlock(&p->lock);
+	lock_tell(&p->lock);
+	lock_give(&p->lock);
 	return NULL;
 }
 
@@ -125,20 +124,13 @@ static void *pump_content(void *self)
 static void pump_begin(struct feed *f)
 {
 	struct pump *const p = &f->pump;
-	pthread_attr_t attributes;
 	int idle = atomic_load_explicit(f->options.idle, memory_order_relaxed);
 
 	if (idle <= 0 || f->reader.size - f->reader.off < PUMP_WORTH ||
 		!atomic_compare_exchange_strong(f->options.idle, &idle, idle - 1))
 		return;
 	os_reader_settle(&f->reader); /* ours until here */
-	p->runs = pthread_attr_init(&attributes) == 0;
-	if (p->runs) {
-		p->runs = pthread_mutex_init(&p->lock, NULL) == 0 && pthread_cond_init(&p->changed, NULL) == 0 &&
-			  pthread_attr_setstacksize(&attributes, (size_t)512 << 10) == 0 &&
-			  pthread_create(&p->thread, &attributes, pump_content, f) == 0;
-		(void)pthread_attr_destroy(&attributes); /* holds nothing on musl or glibc */
-	}
+	p->runs = thread_begin(&p->thread, pump_content, f);
 	if (!p->runs) { /* no memory: as ever */
 		p->room = NULL;
 		(*f->options.idle)++;
@@ -152,13 +144,11 @@ static void pump_end(struct feed *f)
 
 	if (!p->runs)
 		return;
-	(void)pthread_mutex_lock(&p->lock);
+	lock_take(&p->lock);
 	p->stop = true;
-	(void)pthread_cond_signal(&p->changed);
-	(void)pthread_mutex_unlock(&p->lock);
+	lock_tell(&p->lock);
+	lock_give(&p->lock);
 	(void)pthread_join(p->thread, NULL); /* it ends */
-	(void)pthread_cond_destroy(&p->changed); /* nobody waits */
-	(void)pthread_mutex_destroy(&p->lock);
 	p->runs = false;
 	p->room = NULL;
 	(*f->options.idle)++;
@@ -174,18 +164,18 @@ static enum rc read_content(struct feed *f, struct span *piece, struct err *e)
 		pump_begin(f);
 	if (!p->runs)
 		return stream_read(f->stream, piece, e);
-	(void)pthread_mutex_lock(&p->lock);
+	lock_take(&p->lock);
 	if (p->lent) {
 		p->first = (p->first + 1) % PUMP_SLOTS;
 		p->count--;
-		(void)pthread_cond_signal(&p->changed);
+		lock_tell(&p->lock);
 	}
 	while (!p->count && !p->ended)
-		(void)pthread_cond_wait(&p->changed, &p->lock);
+		lock_wait(&p->lock, -1);
 	some = p->lent = p->count > 0;
 	if (some)
 		*piece = span_of(p->room + p->first * PUMP_SLOT_BYTES, p->bytes[p->first]);
-	(void)pthread_mutex_unlock(&p->lock);
+	lock_give(&p->lock);
 	if (some)
 		return RC_OK;
 	pump_end(f);

@@ -56,7 +56,7 @@ enum rc init_layer_tar(uint64_t inodes, struct arena *a, struct tar **t, struct 
 	struct writer *const w = arena_get(a, sizeof(*w));
 
 	if (!w)
-		return fail(e, RC_NOMEM, "no memory for a layer of dockerd");
+		return no_memory(e);
 	w->end = NAMES - (size_t)(INODES_MOST - min_u64(inodes, INODES_MOST));
 	return tar_open(t, (struct tar_source){next_header, w}, a, e);
 }

@@ -99,11 +99,6 @@ static const char *link_of(const struct layer *l, uint32_t node)
 	return text_at(l, n->name) + n->name_bytes + 1;
 }
 
-static enum rc out_of_memory(struct err *e)
-{
-	return fail(e, RC_NOMEM, "no memory for a layer");
-}
-
 static enum rc count_step(struct layer *l, struct err *e)
 {
 	return ++l->steps > LIMIT_LAYER_STEPS ? fail(e, RC_LIMIT, "a layer that takes too many steps")
@@ -192,11 +187,11 @@ static enum rc add(struct layer *l, uint32_t parent, struct span name, enum laye
 	if (l->node_count >= LIMIT_LAYER_NODES)
 		return fail(e, RC_LIMIT, "a layer with more than %u entries", LIMIT_LAYER_NODES);
 	if (l->node_count / 2 >= l->bucket_count && !spread(l)) /* those that were outgrown stay in the arena */
-		return out_of_memory(e);
+		return no_memory(e);
 	struct node *const n = chunk_slot(l, (void **)l->nodes, l->node_count, sizeof(*n));
 	const uint32_t text = keep_text(l, name, link);
 	if (!n || !text)
-		return out_of_memory(e);
+		return no_memory(e);
 	const uint32_t made = l->node_count++;
 	*n = (struct node){.parent = parent, .next_equal = LAYER_NO_NODE, .name = text, .inode = made,
 		.first_child = LAYER_NO_NODE, .next_sibling = LAYER_NO_NODE, .name_bytes = (uint8_t)name.left,
@@ -220,14 +215,14 @@ enum rc layer_open(struct layer **l, enum layer_mode mode, struct pace *pace, st
 	uint32_t root = 0;
 
 	if (!made)
-		return out_of_memory(e);
+		return no_memory(e);
 	made->mode = mode;
 	made->arena = a;
 	made->pace = pace;
 	made->nodes = arena_array(a, CHUNKS, sizeof(*made->nodes));
 	made->lates = arena_array(a, CHUNKS, sizeof(*made->lates));
 	if (!made->nodes || !made->lates)
-		return out_of_memory(e);
+		return no_memory(e);
 	const enum rc rc = add(made, LAYER_NO_NODE, SPAN_LITERAL(""), NODE_DIR, (struct span){0}, &root, e);
 	if (rc)
 		return rc;
@@ -431,7 +426,7 @@ static enum rc remember_unpacked(struct layer *l, uint64_t hash, struct err *e)
 		l->gone_cap = old_cap ? old_cap * 2 : 256;
 		l->gone = arena_array(l->arena, l->gone_cap, sizeof(*l->gone));
 		if (!l->gone)
-			return out_of_memory(e);
+			return no_memory(e);
 		for (uint32_t i = 0; i < old_cap; i++) {
 			uint32_t slot = (uint32_t)old[i];
 			while (old[i] && l->gone[slot & (l->gone_cap - 1)])
@@ -763,11 +758,11 @@ static enum rc apply_dir(struct layer *l, const struct place *p, uint32_t node, 
 	at(l, node)->flags |= FLAG_EXPLICIT;
 	struct late *const late = chunk_slot(l, (void **)l->lates, l->late_count, sizeof(*late));
 	if (!late)
-		return l->late_count < LIMIT_LAYER_NODES ? out_of_memory(e)
+		return l->late_count < LIMIT_LAYER_NODES ? no_memory(e)
 							 : fail(e, RC_LIMIT, "a layer with too many directories");
 	*late = (struct late){.node = node, .times = layer_times_of(p->te)};
 	if (!parent_path_is(l, p) && !(late->name = keep_text(l, span_of_string(l->name), (struct span){0})))
-		return out_of_memory(e);
+		return no_memory(e);
 	l->late_count++;
 	return tell(l, event, node, LAYER_NO_NODE, p->te, e);
 }
@@ -899,7 +894,7 @@ static enum rc count_inodes(struct layer *l, struct err *e)
 	uint8_t *const marks = arena_get(l->arena, l->node_count);
 
 	if (!marks)
-		return out_of_memory(e);
+		return no_memory(e);
 	for (uint32_t i = 0; i < l->node_count; i++) {
 		const struct node *const n = at(l, i);
 		if (n->flags & FLAG_DEAD || (i != LAYER_ROOT && !(marks[n->parent] & 1)))

@@ -82,7 +82,7 @@ static enum rc set_state(struct rebuild *r, uint32_t node, unsigned state, struc
 	uint8_t **const chunk = &r->states[node / CHUNK];
 
 	if (!*chunk && !(*chunk = arena_get(r->arena, CHUNK)))
-		return fail(e, RC_NOMEM, "no memory to rebuild a layer");
+		return no_memory(e);
 	(*chunk)[node % CHUNK] |= (uint8_t)state;
 	return RC_OK;
 }
@@ -572,7 +572,7 @@ enum rc rebuild_open(struct rebuild **r, struct layer *l, const struct rebuild_t
 	enum rc rc;
 
 	if (!made || !(made->states = arena_array(a, CHUNKS, sizeof(*made->states))))
-		return fail(e, RC_NOMEM, "no memory to rebuild a layer");
+		return no_memory(e);
 	made->layer = l;
 	made->target = *t;
 	made->arena = a;
@@ -623,7 +623,7 @@ static enum rc unlock(struct rebuild *r, int dir, const char *name, uint32_t nod
 		return rc == RC_END ? RC_OK : rc;
 	struct locked *const l = arena_push(r->arena, (void **)&r->locked, &r->locked_count, sizeof(*l));
 	if (!l)
-		return fail(e, RC_NOMEM, "no memory to rebuild a layer");
+		return no_memory(e);
 	*l = (struct locked){node, flags};
 	return unexpected(os_set_locked_flags(dir, name, 0, e), name, e);
 }

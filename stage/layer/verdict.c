@@ -34,10 +34,10 @@ enum rc mark_alive(struct judge *j, struct err *e)
 	j->nodes = layer_node_count(l);
 	j->marks = arena_get(&j->work, j->nodes);
 	if (!j->marks)
-		return out_of_memory(e);
+		return no_memory(e);
 	for (uint32_t i = 0; i < j->nodes; i += CHUNK) /* from here on no bit needs memory: the arena's end is the walk's */
 		if (!j->v->bits[i / CHUNK] && !(j->v->bits[i / CHUNK] = arena_array(j->c->arena, CHUNK, sizeof(uint16_t))))
-			return out_of_memory(e);
+			return no_memory(e);
 	j->marks[LAYER_ROOT] = MARK_ALIVE;
 	/* children lists leave out the dead, and a child of the dead is reached by no list */
 	for (uint32_t i = 0; i < j->nodes; i++)
@@ -60,7 +60,7 @@ enum rc sort_records(struct judge *j, struct err *e)
 
 	j->records = arena_array(&j->work, count, sizeof(*j->records));
 	if (!j->records)
-		return out_of_memory(e);
+		return no_memory(e);
 	for (uint32_t i = 0; i < count; i++)
 		j->records[i] = *record_at(j->v, i);
 	if (count)
@@ -122,7 +122,7 @@ static enum rc keep_extra(struct judge *j, const struct tree *t, const char *nam
 		return rc;
 	struct extra *const x = arena_get(&j->work, sizeof(*x) + strlen(path) + 1);
 	if (!x)
-		return out_of_memory(e);
+		return no_memory(e);
 	memcpy(x->path, path, strlen(path) + 1);
 	*j->extras_end = x;
 	j->extras_end = &x->next;
@@ -252,7 +252,7 @@ static enum rc judge_all_linked(struct judge *j, const struct name_of_inode *lis
 	size_t k = 0;
 
 	if (!words)
-		return out_of_memory(e);
+		return no_memory(e);
 	for (uint32_t i = 0; i < count; i++)
 		words[i] = (struct last_word){linked_at(j->c, i)->inode, i};
 	if (count)
@@ -342,7 +342,7 @@ enum rc judge_links(struct judge *j, struct err *e)
 	size_t count = 0, used = 0;
 
 	if (!grouped)
-		return out_of_memory(e);
+		return no_memory(e);
 	for (uint32_t i = 0; i < j->nodes; i++)
 		if (inode_of(j, i) != i)
 			grouped[inode_of(j, i) / 8] |= (uint8_t)(1 << inode_of(j, i) % 8);
@@ -352,7 +352,7 @@ enum rc judge_links(struct judge *j, struct err *e)
 		return RC_OK;
 	struct name_of_inode *const list = arena_array(&j->work, count, sizeof(*list));
 	if (!list)
-		return out_of_memory(e);
+		return no_memory(e);
 	for (uint32_t i = 0; i < j->nodes; i++) {
 		struct err why = {0};
 		struct stat st = {0};
@@ -561,7 +561,7 @@ enum rc settle_damage(struct judge *j, struct arena *keep, struct err *e)
 		if (!(j->marks[inode_of(j, i)] & MARK_DAMAGED))
 			continue;
 		if (!set && !(set = arena_get(keep, j->nodes / 8 + 1)))
-			return out_of_memory(e);
+			return no_memory(e);
 		set[i / 8] |= (uint8_t)(1 << i % 8);
 		j->verdict.damaged += alive(j, i);
 		if (inode_of(j, i) != i)

@@ -46,8 +46,6 @@ struct record {
 struct view {
 	struct layer_target target;
 	int fs;             /* -1: not there */
-	struct err trouble; /* fs could not be opened: nothing can be said */
-	struct layer_dirs dirs;
 	uint16_t **bits;    /* CHUNKS pointers */
 	struct record **records;
 	uint32_t record_count;
@@ -57,10 +55,12 @@ struct view {
 	/* the file being compared, or to be compared later */
 	int file;
 	bool comparing, differs, other_than_zero;
-	struct os_reader reader;
 	uint8_t *buffer;
 	struct span ahead; /* read and not compared yet */
 	uint64_t offset;   /* of the next byte to compare */
+	struct layer_dirs dirs;
+	struct os_reader reader;
+	struct err trouble; /* fs could not be opened: nothing can be said */
 };
 
 /* Files that went by and are small enough: what the layer says of them, and where the system puts what the disk has, while those of
@@ -97,7 +97,7 @@ struct layer_check {
 	struct view *views;
 	struct linked **linked; /* CHUNKS pointers */
 	uint32_t linked_count;
-	struct batch batches[2], *batch; /* that which is filled; the other is under way */
+	struct batch *batch;             /* that which is filled; the other is under way */
 	uint32_t batch_node;             /* of the file that goes by */
 	size_t batch_filled, batch_size; /* bytes of it so far, and at the end */
 	bool batch_zeros;                /* all of those so far: not copied, then */
@@ -105,6 +105,7 @@ struct layer_check {
 	uint64_t stored;                 /* bytes that the layer has of the file that goes by */
 	bool hurry, differs;             /* differs: a file's content, or all: what is missing may yet be no damage */
 	enum rc failed;                  /* a batch was not settled: nothing can be said of any target */
+	struct batch batches[2];
 	uint8_t xattr_value[LIMIT_XATTR_BYTES];
 };
 
@@ -182,7 +183,6 @@ struct judge {
 };
 
 /* compare.c */
-CHECKED enum rc out_of_memory(struct err *e);
 uint16_t bits_of(const struct view *v, uint32_t node);
 CHECKED enum rc put_bits(const struct layer_check *c, struct view *v, uint32_t node, unsigned clear,
 	unsigned set, struct err *e);

@@ -85,7 +85,7 @@ enum rc walk_tree(struct tree *t, uint32_t tag, struct arena *a, struct err *e)
 	t->depth = 0;
 	t->frames = arena_array(a, LIMIT_PATH_DEPTH + 1, sizeof(*t->frames));
 	if (!t->frames)
-		return out_of_memory(e);
+		return no_memory(e);
 	if ((rc = os_open_dir(t->root, ".", &fd, e)))
 		return rc == RC_IO ? rc : fail(e, RC_LIMIT, "a directory changed while it was read");
 	rc = push_frame(t, &fd, tag, a, e);
@@ -112,7 +112,7 @@ enum rc add_inode(struct inodes *s, uint64_t inode, struct err *e)
 		const size_t cap = s->cap ? s->cap * 2 : 1024;
 		uint64_t *const at = arena_grow(s->arena, s->at, s->cap * sizeof(*at), cap * sizeof(*at));
 		if (!at)
-			return out_of_memory(e);
+			return no_memory(e);
 		s->at = at;
 		s->cap = cap;
 	}

@@ -548,7 +548,7 @@ enum rc journal_sum(int fd, uint64_t end, uint64_t *out, struct arena scratch, s
 	size_t got = 0;
 
 	if (!piece)
-		return fail(e, RC_NOMEM, "no memory for a sum");
+		return no_memory(e);
 	wide_sum_begin(&sum);
 	for (uint64_t at = 0; at < end; at += got) {
 		const size_t n = (size_t)min_u64(PIECE_BYTES, end - at);
@@ -599,7 +599,7 @@ enum rc journal_read_marker(struct journal *out, int own, struct arena scratch, 
 	if (rc || os_stat_fd(fd, &st, &why))
 		return RC_END; /* journal_read says what there is instead */
 	if (!piece)
-		return fail(e, RC_NOMEM, "no memory for the journal");
+		return no_memory(e);
 	const uint64_t size = (uint64_t)st.st_size, from = size > MARKER_MAX_BYTES ? size - MARKER_MAX_BYTES : 0;
 	if (os_read(fd, from, piece, MARKER_MAX_BYTES, &got, &why))
 		return RC_END;
@@ -645,7 +645,7 @@ enum rc journal_read_file(struct journal *out, int own, const char *name, struct
 	if (rc == RC_OK)
 		rc = parse(&j, text, a);
 	if (rc == RC_NOMEM)
-		return fail(e, RC_NOMEM, "no memory for the journal");
+		return no_memory(e);
 	if (rc) /* a sector that cannot be read must not keep the store from being checked: a new journal takes its place */
 		j = (struct journal){.absent = rc == RC_END     ? "there is no journal yet: checking everything"
 					       : rc == RC_IO    ? "the journal cannot be read: checking everything"
@@ -670,7 +670,7 @@ enum rc journal_add_doubts(struct journal *j, int own, struct arena *a, struct e
 		return rc;
 	struct journal *const kept = arena_get(a, sizeof(*kept));
 	if (!kept)
-		return fail(e, RC_NOMEM, "no memory for the journal");
+		return no_memory(e);
 	*kept = found;
 	j->scrub = kept;
 	j->clean = false;
@@ -894,7 +894,7 @@ static enum rc append(struct journal *j, int own, const struct journal_writer *w
 	enum rc rc;
 
 	if (w->full)
-		return fail(e, RC_NOMEM, "no memory for the journal");
+		return no_memory(e);
 	if ((rc = os_open_write(own, JOURNAL_NAME, &fd, e)))
 		return rc == RC_END && alone ? rc : rc == RC_END || rc == RC_CORRUPT ? fail(e, RC_IO, "the journal is gone") : rc;
 	if ((rc = os_stat_fd(fd, &st, e)))
@@ -1100,7 +1100,7 @@ enum rc journal_commit_file(struct journal_writer *w, int own, const char *name,
 
 	(void)print_to(temporary, sizeof(temporary), "%s.tmp", name); /* fits */
 	if (w->full)
-		return fail(e, RC_NOMEM, "no memory for the journal");
+		return no_memory(e);
 	if (w->used > LIMIT_JOURNAL_BYTES)
 		return fail(e, RC_LIMIT, "the store has more objects than a journal may list");
 	if (is_there_already(w, own, name))

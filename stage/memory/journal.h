@@ -94,7 +94,6 @@ enum journal_mode {
 struct journal {
 	bool present;       /* there is one, and it is whole but for its tail */
 	const char *absent; /* else: why not, a phrase */
-	struct journal_identity identity;
 	/* Vouched for: durable, and right as far as could be told. Sorted: by digest, id, name. */
 	struct journal_blob *blobs;
 	struct journal_snapshot *snapshots;
@@ -127,6 +126,7 @@ struct journal {
 	/* While it is read: objects behind the inventory count once a settled record stands behind them. */
 	bool inventory_read;
 	size_t settled_blobs, settled_snapshots, settled_ingests;
+	struct journal_identity identity;
 };
 
 /* The quick look of a clean boot: header, the sum of the whole, and the marker, which must be the very last. Only present, clean,

@@ -32,7 +32,6 @@ struct applier {
 	struct arena *keep;
 	struct apply_result *result;
 	struct err *e;
-	struct place places[PLACES_MAX];
 	size_t place_count;
 	bool published;   /* the rebuild under way has begun to rename */
 	bool keep_intents; /* one that had is not done: its intent must be found by the next run */
@@ -48,6 +47,7 @@ struct applier {
 	uint64_t edit_until_ns; /* so long no deadline ends the databases' change */
 	struct arena edits; /* what both databases' changes take, until they are made; opened by prepare */
 	struct bolt_image meta, overlay;
+	struct place places[PLACES_MAX];
 };
 
 #define NUMBER_TEXT_BYTES 32

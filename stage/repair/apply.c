@@ -67,7 +67,7 @@ static enum rc remove_stray(struct applier *w, size_t index, bool aside)
 		return rc;
 	if (aside) {
 		const char *const what = s->kind == STRAY_SNAPSHOT_DIR ? arena_printf(w->keep, "snapshot-%s", s->name) : s->name;
-		return what ? set_aside(w, dir, s->name, what) : fail(w->e, RC_NOMEM, "no memory");
+		return what ? set_aside(w, dir, s->name, what) : no_memory(w->e);
 	}
 	if (s->kind == STRAY_TMPMOUNT)
 		rc = os_rmdir(dir, s->name, w->e); /* never more: it could be mounted on */
@@ -135,7 +135,7 @@ static enum rc leave_place(struct applier *w, const char *path)
 	enum rc rc;
 
 	if (!parent)
-		return fail(w->e, RC_NOMEM, "no memory");
+		return no_memory(w->e);
 	if ((rc = store_open_path(w->st, parent, &dir, w->e)))
 		return rc;
 	rc = os_rmdir(dir, STORE_OWN_DIR, &left);
@@ -227,7 +227,7 @@ static enum rc write_status(struct applier *w, const struct state_file *f, int d
 	enum rc rc;
 
 	if (!json)
-		return fail(w->e, RC_NOMEM, "no memory");
+		return no_memory(w->e);
 	if ((rc = place_of(w, dir, &p)) || (rc = open_staging(w, p)))
 		return rc;
 	next_name(p, name);
@@ -251,7 +251,7 @@ static enum rc set_cri_aside(struct applier *w, size_t index)
 	enum rc rc;
 
 	if (!what)
-		return fail(w->e, RC_NOMEM, "no memory");
+		return no_memory(w->e);
 	if (!*name)
 		return RC_END;
 	if ((rc = store_open_path(w->st, sandbox ? STORE_CRI_DIR "/sandboxes" : STORE_CRI_DIR "/containers", &dir, w->e)) ||
@@ -350,7 +350,7 @@ static void note_deed(struct applier *w, const struct action *a)
 static const char *reason(struct applier *w, const struct err *e)
 {
 	const char *const text = arena_printf(w->keep, "%s%s%s", e->text, e->sys_errno ? ": " : "",
-		e->sys_errno ? strerror(e->sys_errno) : "");
+		e->sys_errno ? error_text(e->sys_errno) : "");
 	return text ? text : "no memory";
 }
 
@@ -548,7 +548,7 @@ enum rc apply_plan(struct plan *p, struct store *st, const struct survey *s, con
 	w->freed = arena_array(keep, w->freed_count + 1, sizeof(*w->freed));
 	w->freed_count = 0;
 	if (!result->left_snapshot || !w->freed)
-		return fail(e, RC_NOMEM, "no memory to repair");
+		return no_memory(e);
 	if ((rc = add_place(w, st->dir, ".")))
 		return rc;
 	w->keep_intents = result->keep_intents; /* of an earlier round */
@@ -572,6 +572,6 @@ enum rc apply_plan(struct plan *p, struct store *st, const struct survey *s, con
 		rc = own_sync(&synced, w->places[i].base, e);
 	forget_places(w);
 	if (rc == RC_OK && result->no_memory)
-		rc = fail(e, RC_NOMEM, "no memory to go on with the repair");
+		rc = no_memory(e);
 	return rc;
 }

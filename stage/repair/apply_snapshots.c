@@ -41,7 +41,7 @@ static enum rc open_lowers(struct applier *w, size_t backend, struct arena *a, s
 		depth++;
 	l->fd = arena_array(a, depth + 1, sizeof(*l->fd));
 	if (!l->fd)
-		return fail(w->e, RC_NOMEM, "no memory for the layers below");
+		return no_memory(w->e);
 	for (size_t at = st->backends[backend].parent_index; at != STORE_NONE && l->count < depth;
 		at = st->backends[at].parent_index) {
 		auto_fd dir = -1;
@@ -305,5 +305,5 @@ enum rc remove_snapshot(struct applier *w, size_t backend, bool aside)
 	if (!aside)
 		return remove_tree(w, w->st->snapshots_dir, name);
 	const char *const what = arena_printf(w->keep, "snapshot-%s", name);
-	return what ? set_aside(w, w->st->snapshots_dir, name, what) : fail(w->e, RC_NOMEM, "no memory");
+	return what ? set_aside(w, w->st->snapshots_dir, name, what) : no_memory(w->e);
 }

@@ -77,7 +77,7 @@ static enum rc end(void *self, const struct digest *d, const char **name, struct
 
 	f->w.e = e;
 	if (d && !free_name)
-		rc = fail(e, RC_NOMEM, "no memory to repair");
+		rc = no_memory(e);
 	else if (d && !(rc = os_fsync(f->file, e)))
 		rc = give_free_name(&f->w, f->place->staging, f->name, f->blobs, d, free_name);
 	os_close(&f->file);
@@ -91,7 +91,7 @@ enum rc fetch_open(struct fetch **out, struct store *st, const struct apply_opti
 	struct fetch *const f = arena_get(keep, sizeof(*f));
 
 	if (!f)
-		return fail(e, RC_NOMEM, "no memory to repair");
+		return no_memory(e);
 	f->w = (struct applier){.st = st, .o = o, .keep = keep, .result = &f->result, .e = e};
 	f->calls = (struct survey_fetch){begin, add, end, f};
 	f->first = first;

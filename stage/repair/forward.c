@@ -12,11 +12,6 @@
 /* documents on the way from an image to its layers */
 #define TODO_MAX 4096
 
-static enum rc no_memory(struct err *e)
-{
-	return fail(e, RC_NOMEM, "no memory to repair a database");
-}
-
 /* ---- reading ---- */
 
 static enum rc open_bucket(struct bolt *b, const struct bolt_bucket *in, struct span name, struct arena *a, struct bolt_bucket *out,

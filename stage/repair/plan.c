@@ -383,7 +383,7 @@ static enum rc finish(struct planner *w, const struct finding *extra, size_t ext
 
 	p->findings = arena_array(w->keep, s->finding_count + extra_count + 1, sizeof(*p->findings));
 	if (!p->findings || w->no_memory)
-		return fail(e, RC_NOMEM, "no memory for the plan");
+		return no_memory(e);
 	/* those about images go where their codes belong; each kind is in order already */
 	for (unsigned kind = 0; kind < 2; kind++) {
 		const enum problem_id id = kind ? P_CHAIN_UNREFERENCED : P_IMAGE_INCOMPLETE;
@@ -404,7 +404,7 @@ static enum rc finish(struct planner *w, const struct finding *extra, size_t ext
 	sort_actions(w);
 	recall(w);
 	if (w->no_memory || !find_answers(w, &answers))
-		return fail(e, RC_NOMEM, "no memory for the plan");
+		return no_memory(e);
 	for (size_t i = 0; i < p->finding_count; i++) {
 		struct finding *const f = &p->findings[i];
 		f->left = NULL;
@@ -412,7 +412,7 @@ static enum rc finish(struct planner *w, const struct finding *extra, size_t ext
 		f->action = answer(w, &answers, f);
 	}
 	plan_conclude(p, w->st, s);
-	return w->no_memory ? fail(e, RC_NOMEM, "no memory for the plan") : RC_OK;
+	return w->no_memory ? no_memory(e) : RC_OK;
 }
 
 enum rc plan_make(struct plan *p, const struct store *st, const struct survey *s, const struct plan_options *o,
@@ -453,7 +453,7 @@ enum rc plan_make(struct plan *p, const struct store *st, const struct survey *s
 		!w->held_stray || !w->held_blob || !w->stuck_bytes || !w->rescued || !w->evaluated || !w->evals ||
 		!w->answered || !w->leased || !w->unproved || !w->uncompared || !w->left || !w->left_snapshot ||
 		!w->stuck_blob || !w->stuck_ingest || !w->stuck_rebuild || !w->stuck_aside)
-		return fail(e, RC_NOMEM, "no memory for the plan");
+		return no_memory(e);
 	learn(w);
 	if (!s->halted && !s->interrupted) {
 		ask_what_is_held(w);

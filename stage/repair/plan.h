@@ -96,10 +96,10 @@ struct plan {
 	const bool *dropped;        /* by backend: its records go */
 	struct finding *findings;   /* survey's, with fates, and those about images; in the order of codes */
 	size_t finding_count;
-	uint64_t total[P_COUNT];
 	uint64_t write_bytes, write_inodes; /* what the actions put on the disk, without the databases */
 	bool nothing_wrong; /* no finding but notes */
 	bool something_left; /* after the plan: damage that stays, or something that could not be checked; see plan_conclude */
+	uint64_t total[P_COUNT];
 };
 
 struct plan_options {

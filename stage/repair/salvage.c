@@ -53,11 +53,6 @@ struct build {
 	struct err failed; /* a look at a record that failed: then what was built is not to be used */
 };
 
-static enum rc no_memory(struct err *e)
-{
-	return fail(e, RC_NOMEM, "no memory to repair a database");
-}
-
 static enum rc optional(enum rc rc)
 {
 	return rc == RC_END ? RC_OK : rc;

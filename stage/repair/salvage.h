@@ -39,7 +39,6 @@ struct salvage_database {
 	const char *why;  /* it is not made again, a phrase; NULL, if a fault says so */
 	bool bad_records; /* its pages are sound, and records in it do not decode, or contradict each other */
 	bool behind_rest; /* sound, and older than the other database or the directories: what it lacks is made again */
-	struct bolt_fault fault; /* what is broken: page and sentence */
 	enum salvage_tier tier;
 	const char *source;   /* a name in backup/; NULL: none */
 	uint64_t behind;      /* transactions that the source is older than the file, where both are known */
@@ -52,16 +51,17 @@ struct salvage_database {
 	size_t gap_count;
 	size_t made, recovered; /* records that were made again; images among them that got a name of ours */
 	bool done;
+	struct bolt_fault fault; /* what is broken: page and sentence */
 };
 
 struct salvage {
-	struct salvage_database meta, overlay;
 	bool needed;          /* one that was not made again in this run yet */
 	bool left;            /* something is wrong that cannot be mended here */
 	const char *in_use;   /* "process 12 (containerd)", which would go on with the file that is broken or gone; NULL: none seen */
 	size_t directories_aside; /* of snapshots that no database knows */
 	int lock;             /* the new meta.db, locked; -1: none */
 	int old;              /* what it replaced, which a daemon may have open and wait for; -1: none */
+	struct salvage_database meta, overlay;
 };
 
 /* Whether the faults of a store that was read are of its databases, and what could be done about them. Reads only. *s is zero but for its

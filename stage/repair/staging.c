@@ -361,7 +361,7 @@ static enum rc prune_aside(struct applier *w, struct place *p)
 	if (rc)
 		return rc;
 	if (!old)
-		return fail(w->e, RC_NOMEM, "no memory to set something aside");
+		return no_memory(w->e);
 	for (size_t i = 0; i < count; i++) {
 		uint64_t number = 0;
 		const size_t digits = strcspn(names[i].name, "-");

@@ -79,7 +79,7 @@ enum rc boot_parse_wish(struct boot_wish *w, struct span line, struct arena *a, 
 			w->unknown = word;
 	}
 	if (line.left)
-		return fail(e, RC_NOMEM, "no memory for the kernel's command line");
+		return no_memory(e);
 	w->mode = ours_given ? ours : common == BOOT_SKIP || repair ? common : BOOT_CHECK;
 	w->force = w->mode == BOOT_FORCE || (!ours_given && common == BOOT_FORCE);
 	return RC_OK;
@@ -216,7 +216,7 @@ enum rc boot_find_shadow(const char *sysroot, const char *root, struct arena *a,
 	s.mountinfo = (const char *)mountinfo.at;
 	const char *const etc_path = arena_printf(a, "%s/etc", sysroot);
 	if (!etc_path)
-		return fail(e, RC_NOMEM, "no memory to look for mount points");
+		return no_memory(e);
 	if (os_open_root(etc_path, &etc, &ignored) == RC_OK &&
 		os_read_small(etc, "fstab", (size_t)1 << 20, a, &fstab, &ignored) == RC_OK)
 		judge_fstab(&s, (const char *)fstab.at);
@@ -388,7 +388,7 @@ static enum rc read_last(struct boot *b, struct arena *keep, struct arena scratc
 {
 	b->last = arena_array(keep, AT_NAMES_MAX, sizeof(*b->last));
 	return b->last ? at_read(b->own, b->journal.boot_id, b->last, &b->last_count, scratch, e)
-		       : fail(e, RC_NOMEM, "no memory for what the last check was at");
+		       : no_memory(e);
 }
 
 /* As the journal says by now. */
@@ -399,7 +399,7 @@ static enum rc pass_over(struct boot *b, struct arena *keep, struct err *e)
 	for (size_t i = 0; i < b->new_stuck && j->stuck_count < JOURNAL_STUCK_MAX; i++) {
 		struct at_name *const one = arena_push(keep, (void **)&j->stuck, &j->stuck_count, sizeof(*one));
 		if (!one)
-			return fail(e, RC_NOMEM, "no memory for what the last check was at");
+			return no_memory(e);
 		*one = b->last[i];
 	}
 	return RC_OK;

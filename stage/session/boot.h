@@ -56,7 +56,6 @@ struct boot {
 	enum boot_verdict verdict;
 	const char *why;  /* a sentence without a full stop */
 	unsigned status;  /* what to exit with if nothing is checked */
-	struct journal journal;
 	char boot_id[37]; /* as it is noted: "-" where there is none */
 	int root, own;    /* descriptors; -1 if there is none */
 	bool remounted, whole; /* writable for us: boot_end makes it read-only again */
@@ -68,6 +67,7 @@ struct boot {
 	struct at_name *last;
 	size_t last_count, new_stuck;
 	bool unnoted;     /* the file system is full: the journal is gone instead, and the next boot checks everything */
+	struct journal journal;
 };
 
 /* Whether the journal proves that containerd has written nothing since the machine started: its last boot is another one, and the

@@ -60,7 +60,6 @@ struct recorder {
 	int parent_id, root_id, meta_id, meta_file_id, content_id, blobs_id, ingest_id, overlay_id, own_id, database_id;
 	int kind_ids[DIGEST_KINDS];
 
-	struct journal journal; /* no lists */
 	uint64_t whole_bytes;   /* of the journal when it was last written anew */
 	uint8_t *seen;          /* snapshots that need not be recorded, by id */
 	struct digest *pending;
@@ -76,6 +75,7 @@ struct recorder {
 	bool reopen, look_at_all, database, named, ingests; /* named: meta.db has changed */
 	uint64_t synced_ns;
 	const char *said;
+	struct journal journal; /* no lists */
 };
 
 /* ---- the store's places ---- */
@@ -197,7 +197,7 @@ static enum rc read_journal(struct recorder *r, const char **why)
 			continue;
 		struct span *const name = arena_push(&r->keep, (void **)&r->doubtful, &r->doubtful_count, sizeof(*name));
 		if (!name || (*name = arena_copy(&r->keep, j.ingests[i].name)).bad) {
-			rc = fail(r->e, RC_NOMEM, "no memory to record");
+			rc = no_memory(r->e);
 			goto out;
 		}
 	}
@@ -231,7 +231,7 @@ static enum rc open_store(struct recorder *r)
 	r->pending = arena_array(&r->keep, PENDING_MAX, sizeof(*r->pending));
 	r->downloads = arena_array(&r->keep, DOWNLOADS_MAX, sizeof(*r->downloads));
 	if (!r->seen || !r->pending || !r->downloads)
-		return fail(r->e, RC_NOMEM, "no memory to record");
+		return no_memory(r->e);
 	if ((rc = watch_parent(r)))
 		return rc;
 	if ((rc = os_open_root(r->path, &r->root, r->e)) == RC_END) {
@@ -466,7 +466,7 @@ static enum rc walk_snapshots(struct recorder *r, struct journal_writer *w, int 
 		if (slot)
 			*slot = id;
 		else if (rc == RC_OK)
-			rc = fail(r->e, RC_NOMEM, "no memory to record");
+			rc = no_memory(r->e);
 		if (rc == RC_END)
 			rc = RC_OK;
 	}
@@ -644,7 +644,7 @@ static enum rc put_downloads(struct recorder *r, struct journal_writer *w)
 	for (size_t i = 0; i < DOWNLOADS_MAX; i++)
 		r->downloads[i].there = false;
 	uint8_t *const piece = arena_get(&r->work, PIECE_BYTES);
-	rc = piece ? os_list(r->ingest, &r->work, &names, &count, r->e) : fail(r->e, RC_NOMEM, "no memory to record");
+	rc = piece ? os_list(r->ingest, &r->work, &names, &count, r->e) : no_memory(r->e);
 	for (size_t i = 0; rc == RC_OK && i < count; i++) {
 		rc = put_download(r, w, names[i].name, piece);
 		if (rc == RC_END || rc == RC_CORRUPT)

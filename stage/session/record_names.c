@@ -9,11 +9,6 @@
 /* names that are followed, in under 3 MiB; of more the settled copies tell */
 #define NAMES_MAX 4000
 
-static enum rc no_memory(struct err *e)
-{
-	return fail(e, RC_NOMEM, "no memory to record names");
-}
-
 /* A look at meta.db. */
 struct reading {
 	struct bolt *b;

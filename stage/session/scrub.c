@@ -247,7 +247,7 @@ static enum rc add(struct doubts *to, struct doubt one, struct arena *a, struct 
 	if (!place && to->count == DOUBTS_MAX)
 		return RC_OK; /* so many are enough for a check of all */
 	if (!place && !(place = arena_push(a, (void **)&to->at, &to->count, sizeof(*place))))
-		return fail(e, RC_NOMEM, "no memory for what was found");
+		return no_memory(e);
 	*place = one;
 	return RC_OK;
 }
@@ -260,7 +260,7 @@ static bool is_same(const struct doubt *a, const struct doubt *b)
 /* The disk does not give it: told apart, and doubtful as well. What is unchecked for any other reason is nothing that was found. */
 static bool is_of_disk(const struct finding *f)
 {
-	return problems[f->problem].harm == HARM_UNCHECKED && span_is(f->why, strerror(EIO));
+	return problems[f->problem].harm == HARM_UNCHECKED && span_is(f->why, error_text(EIO));
 }
 
 /* What a finding is about; false: it is none of ours. */

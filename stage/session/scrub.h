@@ -37,14 +37,11 @@ struct scrub {
 	int own;              /* containerd-fsck/, locked against another scrub; -1: not open */
 	struct arena kept;    /* as long as all of it */
 	struct doubts found;
-	struct digest from;   /* where it goes on, */
-	bool goes_on;         /* if not at the beginning */
+	bool goes_on;         /* at `from`, and not at the beginning */
 	bool ended;           /* all was looked at, from where the last one stopped */
 
 	/* the last look */
 	bool open;
-	struct store_hints hints;
-	struct store_beside beside;
 	struct store *store;
 	struct survey *survey;
 	struct arena *keep, scratch, mark; /* mark: of keep, before it */
@@ -55,6 +52,9 @@ struct scrub {
 	uint64_t blobs, snapshots, entries, unreadable; /* looked at in all; objects that the disk does not give */
 	uint64_t woke_ns, seen_bytes, asked_ns;         /* for its rest */
 	bool pressed;         /* others wait for the disk or the processor */
+	struct digest from;   /* where it goes on */
+	struct store_hints hints;
+	struct store_beside beside;
 };
 
 /* What it came to is in the survey of the last look, whose findings are those that are told; counts are of the whole run. With RC_OK

@@ -432,7 +432,7 @@ enum rc seal_checked(const struct store *st, const struct seal_check *c, struct 
 		return RC_OK;
 	bool *const rebuilt = arena_array(&scratch, st->backend_count + 1, sizeof(*rebuilt));
 	if (!rebuilt)
-		return fail(e, RC_NOMEM, "no memory for the journal");
+		return no_memory(e);
 	for (size_t i = 0; i < c->plan->action_count; i++)
 		if (c->plan->actions[i].kind == ACTION_REBUILD && c->plan->actions[i].outcome == OUTCOME_DONE)
 			rebuilt[c->plan->actions[i].index] = true;

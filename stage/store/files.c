@@ -54,7 +54,7 @@ enum rc note_unseen(struct store *st, const char *dir, const char *name, enum rc
 	return rc == RC_OK || rc == RC_END || rc == RC_CORRUPT
 		       ? RC_OK
 		       : add_state_file(st, dir, name, STATE_UNREADABLE, STORE_NONE,
-				 why->sys_errno ? strerror(why->sys_errno) : "it is too big to check", e);
+				 why->sys_errno ? error_text(why->sys_errno) : "it is too big to check", e);
 }
 
 #define NO_PLACE ((struct place){STORE_NONE, STORE_NONE, STORE_NONE})
@@ -573,7 +573,7 @@ enum rc read_state_files(struct store *st, struct arena scratch, struct err *e)
 				text.left ? "holds zero bytes" : "is empty", e);
 		else if (rc == RC_IO)
 			rc = add_state_file(st, STORE_INTROSPECTION_DIR, "uuid", STATE_UNREADABLE, STORE_NONE,
-				strerror(why.sys_errno), e);
+				error_text(why.sys_errno), e);
 	}
 	if (rc == RC_NOMEM)
 		return rc;
@@ -614,7 +614,7 @@ enum rc read_state_files(struct store *st, struct arena scratch, struct err *e)
 			if (!path)
 				return no_memory(e);
 			rc = add_state_file(st, path, "status", rc == RC_IO ? STATE_UNREADABLE : STATE_CRI_STATUS, i,
-				rc == RC_IO    ? strerror(why.sys_errno)
+				rc == RC_IO    ? error_text(why.sys_errno)
 				: rc == RC_END ? "is missing"
 				: text.left    ? "holds only zero bytes"
 					       : "is empty",

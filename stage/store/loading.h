@@ -33,7 +33,6 @@ struct place {
 /* store.c */
 /* Asked for each name of a directory: some calls of the system. */
 CHECKED enum rc go_on(const struct store *st, struct err *e);
-CHECKED enum rc no_memory(struct err *e);
 CHECKED enum rc add_stray(struct store *st, const char *dir, const char *name, enum stray_kind kind,
 	bool is_directory, bool empty, struct err *e);
 void link_blobs(struct store *st);

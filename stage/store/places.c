@@ -161,7 +161,7 @@ static enum rc read_all(struct reader *r, const char *file, bool json, const cha
 		if (rc == RC_OK)
 			rc = json ? config_parse_json(&c, text, &local) : config_parse(&c, text, &local);
 		if (rc == RC_NOMEM)
-			return fail(e, RC_NOMEM, "no memory to read a configuration");
+			return no_memory(e);
 		if (rc) /* one that is imported and not there keeps containerd from starting */
 			r->unknown = true;
 		if (rc && i == 0) {
@@ -194,7 +194,7 @@ static enum rc read_usual(const struct usual *u, const struct reader *r, struct 
 		k->root = arena_printf(a, "%s/containerd/daemon", k->root);
 		k->state = arena_printf(a, "%s/containerd/daemon", k->state);
 	}
-	return k->root && k->state ? RC_OK : fail(e, RC_NOMEM, "no memory to read a configuration");
+	return k->root && k->state ? RC_OK : no_memory(e);
 }
 
 enum rc places_read(const char *sysroot, const char *file, struct arena *a, struct arena scratch, const struct store_known **known,
@@ -204,13 +204,13 @@ enum rc places_read(const char *sysroot, const char *file, struct arena *a, stru
 	size_t n = 0;
 
 	if (!found)
-		return fail(e, RC_NOMEM, "no memory to read a configuration");
+		return no_memory(e);
 	for (size_t i = 0; i < (file ? 1 : USUAL_COUNT); i++) {
 		struct usual u = usual[i];
 		struct reader *const r = arena_get(a, sizeof(*r));
 		struct err why = {0};
 		if (!r)
-			return fail(e, RC_NOMEM, "no memory to read a configuration");
+			return no_memory(e);
 		r->sysroot = sysroot;
 		r->a = a;
 		if (file)
@@ -262,7 +262,7 @@ enum rc places_sources(const struct store *st, const char *const *named, size_t 
 	size_t n = 0;
 
 	if (!all)
-		return fail(e, RC_NOMEM, "no memory");
+		return no_memory(e);
 	for (; n < named_count; n++)
 		all[n] = named[n];
 	enum rc rc = os_open_dir(st->dir, STORE_OWN_DIR, &own, NULL);

@@ -2,7 +2,6 @@
 #include "store/store.h"
 
 #include <dirent.h>
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,11 +12,6 @@
 enum rc go_on(const struct store *st, struct err *e)
 {
 	return pace_on(st->hints->pace, 4 * (uint64_t)PACE_CALL, e);
-}
-
-enum rc no_memory(struct err *e)
-{
-	return fail(e, RC_NOMEM, "no memory for the records of the store");
 }
 
 const struct span *labels_get(const struct labels *l, const char *key)
@@ -295,7 +289,7 @@ static enum rc lock(struct store *st, enum store_refusal *refusal, struct arena 
 			return rc;
 		if (a.st_ino == b.st_ino && a.st_dev == b.st_dev) {
 			os_close(&fd);
-			st->meta.fd = fcntl(st->hints->meta_lock, F_DUPFD_CLOEXEC, 0);
+			st->meta.fd = os_dup(st->hints->meta_lock);
 			return st->meta.fd < 0 ? fail(e, RC_IO, "no descriptor") : RC_OK;
 		}
 	}

@@ -219,10 +219,10 @@ struct store_fault {
 struct database {
 	const char *path;    /* relative to the root */
 	int dir, fd;         /* -1: not there */
+	bool present, sound;
 	struct src src;
 	struct bolt bolt;
 	struct bolt_stats stats;
-	bool present, sound;
 };
 
 struct state_file {
@@ -271,16 +271,35 @@ struct store {
 	const struct store_hints *hints;
 	int dir;          /* the root */
 	int blobs, ingest_dir, snapshots_dir; /* -1: not there */
-	int blob_dirs[DIGEST_KINDS];          /* in blobs; the same */
 	struct arena *keep;
+	/* First those that most is asked of: what lies within 128 bytes of where a struct begins is reached by shorter code. */
+	struct snapshot *snapshots;
+	struct backend *backends;
+	struct image *images;
+	struct blob *blob_files;
+	struct spare *spares;
+	size_t snapshot_count, backend_count, image_count, blob_count, spare_count, namespace_count;
+	struct namespace *namespaces;
+	struct content *contents;
+	struct ingest_record *ingest_records;
+	struct lease *leases;
+	struct container *containers;
+	struct cri_record *cri; /* of namespace k8s.io, in the order that cri_judge asks for */
+	struct foreign *foreign;
+	struct ingest *ingests;
+	struct stray *strays;
+	struct state_file *state_files;
+	struct store_fault *faults;
+	size_t content_count, ingest_record_count, lease_count, container_count, cri_count, foreign_count, ingest_count, stray_count,
+		state_file_count, fault_count;
+
+	int blob_dirs[DIGEST_KINDS]; /* in blobs; -1: not there */
 	bool intents_unseen;     /* a staging place of ours could not be looked at: any snapshot may be interrupted */
 	const char *unseen_path; /* of what could not be looked at in the content store, and may hold bytes: the first; NULL: nothing */
 	int unseen_errno;
 	enum rc listed;   /* if not RC_OK, blobs or downloads could not be listed, and why_not is the reason: store_read tells */
-	struct err why_not;
 	bool read_only;   /* the file system is */
 	uint64_t schema;
-	struct database meta, overlay;
 	uint64_t overlay_sequence; /* last id handed out */
 	bool meta_linked;          /* a link is where the database's directory should be: a fault, and nothing is locked */
 	uint64_t other_snapshots;  /* records of snapshotters we leave alone, whatever their names */
@@ -297,25 +316,8 @@ struct store {
 	bool nothing_runs;
 	const char *boot_evidence; /* a sentence: why it is proved new, or why not */
 	char boot_id[37];
-
-	struct namespace *namespaces;
-	struct image *images;
-	struct content *contents;
-	struct ingest_record *ingest_records;
-	struct lease *leases;
-	struct container *containers;
-	struct cri_record *cri; /* of namespace k8s.io, in the order that cri_judge asks for */
-	struct snapshot *snapshots;
-	struct foreign *foreign;
-	struct backend *backends;
-	struct blob *blob_files;
-	struct ingest *ingests;
-	struct stray *strays;
-	struct spare *spares;
-	struct state_file *state_files;
-	struct store_fault *faults;
-	size_t namespace_count, image_count, content_count, ingest_record_count, lease_count, container_count, cri_count, snapshot_count,
-		foreign_count, backend_count, blob_count, ingest_count, stray_count, spare_count, state_file_count, fault_count;
+	struct database meta, overlay;
+	struct err why_not;
 };
 
 enum store_refusal {

@@ -271,7 +271,7 @@ static void put_failure(struct sink *s, const struct err *e)
 	puts_to(s, "could not go on: ");
 	put_sentence(s, e->text);
 	if (e->sys_errno)
-		putf(s, ": %s", strerror(e->sys_errno));
+		putf(s, ": %s", error_text(e->sys_errno));
 	puts_to(s, e->sys_errno == EACCES || e->sys_errno == EPERM ? " (run as root)\n" : "\n");
 }
 
@@ -446,7 +446,7 @@ static void put_json_body(struct sink *s, const struct outcome *o)
 	if (o->failure) {
 		put_json_reason(s, "failure", o->failure->text);
 		if (o->failure->sys_errno)
-			put_json_field(s, "errno", span_of_string(strerror(o->failure->sys_errno)));
+			put_json_field(s, "errno", span_of_string(error_text(o->failure->sys_errno)));
 	}
 	if (o->store && o->survey) {
 		putf(s,

@@ -101,7 +101,7 @@ enum rc runs_metrics(const char *path, const struct runs_root *roots, size_t cou
 	enum rc rc;
 
 	if (!w || !old)
-		return fail(e, RC_NOMEM, "no memory for metrics");
+		return no_memory(e);
 	auto_fd fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	if (fd >= 0 && os_read(fd, 0, old, OLD_BYTES, &got, &ignored))
 		got = 0;

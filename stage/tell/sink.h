@@ -10,15 +10,15 @@ struct sink {
 	int fd;       /* a file of ours */
 	uint64_t off;
 	size_t used;
-	char buf[4096];
 	struct err *e;
 	enum rc rc;
 	enum report_log log;
 	int priority;
 	unsigned lines;   /* of the log so far */
 	bool in_line;
-	char line[400];   /* of the kernel's log, so far */
 	size_t line_used;
+	char line[400];   /* of the kernel's log, so far */
+	char buf[4096];
 };
 
 struct size_text {

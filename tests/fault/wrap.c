@@ -210,8 +210,6 @@ ANSWER(linkat, (int dir, const char *name, int to, const char *new_name, int fla
 ANSWER(symlinkat, (const char *target, int dir, const char *name), (target, dir, name))
 ANSWER(mknodat, (int dir, const char *name, mode_t mode, dev_t device), (dir, name, mode, device))
 ANSWER(fchownat, (int dir, const char *name, uid_t uid, gid_t gid, int flags), (dir, name, uid, gid, flags))
-ANSWER(fchmodat, (int dir, const char *name, mode_t mode, int flags), (dir, name, mode, flags))
-ANSWER(utimensat, (int dir, const char *name, const struct timespec times[2], int flags), (dir, name, times, flags))
 ANSWER(lsetxattr, (const char *path, const char *name, const void *value, size_t n, int flags), (path, name, value, n, flags))
 ANSWER(lremovexattr, (const char *path, const char *name), (path, name))
 
@@ -230,7 +228,8 @@ long __real_syscall(long number, long a, long b, long c, long d, long e, long f)
 long __wrap_syscall(long number, long a, long b, long c, long d, long e, long f);
 long __wrap_syscall(long number, long a, long b, long c, long d, long e, long f)
 {
-	if (!answer || (number != SYS_openat2 && number != SYS_renameat2 && number != SYS_ioctl))
+	if (!answer || (number != SYS_openat2 && number != SYS_renameat2 && number != SYS_fchmodat && number != SYS_utimensat &&
+			       number != SYS_ioctl))
 		return __real_syscall(number, a, b, c, d, e, f);
 	errno = answer;
 	return -1;

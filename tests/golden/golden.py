@@ -782,10 +782,7 @@ def told(status, console, report, known):
     # where a page lies in a database, and how many it has, is of the run that wrote it
     out = [re.sub(r'(\bpage |"got": |ends at |before its )\d+', r"\1N", line) if re.search(r'"code": "01|^  01| was broken: ', line) else line
            for line in out]
-    text = words("\n".join(out) + "\n", known)
-    for glibc, musl in (("Input/output error", "I/O error"), ("Too many levels of symbolic links", "Symbolic link loop")):
-        text = text.replace(glibc, musl)
-    return text
+    return words("\n".join(out) + "\n", known)
 
 
 # ------------------------------------------------------------------------------------------- made once

@@ -442,8 +442,19 @@ static void a_text_is_found_as_libc_finds_it(void)
 			CHECK(text_find(texts[i], texts[k]) == strstr(texts[i], texts[k]));
 }
 
+static void an_error_has_its_text(void)
+{
+	CHECK(strcmp(error_text(EIO), "I/O error") == 0 && strcmp(error_text(ENOSPC), "No space left on device") == 0);
+	CHECK(strcmp(error_text(EUCLEAN), "Structure needs cleaning") == 0);
+	CHECK(strcmp(error_text(ENOKEY), "Required key not available") == 0);
+	CHECK(strcmp(error_text(ELOOP), "Symbolic link loop") == 0);
+	CHECK(strcmp(error_text(EADDRINUSE), "error 98") == 0 && strcmp(error_text(0), "error 0") == 0);
+	CHECK(strcmp(error_text(-1), "error -1") == 0 && strcmp(error_text(INT_MIN), "error -2147483648") == 0);
+}
+
 int main(void)
 {
+	RUN(an_error_has_its_text);
 	RUN(what_is_sorted_is_in_order);
 	RUN(a_text_is_found_as_libc_finds_it);
 	RUN(text_is_printed_as_libc_prints_it);
