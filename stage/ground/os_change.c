@@ -315,6 +315,9 @@ enum rc os_chmod(int dir, const char *name, mode_t mode, struct err *e)
 	return RC_OK;
 }
 
+/* The kernel's calls are given libc's structs: those of machines whose words and times have 64 bits, as all that this is built for. */
+_Static_assert(sizeof(long) == 8 && sizeof(struct timespec) == 16, "see os_threads.c too");
+
 enum rc os_set_times(int dir, const char *name, struct timespec atime, struct timespec mtime, struct err *e)
 {
 	const struct timespec times[2] = {atime, mtime};
