@@ -235,7 +235,7 @@ long __wrap_syscall(long number, long a, long b, long c, long d, long e, long f)
 	return -1;
 }
 
-static bool no_memory(void)
+static bool memory_is_refused(void)
 {
 	(void)pthread_once(&once, read_environment);
 	const unsigned long n = atomic_fetch_add(&fault.memory, 1) + 1;
@@ -253,14 +253,14 @@ void *__real_mmap(void *at, size_t n, int protection, int flags, int fd, off_t o
 void *__wrap_mmap(void *at, size_t n, int protection, int flags, int fd, off_t off);
 void *__wrap_mmap(void *at, size_t n, int protection, int flags, int fd, off_t off)
 {
-	return no_memory() ? MAP_FAILED : __real_mmap(at, n, protection, flags, fd, off);
+	return memory_is_refused() ? MAP_FAILED : __real_mmap(at, n, protection, flags, fd, off);
 }
 
 int __real_mprotect(void *at, size_t n, int protection);
 int __wrap_mprotect(void *at, size_t n, int protection);
 int __wrap_mprotect(void *at, size_t n, int protection)
 {
-	return no_memory() ? -1 : __real_mprotect(at, n, protection);
+	return memory_is_refused() ? -1 : __real_mprotect(at, n, protection);
 }
 
 void __real_os_note(int fd, uint64_t off, const void *buf, size_t n);
