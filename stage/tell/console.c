@@ -10,7 +10,7 @@
 
 /* ---- console ---- */
 
-void put_findings(struct sink *s, const struct outcome *o, const struct report_options *options)
+void put_findings(struct sink *s, const struct outcome *o, const struct roll *roll, const struct report_options *options)
 {
 	const struct plan *const p = o->plan;
 
@@ -22,8 +22,9 @@ void put_findings(struct sink *s, const struct outcome *o, const struct report_o
 			const struct finding *const f = &p->findings[i];
 			if ((note && !options->verbose) || (!options->verbose && shown >= LISTED_BY_DEFAULT))
 				continue;
+			const struct holder holder = roll_holder(roll, o, f);
 			putf(s, "  %04x  ", problems[id].code);
-			put_message(s, f, options->verbose);
+			put_message(s, f, &holder, options->verbose);
 			putf(s, " [%s]\n",
 				id == P_IMAGE_INCOMPLETE && f->fate == FATE_DROP && (!o->applied || plan_outcome(p, f) == OUTCOME_DONE)
 					? image_word(&p->images[f->index], o->applied)
@@ -38,104 +39,6 @@ void put_findings(struct sink *s, const struct outcome *o, const struct report_o
 		if (shown && p->total[id] > shown)
 			putf(s, "  %04x  ... and %llu more of this kind%s\n", problems[id].code,
 				(unsigned long long)(p->total[id] - shown), options->verbose ? "" : " (--verbose lists them)");
-	}
-}
-
-struct lost image_lost(const struct outcome *o, size_t top)
-{
-	const struct store *const st = o->store;
-	struct lost lost = {0};
-
-	for (size_t at = top, depth = 0; at < st->snapshot_count && depth < LIMIT_LAYERS; depth++) {
-		const struct snapshot *const one = &st->snapshots[at];
-		if (one->backend < st->backend_count && o->survey->snapshots[one->backend].verdict == SNAPSHOT_IS_TORN) {
-			lost.entries += o->survey->snapshots[one->backend].rewrite_inodes;
-			lost.bytes += o->survey->snapshots[one->backend].rewrite_bytes;
-		}
-		at = one->parent.left ? store_find_snapshot(st, one->ns, one->parent) : STORE_NONE;
-	}
-	return lost;
-}
-
-/* CRI gives each image three names, which are told once: of each image the first that has its target and its verdict, and how many more
- * there are; NULL: no memory, and each is told. */
-struct alias {
-	size_t first, more;
-};
-
-static struct alias *find_aliases(const struct outcome *o, struct arena *scratch)
-{
-	const struct store *const st = o->store;
-	const size_t slots = 2 * st->image_count + 1;
-	struct alias *const all = arena_array(scratch, st->image_count, sizeof(*all));
-	size_t *const table = arena_array(scratch, slots, sizeof(*table)); /* by target: an index and 1 */
-
-	for (size_t i = 0; all && table && i < st->image_count; i++) {
-		const struct image *const image = &st->images[i];
-		all[i].first = i;
-		if (!image->target_known)
-			continue;
-		uint64_t at = 0;
-		memcpy(&at, image->target.bytes, sizeof(at));
-		for (at %= slots; table[at]; at = (at + 1) % slots) {
-			const size_t k = table[at] - 1;
-			if (st->images[k].ns == image->ns && digest_equal(&st->images[k].target, &image->target) &&
-				o->plan->images[k].verdict == o->plan->images[i].verdict) {
-				all[i].first = k;
-				all[k].more++;
-				break;
-			}
-		}
-		if (!table[at])
-			table[at] = i + 1;
-	}
-	return table ? all : NULL;
-}
-
-void put_images(struct sink *s, const struct outcome *o, const struct report_options *options)
-{
-	static const char *const now[] = {"whole", "damaged", "must be pulled", "not verified"};
-	static const char *const after[] = {"whole", "healed", "must be pulled", "not verified"};
-	const struct store *const st = o->store;
-	size_t counts[4] = {0};
-
-	for (size_t i = 0; i < st->image_count; i++)
-		counts[o->plan->images[i].verdict]++;
-	if (st->image_count == 0)
-		return;
-	putf(s, "images: %zu, %zu whole, %zu %s, %zu must be pulled, %zu not verified\n", st->image_count, counts[0], counts[1],
-		o->applied ? "healed" : "damaged and repairable", counts[2], counts[3]);
-	/* what somebody has to do something for comes first */
-	static const enum image_verdict worst_first[] = {IMAGE_NEEDS_PULL, IMAGE_IS_UNVERIFIED, IMAGE_IS_HEALED, IMAGE_IS_WHOLE};
-	struct arena scratch = st->keep ? *st->keep : (struct arena){0};
-	const struct alias *const aliases = st->keep ? find_aliases(o, &scratch) : NULL;
-	for (size_t n = 0; n < 4 * st->image_count; n++) {
-		const size_t i = n % st->image_count;
-		const struct image_state *const state = &o->plan->images[i];
-		const struct image *const image = &st->images[i];
-		if (state->verdict != worst_first[n / st->image_count])
-			continue;
-		if (aliases && !options->verbose && aliases[i].first != i)
-			continue;
-		/* layers that are not kept are no news of each */
-		if (state->verdict == IMAGE_IS_WHOLE && !options->verbose && !(state->why && state->damaged))
-			continue;
-		puts_to(s, "  ");
-		put_escaped(s, st->namespaces[image->ns].name);
-		puts_to(s, "  ");
-		put_escaped(s, image->name);
-		putf(s, "  %s", o->applied ? after[state->verdict] : now[state->verdict]);
-		if (state->why) {
-			puts_to(s, ": ");
-			put_sentence(s, state->why);
-		}
-		const struct lost lost = image_lost(o, state->top);
-		if (lost.entries)
-			putf(s, " (%llu %s, %s)", (unsigned long long)lost.entries, plural(lost.entries, "entry", "entries"),
-				size_text(lost.bytes).text);
-		if (aliases && !options->verbose && aliases[i].more)
-			putf(s, " (and %zu more %s)", aliases[i].more, plural(aliases[i].more, "name", "names"));
-		puts_to(s, "\n");
 	}
 }
 

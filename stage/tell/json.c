@@ -352,6 +352,7 @@ void report_console(const struct outcome *o, const struct report_options *option
 
 	if (!options->out)
 		return;
+	const struct roll roll = o->plan && o->store ? roll_make(o) : (struct roll){0};
 	if (!options->quiet || o->status != EXIT_CLEAN) {
 		put_escaped(&s, span_of_string(o->root));
 		if (o->store && o->survey && !o->survey->halted)
@@ -367,11 +368,11 @@ void report_console(const struct outcome *o, const struct report_options *option
 	if (first)
 		put_summary(&s, o, options);
 	if (looked && !o->scrub && !o->survey->interrupted && (!options->quiet || o->status != EXIT_CLEAN))
-		put_images(&s, o, options);
+		put_images(&s, o, &roll, options);
 	if (first && !o->failure)
 		put_pulls(&s, o, options);
 	if (o->plan) {
-		put_findings(&s, o, options);
+		put_findings(&s, o, &roll, options);
 		if (o->scrub) {
 			sink_flush(&s);
 			return;
@@ -499,6 +500,7 @@ static void put_json_body(struct sink *s, const struct outcome *o)
 		put_json_finding(s, o, &o->plan->findings[i]);
 	}
 	puts_to(s, "],\"images\":[");
+	const struct roll roll = o->plan && !o->survey->halted ? roll_make(o) : (struct roll){0};
 	for (size_t i = 0; o->plan && !o->survey->halted && i < o->store->image_count; i++) {
 		const struct image_state *const state = &o->plan->images[i];
 		puts_to(s, i ? ",\n{\"namespace\":" : "\n{\"namespace\":");
@@ -508,7 +510,7 @@ static void put_json_body(struct sink *s, const struct outcome *o)
 			state->damaged ? "true" : "false", state->name_dropped ? "true" : "false");
 		if (state->left_out)
 			puts_to(s, ",\"fetch\":true");
-		const struct lost lost = image_lost(o, state->top);
+		const struct lost lost = roll_lost(&roll, state->top);
 		if (lost.entries)
 			putf(s, ",\"rewrite_entries\":%llu,\"rewrite_bytes\":%llu", (unsigned long long)lost.entries,
 				(unsigned long long)lost.bytes);

@@ -157,13 +157,20 @@ const char *verdict_name(const struct outcome *o, enum image_verdict v)
 	return v == IMAGE_IS_HEALED && !o->applied ? "damaged" : names[v];
 }
 
-void put_message(struct sink *s, const struct finding *f, bool whole)
+void put_message(struct sink *s, const struct finding *f, const struct holder *holder, bool whole)
 {
+	static const char snapshot[] = "snapshot sha256:";
 	char text[2048];
+	const char *at = text;
 	size_t n;
 
 	(void)problem_message(f, text, sizeof(text)); /* a cut message is still a message */
-	for (const char *at = text; *at; at += n) {
+	if (holder->name.left && !whole && strncmp(text, snapshot, sizeof(snapshot) - 1) == 0) {
+		put_escaped(s, holder->name);
+		puts_to(s, holder->shared ? " and others" : "");
+		at += sizeof(snapshot) - 1 + 64;
+	}
+	for (; *at; at += n) {
 		const char *const digest = whole ? NULL : text_find(at, "sha256:");
 		if (!digest) {
 			puts_to(s, at);

@@ -50,8 +50,13 @@ const char *image_word(const struct image_state *state, bool repair);
 const char *fate_name(enum fate f);
 /* Nothing is healed before it was. */
 const char *verdict_name(const struct outcome *o, enum image_verdict v);
-/* Whole digests fill a line twice: on the console twelve digits are enough to tell them apart. */
-void put_message(struct sink *s, const struct finding *f, bool whole);
+struct holder {
+	struct span name;
+	bool shared; /* with other images */
+};
+/* Whole digests fill a line twice: on the console twelve digits are enough to tell them apart, and a snapshot is called by the image
+ * that stands on it, if there is one. */
+void put_message(struct sink *s, const struct finding *f, const struct holder *holder, bool whole);
 
 /* sink.c */
 void sink_flush(struct sink *s);
@@ -79,11 +84,22 @@ CHECKED enum rc open_run(const char *root, bool make, const char *suffix, char n
 /* runs.c */
 const char *run_verb_word(const uint64_t *numbers);
 
+/* images.c */
+/* What the images of a store are called, and what is theirs. */
+struct roll {
+	struct called *called; /* by image; NULL: there was no memory, each is told by its whole name, and nothing is known of the rest */
+	size_t *owners;        /* by snapshot of meta.db: an image and 1; 0: none stands on it */
+	bool *shared;          /* others do, too */
+	struct lost *lost;     /* the same: what is written of it and of all below it */
+};
+/* In what is left of keep, which whoever tells has no more use for. */
+struct roll roll_make(const struct outcome *o);
+struct lost roll_lost(const struct roll *r, size_t top);
+struct holder roll_holder(const struct roll *r, const struct outcome *o, const struct finding *f);
+void put_images(struct sink *s, const struct outcome *o, const struct roll *roll, const struct report_options *options);
+
 /* console.c */
-/* Of the chain that ends with the snapshot top; STORE_NONE: nothing. */
-struct lost image_lost(const struct outcome *o, size_t top);
-void put_findings(struct sink *s, const struct outcome *o, const struct report_options *options);
-void put_images(struct sink *s, const struct outcome *o, const struct report_options *options);
+void put_findings(struct sink *s, const struct outcome *o, const struct roll *roll, const struct report_options *options);
 /* What brings back what is lost, with every release: a layer whose snapshot is here is fetched by "content fetch", or comes with an
  * import, but a pull may take it for fetched. */
 void put_pulls(struct sink *s, const struct outcome *o, const struct report_options *options);

@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: MIT */
+/* The images of a report for a person: a table, by image, worst first. */
+#include <string.h>
+
+#include "ground/os.h"
+#include "tell/sink.h"
+
+#define SCREEN 80    /* columns */
+#define NAME_MOST 40 /* of a column; what is longer moves the rest of its line */
+
+/* What is equal is told once: CRI gives each image three names. */
+struct called {
+	size_t first, more; /* the first of those with its target and verdict, and how many more there are */
+	struct span name;   /* without its registry, if that says which it is */
+};
+
+struct item {
+	struct span name;
+	const struct image *image;
+	enum image_verdict verdict;
+	size_t index;
+};
+
+/* What has a dot, a port, or is called so is a registry (distribution/reference v0.6.0: normalize.go: splitDockerDomain). */
+static struct span without_registry(struct span name)
+{
+	const uint8_t *const slash = name.left ? memchr(name.at, '/', name.left) : NULL;
+	const size_t length = slash ? (size_t)(slash - name.at) : 0;
+
+	if (length && (memchr(name.at, '.', length) || memchr(name.at, ':', length) || span_is(span_of(name.at, length), "localhost")))
+		return span_of(slash + 1, name.left - length - 1);
+	return name;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	const struct item *const x = a, *const y = b;
+	const int order = span_compare(x->name, y->name);
+	return order ? order : span_compare(x->image->name, y->image->name);
+}
+
+static int order_numbers(size_t a, size_t b)
+{
+	return (a > b) - (a < b);
+}
+
+static int same_target(const struct item *x, const struct item *y)
+{
+	int order = order_numbers(x->image->ns, y->image->ns);
+
+	order = order ? order : order_numbers(x->image->target_known, y->image->target_known);
+	order = order || !x->image->target_known ? order : digest_compare(&x->image->target, &y->image->target);
+	return order ? order : order_numbers(x->verdict, y->verdict);
+}
+
+static int by_target(const void *a, const void *b)
+{
+	const struct item *const x = a, *const y = b;
+	const int order = same_target(x, y);
+	return order ? order : order_numbers(x->index, y->index);
+}
+
+static void find_names(struct called *called, struct item *items, size_t count)
+{
+	sort(items, count, sizeof(*items), by_name);
+	for (size_t i = 0, next; i < count; i = next) {
+		for (next = i + 1; next < count && span_equal(items[next].name, items[i].name);)
+			next++;
+		const bool one = span_equal(items[i].image->name, items[next - 1].image->name);
+		for (; i < next; i++)
+			called[items[i].index].name = one ? items[i].name : items[i].image->name;
+	}
+	sort(items, count, sizeof(*items), by_target);
+	for (size_t i = 0, first = 0; i < count; i++) {
+		if (!items[i].image->target_known || same_target(&items[first], &items[i]) != 0)
+			first = i;
+		called[items[i].index].first = items[first].index;
+		called[items[first].index].more += i != first;
+	}
+}
+
+static size_t parent_of(const struct store *st, size_t at)
+{
+	const struct snapshot *const one = &st->snapshots[at];
+	return one->parent.left ? store_find_snapshot(st, one->ns, one->parent) : STORE_NONE;
+}
+
+/* Each snapshot is passed twice at most. */
+static void find_owners(struct roll *r, const struct store *st, size_t image, size_t top)
+{
+	for (size_t at = top; at != STORE_NONE && !r->shared[at]; at = parent_of(st, at)) {
+		const struct image *const owner = r->owners[at] ? &st->images[r->owners[at] - 1] : NULL;
+		if (owner && digest_equal(&owner->target, &st->images[image].target))
+			return;
+		r->shared[at] = owner;
+		r->owners[at] = owner ? r->owners[at] : image + 1;
+	}
+}
+
+static struct lost own_lost(const struct outcome *o, size_t at)
+{
+	const size_t b = o->store->snapshots[at].backend;
+	const struct snapshot_state *const state = b < o->store->backend_count ? &o->survey->snapshots[b] : NULL;
+
+	return state && state->verdict == SNAPSHOT_IS_TORN ? (struct lost){state->rewrite_inodes, state->rewrite_bytes}
+							   : (struct lost){0};
+}
+
+/* Down to one whose sum is known; then again, to note what each has. */
+static void find_lost(struct roll *r, const struct outcome *o, bool *known, size_t top)
+{
+	struct lost sum = {0};
+	size_t at = top, depth = 0, n = 0;
+
+	for (; at != STORE_NONE && !known[at] && depth < LIMIT_LAYERS; at = parent_of(o->store, at), depth++) {
+		const struct lost own = own_lost(o, at);
+		sum.entries += own.entries;
+		sum.bytes += own.bytes;
+	}
+	if (at != STORE_NONE) {
+		sum.entries += r->lost[at].entries;
+		sum.bytes += r->lost[at].bytes;
+	}
+	for (at = top; n < depth; at = parent_of(o->store, at), n++) {
+		const struct lost own = own_lost(o, at);
+		known[at] = true;
+		r->lost[at] = sum;
+		sum.entries -= own.entries;
+		sum.bytes -= own.bytes;
+	}
+}
+
+struct roll roll_make(const struct outcome *o)
+{
+	const struct store *const st = o->store;
+	struct arena a = st->keep ? *st->keep : (struct arena){0};
+	struct roll r = {.called = arena_array(&a, st->image_count + 1, sizeof(*r.called)),
+		.owners = arena_array(&a, st->snapshot_count + 1, sizeof(*r.owners)),
+		.shared = arena_array(&a, st->snapshot_count + 1, sizeof(bool)),
+		.lost = arena_array(&a, st->snapshot_count + 1, sizeof(*r.lost))};
+	bool *const known = arena_array(&a, st->snapshot_count + 1, sizeof(bool));
+	struct item *const items = arena_array(&a, st->image_count + 1, sizeof(*items));
+
+	if (!r.called || !r.owners || !r.shared || !r.lost || !known || !items)
+		return (struct roll){0};
+	for (size_t i = 0; i < st->image_count; i++) {
+		const struct image *const image = &st->images[i];
+		const size_t top = o->plan->images[i].top;
+		items[i] = (struct item){without_registry(image->name), image, o->plan->images[i].verdict, i};
+		if (top >= st->snapshot_count)
+			continue;
+		find_owners(&r, st, i, top);
+		find_lost(&r, o, known, top);
+	}
+	find_names(r.called, items, st->image_count);
+	return r;
+}
+
+struct lost roll_lost(const struct roll *r, size_t top)
+{
+	return r->lost && top != STORE_NONE ? r->lost[top] : (struct lost){0};
+}
+
+struct holder roll_holder(const struct roll *r, const struct outcome *o, const struct finding *f)
+{
+	const struct store *const st = o->store;
+	const size_t at = f->subject == SUBJECT_SNAPSHOT  ? f->index
+			  : f->subject == SUBJECT_BACKEND ? st->backends[f->index].snapshot
+							  : STORE_NONE;
+
+	return r->owners && at < st->snapshot_count && r->owners[at]
+		       ? (struct holder){r->called[r->owners[at] - 1].name, r->shared[at]}
+		       : (struct holder){0};
+}
+
+/* ---- the table ---- */
+
+struct row {
+	char cells[3][200]; /* image, namespace, lost */
+};
+
+static void fill(struct row *row, const struct outcome *o, const struct roll *r, size_t i)
+{
+	const struct store *const st = o->store;
+	const struct lost lost = roll_lost(r, o->plan->images[i].top);
+
+	(void)escape(row->cells[0], sizeof(row->cells[0]), r->called ? r->called[i].name : st->images[i].name); /* cut, still a name */
+	(void)escape(row->cells[1], sizeof(row->cells[1]), st->namespaces[st->images[i].ns].name);
+	(void)print_to(row->cells[2], sizeof(row->cells[2]), lost.entries ? "%llu %s, %s" : "-", (unsigned long long)lost.entries,
+		plural(lost.entries, "entry", "entries"), size_text(lost.bytes).text); /* fits */
+}
+
+/* Returns its columns. */
+static size_t put_row(struct sink *s, const struct row *row, const size_t *widths)
+{
+	size_t used = 2;
+
+	puts_to(s, "  ");
+	for (unsigned i = 0; i < 3; i++) {
+		size_t n = strlen(row->cells[i]);
+		puts_to(s, row->cells[i]);
+		do {
+			put(s, " ", 1);
+		} while (++n < widths[i] + 2);
+		used += n;
+	}
+	return used;
+}
+
+static bool is_listed(const struct outcome *o, const struct roll *r, size_t i, bool all)
+{
+	const struct image_state *const state = &o->plan->images[i];
+
+	/* layers that are not kept are no news of each */
+	return all || ((!r->called || r->called[i].first == i) &&
+			      (state->verdict != IMAGE_IS_WHOLE || (state->why && state->damaged)));
+}
+
+/* What is known of it, behind its row; where the line is full, below. */
+static void put_state(struct sink *s, const struct outcome *o, const struct image_state *state, size_t used, size_t more)
+{
+	static const char words[2][4][16] = {{"whole", "repairable", "must be pulled", "not verified"},
+		{"whole", "healed", "must be pulled", "not verified"}};
+	static const char local[] = "its local layers";
+	const char *const word = words[o->applied != NULL][state->verdict];
+	const bool usual = state->verdict == IMAGE_IS_HEALED && state->why && strncmp(state->why, local, sizeof(local) - 1) == 0;
+
+	puts_to(s, word);
+	if (usual)
+		puts_to(s, " from its layers");
+	else if (state->why)
+		puts_to(s, used + strlen(word) + 2 + strlen(state->why) > SCREEN ? ":\n      " : ": ");
+	if (!usual && state->why)
+		put_sentence(s, state->why);
+	puts_to(s, "\n");
+	if (more)
+		putf(s, "      and %zu more %s of it\n", more, plural(more, "name", "names"));
+}
+
+void put_images(struct sink *s, const struct outcome *o, const struct roll *roll, const struct report_options *options)
+{
+	/* what somebody has to do something for comes first */
+	static const enum image_verdict worst_first[] = {IMAGE_NEEDS_PULL, IMAGE_IS_UNVERIFIED, IMAGE_IS_HEALED, IMAGE_IS_WHOLE};
+	static const struct row head = {{"IMAGE", "NAMESPACE", "LOST"}};
+	const struct store *const st = o->store;
+	size_t counts[4] = {0}, widths[3] = {5, 9, 4};
+	bool any = false;
+	struct row row;
+
+	if (st->image_count == 0)
+		return;
+	for (size_t i = 0; i < st->image_count; i++) {
+		counts[o->plan->images[i].verdict]++;
+		if (!is_listed(o, roll, i, options->verbose))
+			continue;
+		any = true;
+		fill(&row, o, roll, i);
+		for (unsigned k = 0; k < 3; k++) {
+			const size_t n = strlen(row.cells[k]);
+			widths[k] = n > widths[k] && n <= NAME_MOST ? n : widths[k];
+		}
+	}
+	putf(s, "images: %zu, %zu whole, %zu %s, %zu must be pulled, %zu not verified\n", st->image_count, counts[0], counts[1],
+		o->applied ? "healed" : "damaged and repairable", counts[2], counts[3]);
+	if (!any)
+		return;
+	(void)put_row(s, &head, widths);
+	puts_to(s, "STATE\n");
+	for (size_t n = 0; n < 4 * st->image_count; n++) {
+		const size_t i = n % st->image_count;
+		const struct image_state *const state = &o->plan->images[i];
+		if (state->verdict != worst_first[n / st->image_count] || !is_listed(o, roll, i, options->verbose))
+			continue;
+		fill(&row, o, roll, i);
+		put_state(s, o, state, put_row(s, &row, widths), options->verbose || !roll->called ? 0 : roll->called[i].more);
+	}
+}
