@@ -315,7 +315,7 @@ static void say_scrubbed(struct run *r, const struct outcome *out)
 		s->ended ? "" : "stopped, the next one goes on from here: ", (unsigned long long)s->blobs,
 		(unsigned long long)s->snapshots, (unsigned long long)(os_bytes_read() >> 20), n,
 		s->unreadable ? " or unreadable" : "",
-		n ? ". The next boot looks at them again; now: stop containerd, then " : "", n ? r->report.command : ""); /* fits */
+		n ? ". The next boot looks at them again; now: stop containerd, then " : "", n ? out->command : ""); /* fits */
 	if (n || !r->opts->quiet)
 		report_message(&r->report, out->root, text);
 }
@@ -484,7 +484,7 @@ static enum rc one_root(struct run *r, const struct place *root, enum exit_statu
 	const bool inside = *r->sysroot;
 	(void)print_to(command, sizeof(command), "containerd-fsck repair %s%s%s'%s'", inside ? "--sysroot '" : "", r->sysroot,
 		inside ? "' " : "", root->named); /* only told */
-	r->report.command = command;
+	out.command = command;
 	r->report.repair = r->repair;
 	os_write_begin();
 	r->pace = (struct pace){.ask = ask, .self = r};
@@ -985,6 +985,14 @@ static bool is_journal(int fd)
 	return strcmp(text, mine) == 0;
 }
 
+/* https://no-color.org: NO_COLOR, when present and not empty. */
+static bool has_colour(int fd)
+{
+	const char *const none = getenv("NO_COLOR"), *const kind = getenv("TERM");
+
+	return isatty(fd) == 1 && (!none || !*none) && kind && strcmp(kind, "dumb") != 0;
+}
+
 static void complain(const struct err *e, const char *next)
 {
 	char text[sizeof(e->text) + 64];
@@ -1030,6 +1038,7 @@ int main(int argc, char **argv)
 		.report = {.quiet = o.quiet,
 			.verbose = o.verbose,
 			.progress = o.progress,
+			.colour = !by_itself && has_colour(STDOUT_FILENO),
 			.log = !by_itself ? REPORT_NO_LOG : is_journal(1) ? REPORT_JOURNAL : REPORT_KERNEL_LOG,
 			.priority = 6,
 			.out = o.json && strcmp(o.json, "-") == 0 ? 0 : STDOUT_FILENO}};

@@ -40,6 +40,11 @@ _Noreturn void must_not(const char *file, unsigned line);
 /* As snprintf of C11, for the conversions c, s, d, u, o, x and %, with a precision of s, a width and a leading 0 of numbers, and the
  * lengths l, ll and z. The result is the length of the whole text, also where cap cuts it; nothing of it fails. */
 int print_to(char *out, size_t cap, const char *format, ...) PRINTF_LIKE(3, 4);
+/* RFC 3339, 2026-11-29T03:12:00Z, of seconds since 1970; later than the year 9999 nothing is. */
+struct time_text {
+	char text[24];
+};
+struct time_text time_text(uint64_t seconds);
 int print_to_v(char *out, size_t cap, const char *format, va_list arguments) PRINTF_LIKE(3, 0);
 
 /* The first needle in text, NULL if there is none. A needle is not empty. */

@@ -178,3 +178,21 @@ void must_not(const char *file, unsigned line)
 		errno = 0; /* there is nobody to tell */
 	abort();
 }
+
+struct time_text time_text(uint64_t seconds)
+{
+	static const uint8_t lengths[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+	unsigned days = (unsigned)(seconds / 86400 % 2932897), of_day = (unsigned)(seconds % 86400), year = 1970, month = 0;
+	struct time_text t;
+
+	for (;; month = (month + 1) % 12, year += month == 0) {
+		const bool leap = month == 1 && year % 4 == 0 && (year % 100 || year % 400 == 0);
+		const unsigned n = lengths[month] + (unsigned)leap;
+		if (days < n)
+			break;
+		days -= n;
+	}
+	(void)print_to(t.text, sizeof(t.text), "%04u-%02u-%02uT%02u:%02u:%02uZ", year, month + 1, days + 1, of_day / 3600,
+		of_day / 60 % 60, of_day % 60); /* fits */
+	return t;
+}

@@ -129,25 +129,6 @@ struct span encode_varint(struct planner *w, uint64_t value)
 	return span_of(at, put_uvarint(at, value << 1));
 }
 
-/* The proleptic Gregorian date of a day number since 1970-01-01 (era arithmetic over 400-year cycles). */
-static const char *encode_rfc3339(struct planner *w, uint64_t unix_s)
-{
-	const uint64_t days = unix_s / 86400 + 719468, rest = unix_s % 86400;
-	const uint64_t era = days / 146097, of_era = days % 146097;
-	const uint64_t year_of_era = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
-	const uint64_t day_of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-	const uint64_t month_from_march = (5 * day_of_year + 2) / 153;
-	const uint64_t day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-	const uint64_t month = month_from_march < 10 ? month_from_march + 3 : month_from_march - 9;
-	const uint64_t year = year_of_era + era * 400 + (month <= 2);
-	const char *const text = arena_printf(w->keep, "%04u-%02u-%02uT%02u:%02u:%02uZ", (unsigned)year, (unsigned)month,
-		(unsigned)day, (unsigned)(rest / 3600), (unsigned)(rest / 60 % 60), (unsigned)(rest % 60));
-
-	if (!text)
-		w->no_memory = true;
-	return text ? text : "";
-}
-
 bool is_stale(const struct store *st, const struct lease *l)
 {
 	const struct lease_facts facts = store_lease_facts(st, l);
@@ -162,9 +143,11 @@ static void need_lease(struct planner *w, size_t ns)
 		return;
 	w->leased[ns] = true;
 	const struct span id = literal(OUR_LEASE);
+	const char *const until = arena_printf(w->keep, "%s", time_text(w->o->now_ns / 1000000000u + LEASE_SECONDS).text);
+	w->no_memory |= !until;
 	meta_put(w, META_PATH(ns, literal("leases"), id, literal("createdat")), encode_time(w, w->o->now_ns));
 	meta_put(w, META_PATH(ns, literal("leases"), id, literal("labels"), literal("containerd.io/gc.expire")),
-		literal(encode_rfc3339(w, w->o->now_ns / 1000000000u + LEASE_SECONDS)));
+		literal(until ? until : ""));
 }
 
 void lease_content(struct planner *w, size_t ns, struct span digest)

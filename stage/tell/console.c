@@ -162,7 +162,7 @@ void put_pulls(struct sink *s, const struct outcome *o, const struct report_opti
 	}
 	if (under) {
 		puts_to(s, "then, for what containers stand on, once containerd has stopped: ");
-		put_sentence(s, options->command);
+		put_sentence(s, o->command);
 		puts_to(s, "\n");
 	}
 	if (kubelet)

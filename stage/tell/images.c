@@ -217,15 +217,19 @@ static bool is_listed(const struct outcome *o, const struct roll *r, size_t i, b
 }
 
 /* What is known of it, behind its row; where the line is full, below. */
-static void put_state(struct sink *s, const struct outcome *o, const struct image_state *state, size_t used, size_t more)
+static void put_state(struct sink *s, const struct outcome *o, const struct image_state *state, size_t used, size_t more, bool colour)
 {
+	static const char colours[][8] = {"", "\33[32m", "\33[31m", "\33[33m"}; /* none, green, red, yellow */
 	static const char words[2][4][16] = {{"whole", "repairable", "must be pulled", "not verified"},
 		{"whole", "healed", "must be pulled", "not verified"}};
 	static const char local[] = "its local layers";
 	const char *const word = words[o->applied != NULL][state->verdict];
 	const bool usual = state->verdict == IMAGE_IS_HEALED && state->why && strncmp(state->why, local, sizeof(local) - 1) == 0;
 
+	const bool coloured = colour && state->verdict != IMAGE_IS_WHOLE;
+	puts_to(s, coloured ? colours[state->verdict] : "");
 	puts_to(s, word);
+	puts_to(s, coloured ? "\33[m" : "");
 	if (usual)
 		puts_to(s, " from its layers");
 	else if (state->why)
@@ -272,6 +276,7 @@ void put_images(struct sink *s, const struct outcome *o, const struct roll *roll
 		if (state->verdict != worst_first[n / st->image_count] || !is_listed(o, roll, i, options->verbose))
 			continue;
 		fill(&row, o, roll, i);
-		put_state(s, o, state, put_row(s, &row, widths), options->verbose || !roll->called ? 0 : roll->called[i].more);
+		put_state(s, o, state, put_row(s, &row, widths), options->verbose || !roll->called ? 0 : roll->called[i].more,
+			options->colour);
 	}
 }

@@ -202,6 +202,14 @@ static void put_json_database(struct sink *s, const struct salvage_database *d)
 	puts_to(s, "}");
 }
 
+/* What to type after a check. */
+static void put_repair(struct sink *s, const struct outcome *o)
+{
+	puts_to(s, "next: ");
+	put_sentence(s, o->command);
+	puts_to(s, "\n");
+}
+
 static void put_summary(struct sink *s, const struct outcome *o, const struct report_options *options)
 {
 	const struct plan *const p = o->plan;
@@ -209,9 +217,7 @@ static void put_summary(struct sink *s, const struct outcome *o, const struct re
 		       unchecked = count_harm(p, HARM_UNCHECKED);
 
 	if (o->survey->halted && !options->repair && can_be_made_again(o->salvage)) {
-		puts_to(s, "next: ");
-		put_sentence(s, options->command);
-		puts_to(s, "\n");
+		put_repair(s, o);
 		return;
 	}
 	if (o->survey->halted) {
@@ -243,9 +249,7 @@ static void put_summary(struct sink *s, const struct outcome *o, const struct re
 	if (!options->repair) {
 		if (o->status == EXIT_CLEAN)
 			puts_to(s, "nothing is damaged; leftovers are of no use, and in nobody's way\n");
-		puts_to(s, "next: ");
-		put_sentence(s, options->command);
-		puts_to(s, "\n");
+		put_repair(s, o);
 		return;
 	}
 	if (!o->applied)
@@ -338,7 +342,7 @@ static void put_boot(struct sink *s, const struct outcome *o, const struct repor
 	if (o->store->proof != PROOF_NONE)
 		return;
 	puts_to(s, "if containerd has not run since the machine started: ");
-	put_sentence(s, options->command);
+	put_sentence(s, o->command);
 	puts_to(s, " --after-boot\n");
 }
 
@@ -406,8 +410,9 @@ static void put_json_reason(struct sink *s, const char *name, const char *senten
 	put_json_sentence(s, sentence);
 }
 
-static void put_json_finding(struct sink *s, const struct outcome *o, const struct finding *f)
+static void put_json_finding(struct sink *s, const struct outcome *o, const struct roll *roll, const struct finding *f)
 {
+	const struct holder holder = roll_holder(roll, o, f);
 	const char *const left = why_left(o, f);
 	char message[2048];
 
@@ -418,6 +423,9 @@ static void put_json_finding(struct sink *s, const struct outcome *o, const stru
 	put_json_field(s, "name", f->name);
 	if (f->digest.left && memchr(f->digest.at, ':', f->digest.left)) /* what dockerd made is of no layer */
 		put_json_field(s, "digest", f->digest);
+	put_json_field(s, "image", holder.name);
+	if (holder.shared)
+		puts_to(s, ",\"shared\":true");
 	put_json_field(s, "path", f->path);
 	put_json_field(s, "why", f->why);
 	if (o->applied && (f->fate == FATE_REPAIR || f->fate == FATE_REMOVE || f->fate == FATE_DROP))
@@ -431,12 +439,30 @@ static void put_json_finding(struct sink *s, const struct outcome *o, const stru
 	puts_to(s, "}");
 }
 
+/* The lines to type. */
+static void put_json_next(struct sink *s, const struct outcome *o)
+{
+	static const struct report_options options = {.quiet = true};
+
+	s->listing = true;
+	if (!o->repair && !o->survey->interrupted &&
+		(o->survey->halted ? can_be_made_again(o->salvage) : !o->plan->nothing_wrong || o->plan->something_left))
+		put_repair(s, o);
+	if (!o->survey->halted && !o->failure)
+		put_pulls(s, o, &options);
+	s->listing = false;
+	s->lines = 0;
+}
+
 static void put_json_body(struct sink *s, const struct outcome *o)
 {
 	putf(s, "{\"version\":1,\"program\":\"containerd-fsck " PROGRAM_VERSION "\",\"root\":");
 	put_json_string(s, span_of_string(o->root));
+	const uint64_t started = o->started_ns / 1000000000u;
+	putf(s, ",\"started_at\":\"%s\",\"finished_at\":\"%s\"", time_text(started).text,
+		time_text((o->started_ns + o->elapsed_ns) / 1000000000u).text);
 	putf(s, ",\"started\":%llu,\"seconds\":%llu.%03u,\"exit_status\":%d,\"mode\":\"%s\"",
-		(unsigned long long)(o->started_ns / 1000000000u), (unsigned long long)(o->elapsed_ns / 1000000000u),
+		(unsigned long long)started, (unsigned long long)(o->elapsed_ns / 1000000000u),
 		(unsigned)(o->elapsed_ns / 1000000u % 1000), o->status,
 		o->scrub ? "scrub" : o->repair ? "repair" : "check");
 	if (o->refusal != STORE_OPENED)
@@ -450,6 +476,8 @@ static void put_json_body(struct sink *s, const struct outcome *o)
 			put_json_field(s, "errno", span_of_string(error_text(o->failure->sys_errno)));
 	}
 	if (o->store && o->survey) {
+		if (*o->store->boot_id)
+			put_json_field(s, "boot_id", span_of_string(o->store->boot_id));
 		putf(s,
 			",\"store\":{\"schema\":%llu,\"namespaces\":%zu,\"images\":%zu,\"blobs\":%zu,\"snapshots\":%zu,"
 			"\"ingests\":%zu,\"leases\":%zu,\"new_boot\":%s}",
@@ -495,12 +523,12 @@ static void put_json_body(struct sink *s, const struct outcome *o)
 			first = false;
 		}
 	puts_to(s, "},\"findings\":[");
+	const struct roll roll = o->plan && o->store ? roll_make(o) : (struct roll){0};
 	for (size_t i = 0; o->plan && i < o->plan->finding_count; i++) {
 		puts_to(s, i ? ",\n" : "\n");
-		put_json_finding(s, o, &o->plan->findings[i]);
+		put_json_finding(s, o, &roll, &o->plan->findings[i]);
 	}
 	puts_to(s, "],\"images\":[");
-	const struct roll roll = o->plan && !o->survey->halted ? roll_make(o) : (struct roll){0};
 	for (size_t i = 0; o->plan && !o->survey->halted && i < o->store->image_count; i++) {
 		const struct image_state *const state = &o->plan->images[i];
 		puts_to(s, i ? ",\n{\"namespace\":" : "\n{\"namespace\":");
@@ -518,6 +546,9 @@ static void put_json_body(struct sink *s, const struct outcome *o)
 			put_json_reason(s, "why", state->why);
 		puts_to(s, "}");
 	}
+	puts_to(s, "],\"next\":[");
+	if (o->plan)
+		put_json_next(s, o);
 	puts_to(s, "]}\n");
 	sink_flush(s);
 }

@@ -159,7 +159,7 @@ const char *verdict_name(const struct outcome *o, enum image_verdict v)
 
 void put_message(struct sink *s, const struct finding *f, const struct holder *holder, bool whole)
 {
-	static const char snapshot[] = "snapshot sha256:";
+	static const char snapshot[] = "snapshot sha256:", layer[] = "layer ";
 	char text[2048];
 	const char *at = text;
 	size_t n;
@@ -176,10 +176,15 @@ void put_message(struct sink *s, const struct finding *f, const struct holder *h
 			puts_to(s, at);
 			break;
 		}
-		n = (size_t)(digest - at) + 7;
-		put(s, at, n);
 		const size_t hex = strspn(digest + 7, "0123456789abcdef");
-		put(s, digest + 7, hex == 64 ? 12 : hex);
+		n = (size_t)(digest - at) + 7;
+		if (holder->name.left && n >= 7 + sizeof(layer) - 1 && memcmp(digest - (sizeof(layer) - 1), layer, sizeof(layer) - 1) == 0) {
+			put(s, at, n - 7 - (sizeof(layer) - 1));
+			puts_to(s, "its layer");
+		} else {
+			put(s, at, n);
+			put(s, digest + 7, hex == 64 ? 12 : hex);
+		}
 		n += hex;
 	}
 }

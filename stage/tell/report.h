@@ -30,13 +30,13 @@ struct report_options {
 	bool quiet, verbose, progress, repair;
 	enum report_log log;
 	int priority;        /* of report_message, as in syslog; a console report has one by its outcome */
-	const char *command; /* what to type to repair this root */
+	bool colour;         /* the console is a terminal that has some, and nobody asked for none */
 	int out;             /* the console's descriptor; 0: it is not used (--json -) */
 };
 
 /* What one run over one root came to. */
 struct outcome {
-	const char *root;
+	const char *root, *command; /* command: what to type to repair it */
 	const struct store *store;   /* NULL if it could not be opened */
 	const struct survey *survey; /* NULL if it was not made */
 	const struct plan *plan;     /* NULL if it was not made */

@@ -222,25 +222,14 @@ const char *run_verb_word(const uint64_t *n)
 	return verbs[n[RUN_VERB] < RUN_VERBS ? n[RUN_VERB] : RUN_VERBS];
 }
 
-struct time_text {
-	char text[24];
-};
-
-/* 2026-11-29 03:12Z; later than the year 9999 nothing is. */
-static struct time_text time_text(uint64_t seconds)
+/* 2026-11-29 03:12Z */
+static struct time_text minute_text(uint64_t seconds)
 {
-	static const uint8_t lengths[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-	unsigned days = (unsigned)(seconds / 86400 % 2932897), minute = (unsigned)(seconds / 60 % 1440), year = 1970, month = 0;
-	struct time_text t;
+	struct time_text t = time_text(seconds);
 
-	for (;; month = (month + 1) % 12, year += month == 0) {
-		const bool leap = month == 1 && year % 4 == 0 && (year % 100 || year % 400 == 0);
-		const unsigned n = lengths[month] + (unsigned)leap;
-		if (days < n)
-			break;
-		days -= n;
-	}
-	(void)print_to(t.text, sizeof(t.text), "%04u-%02u-%02u %02u:%02uZ", year, month + 1, days + 1, minute / 60, minute % 60); /* fits */
+	t.text[10] = ' ';
+	t.text[16] = 'Z';
+	t.text[17] = 0;
 	return t;
 }
 
@@ -265,7 +254,7 @@ static enum runs_state judge(const struct runs_root *r, char out[LINE_BYTES])
 		: bad			     ? "it could not be checked"
 		: n[RUN_KNOWN]		     ? "the last stop was clean"
 					     : "nothing was checked",
-		time_text(n[RUN_STARTED]).text, n[RUN_BOOT_ID] == this_boot() ? "" : ", not in this boot");
+		minute_text(n[RUN_STARTED]).text, n[RUN_BOOT_ID] == this_boot() ? "" : ", not in this boot");
 	return state;
 }
 
@@ -276,7 +265,7 @@ static void put_run(struct sink *s, const uint64_t *n, bool json)
 	const char *name = "started\0milliseconds\0exit_status\0after_unclean_stop\0halted\0repaired\0left\0images_whole\0images_repaired\0"
 			   "images_damaged\0images_lost\0images_unchecked\0bytes_read\0unclean_stops";
 
-	putf(s, json ? "{\"verb\":\"%s\"" : "  %s  %s", json ? run_verb_word(n) : time_text(n[RUN_STARTED]).text, run_verb_word(n));
+	putf(s, json ? "{\"verb\":\"%s\"" : "  %s  %s", json ? run_verb_word(n) : minute_text(n[RUN_STARTED]).text, run_verb_word(n));
 	for (size_t i = RUN_STARTED; i < RUN_NUMBERS; i++, name += strlen(name) + 1)
 		if (json || (n[i] && i != RUN_STARTED))
 			putf(s, json ? ",\"%s\":%llu" : "  %s %llu", name, (unsigned long long)n[i]);

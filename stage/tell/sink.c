@@ -64,8 +64,22 @@ static void log_line(struct sink *s, const char *text, size_t n)
 		end_log_line(s);
 }
 
+static void put_listed(struct sink *s, char c)
+{
+	if (!s->in_line && s->lines++)
+		put_raw(s, ",", 1);
+	if (!s->in_line)
+		put_raw(s, "\"", 1);
+	s->in_line = c != '\n';
+	if (c == '"' || c == '\\')
+		put_raw(s, "\\", 1);
+	put_raw(s, c == '\n' ? "\"" : &c, 1);
+}
+
 void put(struct sink *s, const char *text, size_t n)
 {
+	for (; n && s->listing; n--)
+		put_listed(s, *text++);
 	while (n && s->log != REPORT_NO_LOG) {
 		const char *const end = memchr(text, '\n', n);
 		const size_t one = end ? (size_t)(end - text) + 1 : n;

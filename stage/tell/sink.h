@@ -14,7 +14,8 @@ struct sink {
 	enum rc rc;
 	enum report_log log;
 	int priority;
-	unsigned lines;   /* of the log so far */
+	bool listing;     /* each line becomes a string of an array of JSON */
+	unsigned lines;   /* of the log, or the array, so far */
 	bool in_line;
 	size_t line_used;
 	char line[400];   /* of the kernel's log, so far */
