@@ -178,8 +178,9 @@ void put_message(struct sink *s, const struct finding *f, const struct holder *h
 		}
 		const size_t hex = strspn(digest + 7, "0123456789abcdef");
 		n = (size_t)(digest - at) + 7;
-		if (holder->name.left && n >= 7 + sizeof(layer) - 1 && memcmp(digest - (sizeof(layer) - 1), layer, sizeof(layer) - 1) == 0) {
-			put(s, at, n - 7 - (sizeof(layer) - 1));
+		const size_t word = sizeof(layer) - 1;
+		if (holder->name.left && n >= 7 + word && memcmp(digest - word, layer, word) == 0) {
+			put(s, at, n - 7 - word);
 			puts_to(s, "its layer");
 		} else {
 			put(s, at, n);
