@@ -263,6 +263,7 @@ install: all ## binary, manual pages, completion for shells; DESTDIR= PREFIX=/us
 
 # What starts it: hooks/ and dracut/, which name /usr/sbin/containerd-fsck. Each of these installs files and no more.
 SYSTEMD_UNITS ?= /usr/lib/systemd/system
+SYSTEMD_CATALOG ?= /usr/lib/systemd/catalog
 SYSTEMD_PRESETS ?= /usr/lib/systemd/system-preset
 OPENRC ?= /etc
 MOTD ?= /etc/update-motd.d
@@ -283,6 +284,7 @@ install-systemd: ## what starts it at boot, with the root mounted; SYSTEMD_UNITS
 	$(call hook,hooks/systemd/containerd-fsck.service,$(SYSTEMD_UNITS)/containerd-fsck.service,644)
 	$(call hook,hooks/systemd/containerd-fsck@.service,$(SYSTEMD_UNITS)/containerd-fsck@.service,644)
 	$(foreach u,record.service scrub.service scrub.timer,$(call hook,hooks/systemd/containerd-fsck-$u,$(SYSTEMD_UNITS)/containerd-fsck-$u,644))
+	$(call hook,hooks/systemd/containerd-fsck.catalog,$(SYSTEMD_CATALOG)/containerd-fsck.catalog,644)
 	$(call hook,hooks/systemd/containerd-fsck.preset,$(SYSTEMD_PRESETS)/80-containerd-fsck.preset,644)
 	install -d '$(DESTDIR)$(SYSTEMD_UNITS)/multi-user.target.wants'
 	ln -sfn ../containerd-fsck.service '$(DESTDIR)$(SYSTEMD_UNITS)/multi-user.target.wants/containerd-fsck.service'
@@ -302,8 +304,8 @@ install-mkinitcpio: ## the same; MKINITCPIO=
 	$(call hook,hooks/mkinitcpio/sd-install,$(MKINITCPIO)/install/sd-containerd-fsck,755)
 	$(call hook,dracut/55containerd-fsck/containerd-fsck-initrd.service,$(SYSTEMD_UNITS)/containerd-fsck-initrd.service,644)
 # Examples, which whoever runs these programs copies or names in their configuration.
-install-prometheus: ## alert rules over the metrics; EXAMPLES=
-	$(call hook,hooks/prometheus/containerd-fsck.rules.yml,$(EXAMPLES)/prometheus/containerd-fsck.rules.yml,644)
+install-prometheus: ## alert rules and a dashboard over the metrics; EXAMPLES=
+	$(foreach f,rules.yml dashboard.json,$(call hook,hooks/prometheus/containerd-fsck.$f,$(EXAMPLES)/prometheus/containerd-fsck.$f,644))
 install-node-problem-detector: ## a condition of the node by containerd-fsck status; EXAMPLES=
 	$(call hook,hooks/node-problem-detector/containerd-fsck.json,$(EXAMPLES)/node-problem-detector/containerd-fsck.json,644)
 install-openrc: ## what starts it at boot with OpenRC; OPENRC=/etc

@@ -444,7 +444,10 @@ static enum rc note_run(struct run *r, const struct outcome *o, bool clean, stru
 		runs_read(&r->told[r->told_count], r->scratch);
 		return RC_OK;
 	}
-	return runs_add(&r->told[r->told_count], &new, r->scratch, e);
+	const enum rc rc = runs_add(&r->told[r->told_count], &new, r->scratch, e);
+	if (verb != VERB_CHECK && !geteuid())
+		runs_journal(&r->told[r->told_count], verb == VERB_SCRUB);
+	return rc;
 }
 
 /* What was learnt goes into the journal. A repair that failed has learnt as well: what it was to put right is doubtful.

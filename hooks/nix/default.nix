@@ -39,6 +39,7 @@ stdenv.mkDerivation rec {
     "PREFIX=${placeholder "out"}"
     "SBINDIR=${placeholder "out"}/bin"
     "SYSTEMD_UNITS=${placeholder "out"}/lib/systemd/system"
+    "SYSTEMD_CATALOG=${placeholder "out"}/lib/systemd/catalog"
     "SYSTEMD_PRESETS=${placeholder "out"}/lib/systemd/system-preset"
   ];
   installTargets = [ "install" "install-systemd" ];

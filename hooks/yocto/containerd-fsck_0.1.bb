@@ -28,7 +28,7 @@ do_compile() {
 # The unit is on by a link in /usr, so that this needs no class for services.
 do_install() {
 	oe_runmake CROSS="${TARGET_PREFIX}" DESTDIR="${D}" PREFIX="${prefix}" SBINDIR="${sbindir}" SYSTEMD_UNITS="${systemd_system_unitdir}" \
-		SYSTEMD_PRESETS="${systemd_unitdir}/system-preset" install install-systemd
+		SYSTEMD_PRESETS="${systemd_unitdir}/system-preset" SYSTEMD_CATALOG="${systemd_unitdir}/catalog" install install-systemd
 }
 
-FILES:${PN} += "${systemd_system_unitdir} ${systemd_unitdir}/system-preset ${datadir}"
+FILES:${PN} += "${systemd_system_unitdir} ${systemd_unitdir}/system-preset ${systemd_unitdir}/catalog ${datadir}"

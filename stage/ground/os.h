@@ -150,6 +150,8 @@ CHECKED enum rc os_resolve_in(const char *sysroot, const char *path, char *out, 
 bool os_exists(const char *path);
 /* A datagram for systemd, if it started us (NOTIFY_SOCKET); lost if nobody listens. */
 void os_notify(const char *text);
+/* The same for systemd's journal, where it runs: lines FIELD=value, a message in all (systemd: systemd.io/JOURNAL_NATIVE_PROTOCOL). */
+void os_journal(const char *text);
 /* All of it for a console, a pipe or a file, where that stands. False: it could not be written. */
 bool os_put(int fd, const void *text, size_t n);
 /* A line for the kernel's log; priority as in syslog. Lost where there is no /dev/kmsg. */

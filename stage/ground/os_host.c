@@ -115,9 +115,8 @@ bool os_exists(const char *path)
 	return stat(path, &st) == 0;
 }
 
-void os_notify(const char *text)
+static void send_to(const char *where, const char *text)
 {
-	const char *const where = getenv("NOTIFY_SOCKET");
 	struct sockaddr_un to = {.sun_family = AF_UNIX};
 	const size_t n = where ? strlen(where) : 0;
 
@@ -132,6 +131,16 @@ void os_notify(const char *text)
 	(void)sendto(fd, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT, (const struct sockaddr *)&to,
 		(socklen_t)(offsetof(struct sockaddr_un, sun_path) + n)); /* nobody listens: nobody is told */
 	(void)close(fd);
+}
+
+void os_notify(const char *text)
+{
+	send_to(getenv("NOTIFY_SOCKET"), text);
+}
+
+void os_journal(const char *text)
+{
+	send_to("/run/systemd/journal/socket", text);
 }
 
 bool os_put(int fd, const void *text, size_t n)

@@ -258,12 +258,49 @@ static enum runs_state judge(const struct runs_root *r, char out[LINE_BYTES])
 	return state;
 }
 
+/* from RUN_STARTED on */
+static const char numbers[] = "started\0milliseconds\0exit_status\0after_unclean_stop\0halted\0repaired\0left\0images_whole\0"
+			      "images_repaired\0images_damaged\0images_lost\0images_unchecked\0bytes_read\0unclean_stops";
+
+void runs_journal(const struct runs_root *r, bool scrub)
+{
+	/* what each of these messages is called for ever */
+	static const struct {
+		char id[33];
+		char priority;
+	} kinds[] = {{"3d82fdb383194da88557096a6f956e2d", '6'}, {"3cd42fc4d883437bb364f7414e193a1f", '4'},
+		{"f3cf9560851e4146ba7ccb6f90a36ca9", '3'}, {"f95d5d37d161459f973eecaf83a77eda", '2'},
+		{"b199841a770a449f82551ba41a43cf63", '4'}, {"5779950d221243e38eb4c7b8d4cfd6a8", '3'}};
+	enum { CLEAN, REPAIRED, LEFT, FAILED, NOT_LOOKED, SCRUBBED };
+	const uint64_t *const n = newest(&r->runs);
+	const bool looked = n[RUN_KNOWN] != RUN_NOTHING;
+	const unsigned kind = scrub				      ? SCRUBBED
+			      : n[RUN_HALTED] || n[RUN_STATUS] >= EXIT_FAILED ? FAILED
+			      : !looked				      ? NOT_LOOKED
+			      : state_of(n) != RUNS_FINE	      ? LEFT
+			      : n[RUN_STATUS]			      ? REPAIRED
+								      : CLEAN;
+	char text[4 * LIMIT_PATH_BYTES], root[LIMIT_PATH_BYTES], phrase[LINE_BYTES];
+	const char *name = numbers;
+
+	(void)judge(r, phrase);
+	(void)escape(root, sizeof(root), span_of_string(r->path)); /* no line ends in it; what is cut is still told */
+	int used = print_to(text, sizeof(text),
+		"MESSAGE=%s: %s\nPRIORITY=%c\nMESSAGE_ID=%s\nSYSLOG_IDENTIFIER=containerd-fsck\nCONTAINERD_FSCK_ROOT=%s\nCONTAINERD_FSCK_VERB=%s\n",
+		root, phrase, kinds[kind].priority, kinds[kind].id, root, scrub ? "scrub" : run_verb_word(n));
+	for (size_t i = RUN_STARTED; i < RUN_NUMBERS; i++, name += strlen(name) + 1) {
+		char upper[32] = {0};
+		for (size_t k = 0; name[k]; k++)
+			upper[k] = (char)(name[k] == '_' ? '_' : name[k] - 'a' + 'A');
+		used += print_to(text + used, sizeof(text) - (size_t)used, "CONTAINERD_FSCK_%s=%llu\n", upper, (unsigned long long)n[i]);
+	}
+	os_journal(text);
+}
+
 /* What is 0 is left out for a person. */
 static void put_run(struct sink *s, const uint64_t *n, bool json)
 {
-	/* from RUN_STARTED on */
-	const char *name = "started\0milliseconds\0exit_status\0after_unclean_stop\0halted\0repaired\0left\0images_whole\0images_repaired\0"
-			   "images_damaged\0images_lost\0images_unchecked\0bytes_read\0unclean_stops";
+	const char *name = numbers;
 
 	putf(s, json ? "{\"verb\":\"%s\"" : "  %s  %s", json ? run_verb_word(n) : minute_text(n[RUN_STARTED]).text, run_verb_word(n));
 	for (size_t i = RUN_STARTED; i < RUN_NUMBERS; i++, name += strlen(name) + 1)

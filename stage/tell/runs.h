@@ -76,6 +76,9 @@ struct runs_new {
 };
 CHECKED enum rc runs_add(struct runs_root *r, const struct runs_new *new, struct arena scratch, struct err *e);
 
+/* What the last run of r came to, as a message to systemd's journal; see hooks/systemd/containerd-fsck.catalog. */
+void runs_journal(const struct runs_root *r, bool scrub);
+
 /* What a monitor asks: 0 fine, 1 a problem, 2 nobody knows. */
 enum runs_state { RUNS_FINE, RUNS_PROBLEM, RUNS_UNKNOWN };
 /* One line for all roots, or with `last` the runs of each. json: instead, an object for each root. out: a descriptor. A failure to write
