@@ -273,13 +273,9 @@ void runs_journal(const struct runs_root *r, bool scrub)
 		{"b199841a770a449f82551ba41a43cf63", '4'}, {"5779950d221243e38eb4c7b8d4cfd6a8", '3'}};
 	enum { CLEAN, REPAIRED, LEFT, FAILED, NOT_LOOKED, SCRUBBED };
 	const uint64_t *const n = newest(&r->runs);
-	const bool looked = n[RUN_KNOWN] != RUN_NOTHING;
-	const unsigned kind = scrub				      ? SCRUBBED
-			      : n[RUN_HALTED] || n[RUN_STATUS] >= EXIT_FAILED ? FAILED
-			      : !looked				      ? NOT_LOOKED
-			      : state_of(n) != RUNS_FINE	      ? LEFT
-			      : n[RUN_STATUS]			      ? REPAIRED
-								      : CLEAN;
+	const bool failed = n[RUN_HALTED] || n[RUN_STATUS] >= EXIT_FAILED;
+	const unsigned right = n[RUN_STATUS] ? REPAIRED : CLEAN, done = state_of(n) == RUNS_FINE ? right : LEFT;
+	const unsigned kind = scrub ? SCRUBBED : failed ? FAILED : n[RUN_KNOWN] ? done : NOT_LOOKED;
 	char text[4 * LIMIT_PATH_BYTES], root[LIMIT_PATH_BYTES], phrase[LINE_BYTES];
 	const char *name = numbers;
 
