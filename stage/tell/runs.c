@@ -282,7 +282,8 @@ void runs_journal(const struct runs_root *r, bool scrub)
 	(void)judge(r, phrase);
 	(void)escape(root, sizeof(root), span_of_string(r->path)); /* no line ends in it; what is cut is still told */
 	int used = print_to(text, sizeof(text),
-		"MESSAGE=%s: %s\nPRIORITY=%c\nMESSAGE_ID=%s\nSYSLOG_IDENTIFIER=containerd-fsck\nCONTAINERD_FSCK_ROOT=%s\nCONTAINERD_FSCK_VERB=%s\n",
+		"MESSAGE=%s: %s\nPRIORITY=%c\nMESSAGE_ID=%s\nSYSLOG_IDENTIFIER=containerd-fsck\nCONTAINERD_FSCK_ROOT=%s\n"
+		"CONTAINERD_FSCK_VERB=%s\n",
 		root, phrase, kinds[kind].priority, kinds[kind].id, root, scrub ? "scrub" : run_verb_word(n));
 	for (size_t i = RUN_STARTED; i < RUN_NUMBERS; i++, name += strlen(name) + 1) {
 		char upper[32] = {0};
