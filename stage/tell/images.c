@@ -133,7 +133,9 @@ static void find_lost(struct roll *r, const struct outcome *o, bool *known, size
 struct roll roll_make(const struct outcome *o)
 {
 	const struct store *const st = o->store;
-	struct arena a = st->keep ? *st->keep : (struct arena){0};
+	if (!st->keep)
+		return (struct roll){0};
+	struct arena a = *st->keep;
 	struct roll r = {.called = arena_array(&a, st->image_count + 1, sizeof(*r.called)),
 		.owners = arena_array(&a, st->snapshot_count + 1, sizeof(*r.owners)),
 		.shared = arena_array(&a, st->snapshot_count + 1, sizeof(bool)),

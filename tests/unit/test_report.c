@@ -78,6 +78,7 @@ static void set(struct scene *s, const char *name)
 		.backup = "containerd-fsck/backup", .aside = {"io"}, .aside_paths = {"x"}, .aside_count = 1, .done = 1};
 	(void)fail(&s->failure, RC_IO, "open %s", name);
 	s->outcome = (struct outcome){.root = s->root,
+		.command = "",
 		.store = &s->store,
 		.survey = &s->survey,
 		.plan = &s->plan,
@@ -114,14 +115,14 @@ static char *all_that_is_told(const char *name)
 {
 	static struct scene s;
 	const int out = paper();
-	struct report_options options = {.verbose = true, .out = out, .command = "containerd-fsck repair '/'"};
+	struct report_options options = {.verbose = true, .out = out};
 	struct err e = {0};
 
 	for (unsigned mood = 0; mood < 8; mood++) {
 		set(&s, name);
 		options.repair = mood & 1;
 		options.log = mood & 2 ? REPORT_JOURNAL : REPORT_NO_LOG;
-		options.command = s.left;
+		s.outcome.command = s.left;
 		s.outcome.applied = mood & 1 ? &s.applied : NULL;
 		s.outcome.failure = mood & 4 ? &s.failure : NULL;
 		report_console(&s.outcome, &options);
@@ -199,7 +200,7 @@ static void a_name_is_one_word(void)
 {
 	static struct scene s;
 	const int out = paper();
-	const struct report_options options = {.repair = true, .out = out, .command = ""};
+	const struct report_options options = {.repair = true, .out = out};
 
 	set(&s, "x'; reboot #");
 	report_console(&s.outcome, &options);
@@ -248,8 +249,9 @@ static void each_client_has_its_line(void)
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		const int out = paper();
-		const struct report_options options = {.repair = true, .out = out, .command = "REPAIR"};
+		const struct report_options options = {.repair = true, .out = out};
 		set(&s, "a/b:1");
+		s.outcome.command = "REPAIR";
 		s.namespaces[0] = (struct namespace){.name = span_of_string(rows[i].ns),
 			.kubernetes = strcmp(rows[i].ns, "k8s.io") == 0,
 			.nerdctl = rows[i].nerdctl};
@@ -264,6 +266,91 @@ static void each_client_has_its_line(void)
 		CHECK(text && (!rows[i].imported || !strstr(text, " pull ")));
 		free(text);
 	}
+}
+
+/* ---- the table of images ---- */
+
+/* A base that two images stand on, and one more snapshot of each; two names of one image, and two images of the same short name. */
+static void an_image_has_its_line(void)
+{
+	static const char *const want[] = {
+		"images: 5, 0 whole, 3 damaged and repairable, 1 must be pulled, 1 not verified\n"
+		"  IMAGE            NAMESPACE  LOST                  STATE\n"
+		"  quay.io/x/two:1  default    -                     must be pulled:\n"
+		"      its manifest is not local\n"
+		"  a b\\xff          default    -                     not verified:\n"
+		"      unchecked: it is a long story, and the line has no room for all of it\n"
+		"  library/one:1    default    3 entries, 201 bytes  repairable from its layers\n"
+		"      and 1 more name of it\n"
+		"  ghcr.io/x/two:1  default    4 entries, 3 bytes    repairable from its layers\n",
+		"  0301  library/one:1 and others: f is empty, its layer has 9 bytes [repair can put it right]\n"
+		"  0301  library/one:1: f is empty, its layer has 9 bytes [repair can put it right]\n"
+		"  0301  ghcr.io/x/two:1: f is empty, its layer has 9 bytes [repair can put it right]\n"
+		"  0301  snapshot sha256:eeeeeeeeeeee: f is empty, layer sha256:ffffffffffff has 9 bytes [repair can put it right]\n",
+		"\33[31mmust be pulled\33[m:\n", "\33[33mnot verified\33[m:\n", "\33[32mrepairable\33[m from its layers\n"};
+	static struct scene s;
+	static char keys[4][8 + 64];
+	struct snapshot snapshots[4] = {0};
+	struct backend backends[4] = {0};
+	struct snapshot_state states[4] = {0};
+	struct image_state images[5] = {0};
+	struct image named[5] = {0};
+	static const char *const names[] = {"docker.io/library/one:1", "docker.io/library/one@x", "ghcr.io/x/two:1", "quay.io/x/two:1", "a b\xff"};
+	struct arena keep;
+	struct err e = {0};
+
+	CHECK(arena_open(&keep, &e) == RC_OK);
+	set(&s, TAME);
+	for (size_t i = 0; i < 4; i++) {
+		memcpy(keys[i], "sha256:", 7);
+		memset(keys[i] + 7, "abce"[i], 64);
+		snapshots[i] = (struct snapshot){.key = span_of(keys[i], 71), .backend = i};
+		backends[i] = (struct backend){.snapshot = i};
+		states[i] = (struct snapshot_state){.verdict = SNAPSHOT_IS_TORN, .rewrite_inodes = i ? i + 1 : 1, .rewrite_bytes = i == 1 ? 200 : 1 + i / 2};
+		s.findings[i] = (struct finding){.problem = P_FILE_EMPTY,
+			.subject = SUBJECT_BACKEND,
+			.index = i,
+			.fate = FATE_REPAIR,
+			.action = STORE_NONE,
+			.name = snapshots[i].key,
+			.path = SPAN_LITERAL("f"),
+			.digest = SPAN_LITERAL("sha256:ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff"),
+			.want = 9};
+	}
+	snapshots[1].parent = snapshots[2].parent = snapshots[0].key;
+	for (size_t i = 0; i < 5; i++) {
+		named[i] = (struct image){.name = span_of_string(names[i]), .target_known = true};
+		named[i].target.bytes[0] = (uint8_t)(i < 2 ? 1 : i);
+		images[i] = (struct image_state){.verdict = IMAGE_IS_HEALED, .why = "its local layers have the damaged files",
+			.top = i < 2 ? 1 : i == 2 ? 2 : STORE_NONE};
+	}
+	images[3].verdict = IMAGE_NEEDS_PULL;
+	images[3].why = "its manifest is not local";
+	images[4].verdict = IMAGE_IS_UNVERIFIED;
+	images[4].why = "unchecked: it is a long story, and the line has no room for all of it";
+	s.namespaces[0] = (struct namespace){.name = SPAN_LITERAL("default"), .images = {0, 5}, .snapshots = {0, 4}};
+	s.store.keep = &keep;
+	s.store.images = named;
+	s.store.image_count = 5;
+	s.store.snapshots = snapshots;
+	s.store.snapshot_count = 4;
+	s.store.backends = backends;
+	s.store.backend_count = 4;
+	s.survey.snapshots = states;
+	s.plan.images = images;
+	s.plan.finding_count = 4;
+	s.outcome.applied = NULL;
+	s.outcome.repair = false;
+	for (unsigned colour = 0; colour < 2; colour++) {
+		const int out = paper();
+		const struct report_options options = {.out = out, .colour = colour};
+		report_console(&s.outcome, &options);
+		char *const text = read_paper(out);
+		for (size_t i = colour ? 2 : 0; i < (colour ? 5 : 2); i++)
+			CHECK((text && strstr(text, want[i])) || !fprintf(stderr, "%s\nis not in\n%s\n", want[i], text ? text : ""));
+		free(text);
+	}
+	arena_close(&keep);
 }
 
 /* ---- the file of --json ---- */
@@ -422,6 +509,7 @@ int main(void)
 	RUN(json_stays_json);
 	RUN(a_name_is_one_word);
 	RUN(each_client_has_its_line);
+	RUN(an_image_has_its_line);
 	RUN(a_report_is_whole_or_the_old_one);
 	RUN(without_a_report_nothing_changes);
 	RUN(what_lies_in_its_place);
