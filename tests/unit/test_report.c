@@ -295,7 +295,8 @@ static void an_image_has_its_line(void)
 	struct snapshot_state states[4] = {0};
 	struct image_state images[5] = {0};
 	struct image named[5] = {0};
-	static const char *const names[] = {"docker.io/library/one:1", "docker.io/library/one@x", "ghcr.io/x/two:1", "quay.io/x/two:1", "a b\xff"};
+	static const char *const names[] = {
+		"docker.io/library/one:1", "docker.io/library/one@x", "ghcr.io/x/two:1", "quay.io/x/two:1", "a b\xff"};
 	struct arena keep;
 	struct err e = {0};
 
@@ -306,7 +307,8 @@ static void an_image_has_its_line(void)
 		memset(keys[i] + 7, "abce"[i], 64);
 		snapshots[i] = (struct snapshot){.key = span_of(keys[i], 71), .backend = i};
 		backends[i] = (struct backend){.snapshot = i};
-		states[i] = (struct snapshot_state){.verdict = SNAPSHOT_IS_TORN, .rewrite_inodes = i ? i + 1 : 1, .rewrite_bytes = i == 1 ? 200 : 1 + i / 2};
+		states[i] = (struct snapshot_state){
+			.verdict = SNAPSHOT_IS_TORN, .rewrite_inodes = i + 1, .rewrite_bytes = i == 1 ? 200 : 1 + i / 2};
 		s.findings[i] = (struct finding){.problem = P_FILE_EMPTY,
 			.subject = SUBJECT_BACKEND,
 			.index = i,
