@@ -94,8 +94,8 @@ static struct alias *find_aliases(const struct outcome *o, struct arena *scratch
 
 void put_images(struct sink *s, const struct outcome *o, const struct report_options *options)
 {
-	static const char *const now[] = {"whole", "damaged", "must be pulled", "not verified"};
-	static const char *const after[] = {"whole", "healed", "must be pulled", "not verified"};
+	static const char now[][15] = {"whole", "damaged", "must be pulled", "not verified"};
+	static const char after[][15] = {"whole", "healed", "must be pulled", "not verified"};
 	const struct store *const st = o->store;
 	size_t counts[4] = {0};
 
