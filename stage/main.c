@@ -780,7 +780,7 @@ static enum exit_status record_root(struct run *r, const struct place *root)
 static const char *system_being_started(void)
 {
 	static const struct {
-		const char *mark, *place;
+		char mark[22], place[10];
 	} known[] = {{"/etc/initrd-release", "/sysroot"}, /* dracut, and whatever has systemd in it */
 		{"/conf/initramfs.conf", "/root"},        /* initramfs-tools */
 		{"/init_functions", "/new_root"}};        /* mkinitcpio */

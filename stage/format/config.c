@@ -201,14 +201,11 @@ static enum rc take_key(struct parser *p)
 
 /* ---- what is wanted ---- */
 
-static bool is_at(const struct parser *p, size_t n, const char *const names[])
+/* plugins.NAME.root_path? */
+static bool is_root_of(const struct parser *p, const char *name)
 {
-	if (p->count != n)
-		return false;
-	for (size_t i = 0; i < n; i++)
-		if (!p->parts[i].at || !span_is(p->parts[i], names[i]))
-			return false;
-	return true;
+	return p->count == 3 && span_is(p->parts[0], "plugins") && span_is(p->parts[1], name) &&
+	       span_is(p->parts[2], "root_path");
 }
 
 static enum rc set_once(struct span *place, struct span value)
@@ -242,9 +239,7 @@ static enum rc set_proxy(struct parser *p, struct span value)
 /* A string, or what is written without quotes, at the place where we are. depth: arrays around it. */
 static enum rc assign(struct parser *p, struct span value, bool quoted, size_t depth)
 {
-	static const char *const overlay[] = {"plugins", "io.containerd.snapshotter.v1.overlayfs", "root_path"};
-	static const char *const short_overlay[] = {"plugins", "overlayfs", "root_path"};
-	static const char *const names[] = {"version", "root", "state", "imports", "data-root", "exec-root"};
+	static const char names[][10] = {"version", "root", "state", "imports", "data-root", "exec-root"};
 	struct span *const places[] = {NULL, &p->c->root, &p->c->state, NULL, &p->c->data_root, &p->c->exec_root};
 	uint64_t version = 0;
 
@@ -260,12 +255,12 @@ static enum rc assign(struct parser *p, struct span value, bool quoted, size_t d
 	}
 	if (p->count > 2 && span_is(p->parts[0], "proxy_plugins") && quoted)
 		return set_proxy(p, value);
-	if (is_at(p, 3, overlay))
+	if (is_root_of(p, "io.containerd.snapshotter.v1.overlayfs"))
 		return quoted ? set_once(&p->overlay, value) : RC_CORRUPT;
-	if (is_at(p, 3, short_overlay))
+	if (is_root_of(p, "overlayfs"))
 		return quoted ? set_once(&p->short_overlay, value) : RC_CORRUPT;
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		if (!is_at(p, 1, &names[i]))
+		if (p->count != 1 || !span_is(p->parts[0], names[i]))
 			continue;
 		if (i == 0) {
 			if (quoted || p->version_given || parse_decimal(value, &version))

@@ -197,7 +197,7 @@ bool capabilities_equal(struct span want, struct span got)
 /* Names that belong to the archive: the system owns the rest, and ACLs are rewritten by the mode. */
 static bool xattr_is_compared(struct span name, enum layer_node_kind kind)
 {
-	static const char *const system[] = {"security.selinux", "security.ima", "security.evm"};
+	static const char system[][17] = {"security.selinux", "security.ima", "security.evm"};
 
 	if (name.left > LIMIT_NAME_BYTES)
 		return false;

@@ -27,7 +27,7 @@ enum rc own_sync(struct own_synced *s, int fd, struct err *e)
 	return os_syncfs(fd, e);
 }
 
-const char *const own_aside_paths[OWN_ASIDES] = {STORE_OWN_DIR "/" OWN_ASIDE, STORE_OWN_DIR "/" OWN_ASIDE "-1",
+const char own_aside_paths[OWN_ASIDES][32] = {STORE_OWN_DIR "/" OWN_ASIDE, STORE_OWN_DIR "/" OWN_ASIDE "-1",
 	STORE_OWN_DIR "/" OWN_ASIDE "-2", STORE_OWN_DIR "/" OWN_ASIDE "-3"};
 
 enum rc own_open_dir(int parent, const char *name, int *fd, struct err *e)

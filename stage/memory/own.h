@@ -12,7 +12,7 @@
 #define OWN_STAGING "staging" /* of a run; where that name is taken, staging-1 and so on */
 #define OWN_ASIDE "aside" /* where it cannot be listed, aside-1 and so on */
 #define OWN_ASIDES 4
-extern const char *const own_aside_paths[OWN_ASIDES]; /* relative to what containerd-fsck/ is in */
+extern const char own_aside_paths[OWN_ASIDES][32]; /* relative to what containerd-fsck/ is in */
 #define OWN_SYNCED_MAX 32
 
 /* Everything written so far on the file system of fd, unless it was seen here already; -1: nothing. Begins as {0}. */

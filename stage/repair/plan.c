@@ -415,6 +415,15 @@ static enum rc finish(struct planner *w, const struct finding *extra, size_t ext
 	return w->no_memory ? no_memory(e) : RC_OK;
 }
 
+/* For one more than n, so that none is no special case. NULL: no_memory is set. */
+static void *room(struct planner *w, size_t n, size_t size)
+{
+	void *const at = arena_array(w->keep, n + 1, size);
+
+	w->no_memory |= !at;
+	return at;
+}
+
 enum rc plan_make(struct plan *p, const struct store *st, const struct survey *s, const struct plan_options *o,
 	struct arena *keep, struct err *e)
 {
@@ -424,35 +433,32 @@ enum rc plan_make(struct plan *p, const struct store *st, const struct survey *s
 
 	*p = (struct plan){0};
 	memcpy(p->total, s->total, sizeof(p->total));
-	struct finding *const extra = arena_array(keep, 2 * st->image_count + 1, sizeof(*extra));
-	p->images = arena_array(keep, st->image_count + 1, sizeof(*p->images));
-	w->drop = arena_array(keep, st->backend_count + 1, sizeof(bool));
-	w->pinned = arena_array(keep, st->backend_count + 1, sizeof(bool));
-	w->drop_snapshot = arena_array(keep, st->snapshot_count + 1, sizeof(bool));
-	w->let_go = arena_array(keep, st->snapshot_count + 1, sizeof(bool));
-	w->drop_content = arena_array(keep, st->content_count + 1, sizeof(bool));
-	w->held_ingest = arena_array(keep, st->ingest_count + 1, sizeof(*w->held_ingest));
-	w->held_stray = arena_array(keep, st->stray_count + 1, sizeof(*w->held_stray));
-	w->held_blob = arena_array(keep, st->blob_count + 1, sizeof(*w->held_blob));
-	w->stuck_bytes = arena_array(keep, st->blob_count + 1, sizeof(*w->stuck_bytes));
-	w->rescued = arena_array(keep, st->blob_count + 1, sizeof(bool));
-	w->evaluated = arena_array(keep, st->blob_count + 1, sizeof(*w->evaluated));
-	w->evals = arena_array(keep, st->image_count + 1, sizeof(*w->evals));
-	w->answered = arena_array(keep, st->blob_count + 1, sizeof(*w->answered));
-	w->leased = arena_array(keep, st->namespace_count + 1, sizeof(bool));
-	w->unproved = arena_array(keep, st->namespace_count + 1, sizeof(bool));
-	w->uncompared = arena_array(keep, st->namespace_count + 1, sizeof(bool));
-	w->left = arena_array(keep, st->backend_count + 1, sizeof(*w->left));
-	w->left_snapshot = arena_array(keep, st->snapshot_count + 1, sizeof(*w->left_snapshot));
-	w->stuck_blob = arena_array(keep, st->blob_count + 1, sizeof(*w->stuck_blob));
-	w->stuck_ingest = arena_array(keep, st->ingest_count + 1, sizeof(*w->stuck_ingest));
-	w->stuck_rebuild = arena_array(keep, st->backend_count + 1, sizeof(*w->stuck_rebuild));
-	w->stuck_aside = arena_array(keep, st->backend_count + 1, sizeof(*w->stuck_aside));
+	struct finding *const extra = room(w, 2 * st->image_count, sizeof(*extra));
+	p->images = room(w, st->image_count, sizeof(*p->images));
+	w->drop = room(w, st->backend_count, sizeof(bool));
+	w->pinned = room(w, st->backend_count, sizeof(bool));
+	w->drop_snapshot = room(w, st->snapshot_count, sizeof(bool));
+	w->let_go = room(w, st->snapshot_count, sizeof(bool));
+	w->drop_content = room(w, st->content_count, sizeof(bool));
+	w->held_ingest = room(w, st->ingest_count, sizeof(*w->held_ingest));
+	w->held_stray = room(w, st->stray_count, sizeof(*w->held_stray));
+	w->held_blob = room(w, st->blob_count, sizeof(*w->held_blob));
+	w->stuck_bytes = room(w, st->blob_count, sizeof(*w->stuck_bytes));
+	w->rescued = room(w, st->blob_count, sizeof(bool));
+	w->evaluated = room(w, st->blob_count, sizeof(*w->evaluated));
+	w->evals = room(w, st->image_count, sizeof(*w->evals));
+	w->answered = room(w, st->blob_count, sizeof(*w->answered));
+	w->leased = room(w, st->namespace_count, sizeof(bool));
+	w->unproved = room(w, st->namespace_count, sizeof(bool));
+	w->uncompared = room(w, st->namespace_count, sizeof(bool));
+	w->left = room(w, st->backend_count, sizeof(*w->left));
+	w->left_snapshot = room(w, st->snapshot_count, sizeof(*w->left_snapshot));
+	w->stuck_blob = room(w, st->blob_count, sizeof(*w->stuck_blob));
+	w->stuck_ingest = room(w, st->ingest_count, sizeof(*w->stuck_ingest));
+	w->stuck_rebuild = room(w, st->backend_count, sizeof(*w->stuck_rebuild));
+	w->stuck_aside = room(w, st->backend_count, sizeof(*w->stuck_aside));
 	p->dropped = w->drop;
-	if (!extra || !p->images || !w->drop || !w->pinned || !w->drop_snapshot || !w->let_go || !w->drop_content || !w->held_ingest ||
-		!w->held_stray || !w->held_blob || !w->stuck_bytes || !w->rescued || !w->evaluated || !w->evals ||
-		!w->answered || !w->leased || !w->unproved || !w->uncompared || !w->left || !w->left_snapshot ||
-		!w->stuck_blob || !w->stuck_ingest || !w->stuck_rebuild || !w->stuck_aside)
+	if (w->no_memory)
 		return no_memory(e);
 	learn(w);
 	if (!s->halted && !s->interrupted) {

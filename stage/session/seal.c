@@ -333,7 +333,7 @@ static bool is_copied(int own, const struct database *d, const char *name, struc
 /* On a full disk the marker is worth more than the copies. */
 static enum rc copy_databases(const struct store *st, int own, struct arena scratch, struct err *e)
 {
-	static const char *const names[] = {"sealed-meta.db", "sealed-overlayfs-metadata.db"};
+	static const char names[][29] = {"sealed-meta.db", "sealed-overlayfs-metadata.db"};
 	const struct database *const databases[] = {&st->meta, &st->overlay};
 	uint64_t bytes = 0, inodes = 0;
 	enum rc rc = RC_OK;

@@ -201,9 +201,6 @@ enum rc judge_content_proxy(struct store *st)
 
 enum rc judge_dirs(struct store *st, struct err *e)
 {
-	static const char *const algorithms[DIGEST_KINDS] = {[DIGEST_SHA256] = STORE_CONTENT_DIR "/blobs/sha256",
-		[DIGEST_SHA384] = STORE_CONTENT_DIR "/blobs/sha384",
-		[DIGEST_SHA512] = STORE_CONTENT_DIR "/blobs/sha512"};
 	struct span_of_time contents = {0}, snapshots = {0};
 	size_t files = 0, dirs = 0;
 	auto_fd content = -1;
@@ -231,7 +228,8 @@ enum rc judge_dirs(struct store *st, struct err *e)
 		(rc = judge_link(st, st->dir, STORE_OVERLAY_DIR, STORE_OVERLAY_DIR, "snapshots", st->snapshot_count, e)))
 		return rc;
 	for (int kind = 0; kind < DIGEST_KINDS; kind++)
-		if ((rc = judge_link(st, st->blobs, digest_name((enum digest_kind)kind), algorithms[kind], "blobs",
+		if ((rc = judge_link(st, st->blobs, digest_name((enum digest_kind)kind),
+			     store_blob_dir_path((enum digest_kind)kind), "blobs",
 			     st->content_count, e)))
 			return rc;
 	return judge_dir(st, st->overlay.dir, "snapshots", STORE_OVERLAY_DIR "/snapshots", dirs, &snapshots, "snapshots",

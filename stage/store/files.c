@@ -168,7 +168,7 @@ static enum rc add_foreign(struct store *st, const char *dir, const char *name, 
 }
 
 enum rc add_foreigners(
-	struct store *st, const char *path, const char *const known[], struct arena scratch, struct err *e)
+	struct store *st, const char *path, const char (*known)[16], struct arena scratch, struct err *e)
 {
 	struct os_name *names = NULL;
 	size_t count = 0;
@@ -183,9 +183,9 @@ enum rc add_foreigners(
 		size_t k = 0;
 		if ((rc = go_on(st, e)))
 			return rc;
-		while (known[k] && strcmp(known[k], names[i].name) != 0)
+		while (*known[k] && strcmp(known[k], names[i].name) != 0)
 			k++;
-		const enum rc seen = known[k] ? RC_END : os_stat(dir, names[i].name, &found, &why);
+		const enum rc seen = *known[k] ? RC_END : os_stat(dir, names[i].name, &found, &why);
 		if (seen == RC_OK)
 			rc = add_foreign(st, path, names[i].name, &found, NO_PLACE, scratch, e);
 		else if (seen != RC_END)
@@ -208,7 +208,7 @@ static enum rc blob_room(struct store *st, size_t more, struct err *e)
 
 const char *store_blob_dir_path(enum digest_kind kind)
 {
-	static const char *const paths[DIGEST_KINDS] = {[DIGEST_SHA256] = STORE_CONTENT_DIR "/blobs/sha256",
+	static const char paths[DIGEST_KINDS][48] = {[DIGEST_SHA256] = STORE_CONTENT_DIR "/blobs/sha256",
 		[DIGEST_SHA384] = STORE_CONTENT_DIR "/blobs/sha384",
 		[DIGEST_SHA512] = STORE_CONTENT_DIR "/blobs/sha512"};
 

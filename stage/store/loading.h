@@ -99,7 +99,7 @@ CHECKED enum rc note_unseen(struct store *st, const char *dir, const char *name,
 CHECKED enum rc add_spare(struct store *st, const char *dir, const char *name, uint64_t size,
 	struct place of, struct err *e);
 /* Names in a directory of which containerd has these alone. */
-CHECKED enum rc add_foreigners( struct store *st, const char *path, const char *const known[],
+CHECKED enum rc add_foreigners(struct store *st, const char *path, const char (*known)[16],
 	struct arena scratch, struct err *e);
 CHECKED enum rc read_blobs(struct store *st, struct arena scratch, struct err *e);
 /* The directory of a download, which containerd names by the hash of its ref (containerd 2.3: plugins/content/local/store.go). */

@@ -215,8 +215,8 @@ enum rc open_database(struct store *st, struct database *d, int dir, const char 
 
 enum rc read_foreigners(struct store *st, struct arena scratch, struct err *e)
 {
-	static const char *const of_content[] = {"blobs", "ingest", STORE_OWN_DIR, NULL};
-	static const char *const of_blobs[] = {"sha256", "sha384", "sha512", NULL};
+	static const char of_content[][16] = {"blobs", "ingest", STORE_OWN_DIR, ""};
+	static const char of_blobs[][16] = {"sha256", "sha384", "sha512", ""};
 	enum rc rc;
 
 	if ((rc = add_foreigners(st, STORE_CONTENT_DIR, of_content, scratch, e)) ||
