@@ -172,8 +172,7 @@ static enum rc touch(struct run *r, struct store *st, const struct survey *s, st
 			for (size_t i = 0; i < st->image_count; i++) /* nobody knows */
 				if (p->images[i].verdict == IMAGE_IS_HEALED)
 					p->images[i] = (struct image_state){.verdict = IMAGE_IS_UNVERIFIED,
-						.why = "no memory to tell what was put back",
-						.top = STORE_NONE};
+						.why = "no memory to tell what was put back"};
 			if (!rc)
 				*e = late;
 			rc = rc ? rc : late.rc;
@@ -300,7 +299,7 @@ static enum rc run_scrub(struct run *r, struct outcome *out, struct store *st, s
 	p->finding_count = kept;
 	for (size_t i = 0; i < st->image_count; i++) /* it may be coming, or on its way out */
 		if (!p->images[i].damaged)
-			p->images[i] = (struct image_state){.verdict = IMAGE_IS_UNVERIFIED, .top = STORE_NONE};
+			p->images[i] = (struct image_state){.verdict = IMAGE_IS_UNVERIFIED};
 	return RC_OK;
 }
 

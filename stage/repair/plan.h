@@ -85,7 +85,8 @@ struct image_state {
 	const char *left;           /* of an incomplete one in k8s.io: a sentence, why its name stays; else NULL */
 	bool unproved;              /* a pull takes files of it as they are that were compared with nothing */
 	bool left_out;              /* a layer's blob is not here, its snapshot is, or nobody knows: a pull need not fetch that blob */
-	size_t top;                 /* snapshot of its top layer, STORE_NONE if it has no complete chain */
+	/* Of a complete chain: what a repair writes, or has written: files, directories and the like, and the files' bytes. */
+	uint64_t lost_entries, lost_bytes;
 };
 
 struct plan {

@@ -41,55 +41,57 @@ void put_findings(struct sink *s, const struct outcome *o, const struct report_o
 	}
 }
 
-struct lost image_lost(const struct outcome *o, size_t top)
-{
-	const struct store *const st = o->store;
-	struct lost lost = {0};
-
-	for (size_t at = top, depth = 0; at < st->snapshot_count && depth < LIMIT_LAYERS; depth++) {
-		const struct snapshot *const one = &st->snapshots[at];
-		if (one->backend < st->backend_count && o->survey->snapshots[one->backend].verdict == SNAPSHOT_IS_TORN) {
-			lost.entries += o->survey->snapshots[one->backend].rewrite_inodes;
-			lost.bytes += o->survey->snapshots[one->backend].rewrite_bytes;
-		}
-		at = one->parent.left ? store_find_snapshot(st, one->ns, one->parent) : STORE_NONE;
-	}
-	return lost;
-}
-
 /* CRI gives each image three names, which are told once: of each image the first that has its target and its verdict, and how many more
- * there are; NULL: no memory, and each is told. */
+ * there are; or, whatever the verdict, the first by which it can be fetched. NULL: no memory, and each is told. */
 struct alias {
 	size_t first, more;
 };
 
-static struct alias *find_aliases(const struct outcome *o, struct arena *scratch)
+struct naming {
+	const struct outcome *o;
+	bool by_verdict;
+};
+
+static int compare_targets(const struct naming *n, size_t x, size_t y)
+{
+	const struct image *const a = &n->o->store->images[x], *const b = &n->o->store->images[y];
+	const struct image_state *const all = n->o->plan->images;
+	const int order = a->ns != b->ns ? (a->ns > b->ns) - (a->ns < b->ns) : digest_compare(&a->target, &b->target);
+
+	return order || !n->by_verdict ? order : (int)all[x].verdict - (int)all[y].verdict;
+}
+
+static int compare_images(const void *a, const void *b, const void *context)
+{
+	const size_t x = *(const size_t *)a, y = *(const size_t *)b;
+	const int order = compare_targets(context, x, y);
+
+	return order ? order : (x > y) - (x < y);
+}
+
+static struct alias *find_aliases(const struct outcome *o, bool by_verdict, struct arena *scratch)
 {
 	const struct store *const st = o->store;
-	const size_t slots = 2 * st->image_count + 1;
+	const struct naming n = {o, by_verdict};
 	struct alias *const all = arena_array(scratch, st->image_count, sizeof(*all));
-	size_t *const table = arena_array(scratch, slots, sizeof(*table)); /* by target: an index and 1 */
+	size_t *const order = arena_array(scratch, st->image_count, sizeof(*order));
+	size_t count = 0;
 
-	for (size_t i = 0; all && table && i < st->image_count; i++) {
-		const struct image *const image = &st->images[i];
+	if (!all || !order)
+		return NULL;
+	for (size_t i = 0; i < st->image_count; i++) {
 		all[i].first = i;
-		if (!image->target_known)
-			continue;
-		uint64_t at = 0;
-		memcpy(&at, image->target.bytes, sizeof(at));
-		for (at %= slots; table[at]; at = (at + 1) % slots) {
-			const size_t k = table[at] - 1;
-			if (st->images[k].ns == image->ns && digest_equal(&st->images[k].target, &image->target) &&
-				o->plan->images[k].verdict == o->plan->images[i].verdict) {
-				all[i].first = k;
-				all[k].more++;
-				break;
-			}
-		}
-		if (!table[at])
-			table[at] = i + 1;
+		if (st->images[i].target_known && (by_verdict || !image_is_named_by_config(&st->images[i])))
+			order[count++] = i;
 	}
-	return table ? all : NULL;
+	sort_by(order, count, sizeof(*order), compare_images, &n);
+	for (size_t k = 1; k < count; k++) {
+		if (compare_targets(&n, order[k - 1], order[k]))
+			continue;
+		const size_t first = all[order[k]].first = all[order[k - 1]].first;
+		all[first].more++;
+	}
+	return all;
 }
 
 void put_images(struct sink *s, const struct outcome *o, const struct report_options *options)
@@ -108,7 +110,7 @@ void put_images(struct sink *s, const struct outcome *o, const struct report_opt
 	/* what somebody has to do something for comes first */
 	static const enum image_verdict worst_first[] = {IMAGE_NEEDS_PULL, IMAGE_IS_UNVERIFIED, IMAGE_IS_HEALED, IMAGE_IS_WHOLE};
 	struct arena scratch = st->keep ? *st->keep : (struct arena){0};
-	const struct alias *const aliases = st->keep ? find_aliases(o, &scratch) : NULL;
+	const struct alias *const aliases = st->keep ? find_aliases(o, true, &scratch) : NULL;
 	for (size_t n = 0; n < 4 * st->image_count; n++) {
 		const size_t i = n % st->image_count;
 		const struct image_state *const state = &o->plan->images[i];
@@ -129,10 +131,9 @@ void put_images(struct sink *s, const struct outcome *o, const struct report_opt
 			puts_to(s, ": ");
 			put_sentence(s, state->why);
 		}
-		const struct lost lost = image_lost(o, state->top);
-		if (lost.entries)
-			putf(s, " (%llu %s, %s)", (unsigned long long)lost.entries, plural(lost.entries, "entry", "entries"),
-				size_text(lost.bytes).text);
+		if (state->lost_entries)
+			putf(s, " (%llu %s, %s)", (unsigned long long)state->lost_entries,
+				plural(state->lost_entries, "entry", "entries"), size_text(state->lost_bytes).text);
 		if (aliases && !options->verbose && aliases[i].more)
 			putf(s, " (and %zu more %s)", aliases[i].more, plural(aliases[i].more, "name", "names"));
 		puts_to(s, "\n");
@@ -210,19 +211,11 @@ static void put_next(struct sink *s, const struct outcome *o, const struct image
 	puts_to(s, "\n");
 }
 
-/* One name of each image is enough to fetch it by. */
-static bool has_name_before(const struct store *st, size_t i)
-{
-	for (size_t k = st->namespaces[st->images[i].ns].images.first; k < i; k++)
-		if (st->images[k].target_known && st->images[i].target_known && !image_is_named_by_config(&st->images[k]) &&
-			digest_equal(&st->images[k].target, &st->images[i].target))
-			return true;
-	return false;
-}
-
 void put_pulls(struct sink *s, const struct outcome *o, const struct report_options *options)
 {
 	const struct store *const st = o->store;
+	struct arena scratch = st->keep ? *st->keep : (struct arena){0};
+	const struct alias *const aliases = st->keep ? find_aliases(o, false, &scratch) : NULL; /* one name of each is enough */
 	bool kubelet = false, unproved = false, absent = false, under = false;
 
 	for (size_t i = 0; i < st->image_count; i++) {
@@ -237,7 +230,7 @@ void put_pulls(struct sink *s, const struct outcome *o, const struct report_opti
 			/* a layer that nothing lost may be one that containerd was told not to keep */
 			absent |= state->left_out && !state->damaged && !state->imported;
 			under |= state->pinned;
-			if (o->applied && state->left_out && (state->damaged || state->pinned) && !has_name_before(st, i))
+			if (o->applied && state->left_out && (state->damaged || state->pinned) && (!aliases || aliases[i].first == i))
 				put_next(s, o, image, next, all);
 			continue;
 		}

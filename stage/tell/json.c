@@ -508,10 +508,9 @@ static void put_json_body(struct sink *s, const struct outcome *o)
 			state->damaged ? "true" : "false", state->name_dropped ? "true" : "false");
 		if (state->left_out)
 			puts_to(s, ",\"fetch\":true");
-		const struct lost lost = image_lost(o, state->top);
-		if (lost.entries)
-			putf(s, ",\"rewrite_entries\":%llu,\"rewrite_bytes\":%llu", (unsigned long long)lost.entries,
-				(unsigned long long)lost.bytes);
+		if (state->lost_entries)
+			putf(s, ",\"rewrite_entries\":%llu,\"rewrite_bytes\":%llu", (unsigned long long)state->lost_entries,
+				(unsigned long long)state->lost_bytes);
 		if (state->why)
 			put_json_reason(s, "why", state->why);
 		puts_to(s, "}");

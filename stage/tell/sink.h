@@ -25,11 +25,6 @@ struct size_text {
 	char text[24];
 };
 
-/* What a repair writes, or has written, of an image's local layers: files, directories and the like, and the files' bytes. */
-struct lost {
-	uint64_t entries, bytes;
-};
-
 struct proved {
 	uint64_t blobs, all_blobs, snapshots, all_snapshots, images, all_images; /* proved, and how many there are */
 	uint64_t containers; /* snapshots that containers write to, and views: nothing is promised of them */
@@ -80,8 +75,6 @@ CHECKED enum rc open_run(const char *root, bool make, const char *suffix, char n
 const char *run_verb_word(const uint64_t *numbers);
 
 /* console.c */
-/* Of the chain that ends with the snapshot top; STORE_NONE: nothing. */
-struct lost image_lost(const struct outcome *o, size_t top);
 void put_findings(struct sink *s, const struct outcome *o, const struct report_options *options);
 void put_images(struct sink *s, const struct outcome *o, const struct report_options *options);
 /* What brings back what is lost, with every release: a layer whose snapshot is here is fetched by "content fetch", or comes with an

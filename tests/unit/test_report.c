@@ -58,9 +58,9 @@ static void set(struct scene *s, const char *name)
 		s->plan.total[i] = 1;
 	}
 	s->states[0] = (struct image_state){
-		.verdict = IMAGE_NEEDS_PULL, .damaged = true, .left_out = true, .why = s->left, .top = STORE_NONE};
+		.verdict = IMAGE_NEEDS_PULL, .damaged = true, .left_out = true, .why = s->left};
 	s->states[1] = (struct image_state){
-		.verdict = IMAGE_IS_UNVERIFIED, .damaged = true, .left_out = true, .why = s->left, .top = STORE_NONE};
+		.verdict = IMAGE_IS_UNVERIFIED, .damaged = true, .left_out = true, .why = s->left};
 	s->store = (struct store){.path = s->root,
 		.boot_evidence = s->left,
 		.namespaces = s->namespaces,
