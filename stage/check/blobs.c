@@ -529,19 +529,6 @@ void job_blob(struct survey_run *r, struct worker *w, size_t index)
 
 /* ---- what the blobs turned out to be ---- */
 
-/* In the first record that has one; 0: none. */
-static uint64_t recorded_size(const struct store *st, const struct blob *b)
-{
-	uint64_t size = 0;
-
-	for (size_t ns = 0; b->records && ns < st->namespace_count && !size; ns++) {
-		const size_t c = store_find_content(st, ns, &b->digest);
-		if (c != STORE_NONE)
-			size = st->contents[c].size;
-	}
-	return size;
-}
-
 void emit_blob(struct survey_run *r, size_t index)
 {
 	const struct store *const st = r->st;
@@ -551,7 +538,7 @@ void emit_blob(struct survey_run *r, size_t index)
 
 	if (survey_file_is_bad(r->s, st, index)) {
 		f.got = state->file_is_bad ? state->file_size : b->size;
-		f.want = recorded_size(st, b);
+		f.want = b->recorded;
 		f.problem = !b->regular			       ? P_BLOB_NOT_FILE
 			    : !b->records		       ? P_BLOB_ORPHAN_BAD
 			    : f.got == 0		       ? P_BLOB_EMPTY
@@ -574,32 +561,32 @@ void emit_blob(struct survey_run *r, size_t index)
 		emit(r, f);
 	} else if (b->mode & 0222) {
 		f.problem = P_BLOB_UNSEALED;
-		f.want = recorded_size(st, b);
-		emit(r, f);
-	}
-	for (size_t ns = 0; b->records && ns < st->namespace_count; ns++) {
-		const size_t c = store_find_content(st, ns, &b->digest);
-		if (c == STORE_NONE || st->contents[c].size == b->size)
-			continue;
-		f.problem = P_BLOB_SIZE;
-		f.ns = ns_name(st, ns);
-		f.want = st->contents[c].size;
+		f.want = b->recorded;
 		emit(r, f);
 	}
 }
 
-void emit_missing_blobs(struct survey_run *r)
+void emit_contents(struct survey_run *r)
 {
 	const struct store *const st = r->st;
 
 	for (size_t i = 0; i < st->content_count; i++) {
 		const struct content *const c = &st->contents[i];
-		if (c->digest_known && c->blob == STORE_NONE && !survey_may_be_found(r->s, &c->digest, c->size))
-			emit(r, (struct finding){.problem = P_BLOB_MISSING,
-					.subject = SUBJECT_CONTENT,
-					.index = i,
-					.ns = ns_name(st, c->ns),
-					.digest = c->text,
-					.want = c->size});
+		struct finding f = {.problem = P_BLOB_MISSING,
+			.subject = SUBJECT_CONTENT,
+			.index = i,
+			.ns = ns_name(st, c->ns),
+			.digest = c->text,
+			.want = c->size};
+		if (c->blob == STORE_NONE) {
+			if (c->digest_known && !survey_may_be_found(r->s, &c->digest, c->size))
+				emit(r, f);
+		} else if (r->s->blobs[c->blob].verdict == BLOB_IS_GOOD && st->blob_files[c->blob].size != c->size) {
+			f.problem = P_BLOB_SIZE;
+			f.subject = SUBJECT_BLOB;
+			f.index = c->blob;
+			f.got = st->blob_files[c->blob].size;
+			emit(r, f);
+		}
 	}
 }

@@ -63,15 +63,27 @@ const struct oci_doc *config_of(const struct survey_run *r, const struct oci_doc
 	return layers && config->unpackable && layers == config->diff_id_count ? config : NULL;
 }
 
+bool walks_on(struct survey_run *r, size_t descriptors)
+{
+	r->steps += descriptors;
+	return r->steps <= LIMIT_IMAGE_STEPS;
+}
+
 /* The chain of one manifest in one namespace: which committed snapshots its layers prove (image-spec: config.md). */
 static enum rc walk_manifest(struct survey_run *r, size_t ns, const struct oci_doc *manifest)
 {
 	const struct store *const st = r->st;
-	const struct oci_doc *const config = config_of(r, manifest);
 	struct digest chain;
 	char text[DIGEST_TEXT_BYTES], previous_text[DIGEST_TEXT_BYTES] = "";
 	size_t layer = 0;
 
+	if (!st->namespaces[ns].snapshots.count)
+		return RC_OK;
+	if (!walks_on(r, manifest->child_count)) {
+		r->some_unread = true;
+		return RC_OK;
+	}
+	const struct oci_doc *const config = config_of(r, manifest);
 	if (!config)
 		return RC_OK;
 	for (size_t i = 0; i < manifest->child_count; i++) {
@@ -152,6 +164,7 @@ static enum rc walk_found(struct survey_run *r, const struct want *found, size_t
 enum rc find_candidates(struct survey_run *r)
 {
 	r->candidate_count = 0;
+	r->steps = 0;
 	for (size_t i = 0; i < r->st->content_count; i++) {
 		const struct content *const c = &r->st->contents[i];
 		const struct oci_doc *const doc = c->blob == STORE_NONE ? NULL : r->s->blobs[c->blob].doc;
@@ -169,31 +182,27 @@ enum rc find_candidates(struct survey_run *r)
 
 /* Largest first, so that no worker is left alone with a giant at the end; but before them what nobody has vouched for, which
  * is where a run that ran out of time stopped; and what is mostly holes after all others. */
-static bool comes_later(const struct survey_run *r, size_t x, size_t y)
+static int compare_jobs(const void *a, const void *b, const void *context)
 {
+	const struct survey_run *const r = context;
+	const size_t x = *(const size_t *)a, y = *(const size_t *)b;
 	const bool left_sparse = r->st->blob_files[x].sparse, right_sparse = r->st->blob_files[y].sparse;
 	const uint64_t left = r->st->blob_files[x].size, right = r->st->blob_files[y].size;
+	const int by_name = (x > y) - (x < y);
 	if (r->o->choice)
-		return x > y;
+		return by_name;
 	const bool left_known = r->vouched && r->vouched[x], right_known = r->vouched && r->vouched[y];
 
 	if (left_sparse != right_sparse)
-		return left_sparse;
+		return left_sparse - right_sparse;
 	if (left_known != right_known)
-		return left_known;
-	return left != right ? left < right : x > y;
+		return left_known - right_known;
+	return left != right ? (left < right) - (left > right) : by_name;
 }
 
 void sort_jobs(const struct survey_run *r, size_t *order, size_t count)
 {
-	for (size_t gap = count / 2; gap; gap /= 2) /* Shell's sort: sort takes no context */
-		for (size_t i = gap; i < count; i++) {
-			const size_t moved = order[i];
-			size_t k = i;
-			for (; k >= gap && comes_later(r, order[k - gap], moved); k -= gap)
-				order[k] = order[k - gap];
-			order[k] = moved;
-		}
+	sort_by(order, count, sizeof(*order), compare_jobs, r);
 }
 
 /* ---- candidates without a manifest ---- */
@@ -215,9 +224,14 @@ static bool may_be_layer(const struct survey_run *r, size_t blob)
 /* What a config names, whether or not a manifest leads to it. */
 static void walk_config(struct survey_run *r, size_t ns, const struct oci_doc *config)
 {
+	const size_t count = config->unpackable && r->st->namespaces[ns].snapshots.count ? config->diff_id_count : 0;
 	struct digest chain;
 
-	for (size_t i = 0; config->unpackable && i < config->diff_id_count; i++) {
+	if (!walks_on(r, count)) {
+		r->some_unread = true;
+		return;
+	}
+	for (size_t i = 0; i < count; i++) {
 		oci_chain_id(i ? &chain : NULL, &config->diff_ids[i], &chain);
 		match_name(&r->match, ns, &chain, &config->diff_ids[i]);
 	}
@@ -254,13 +268,17 @@ static enum rc gather_diff_ids(struct survey_run *r)
 		if (label && c->blob != STORE_NONE && !r->match.learnt[c->blob] && digest_parse(*label, &d) == RC_OK)
 			rc = match_add(&r->match, c->blob, &d, false, r->e);
 	}
-	for (size_t i = 0; rc == RC_OK && i < st->content_count; i++) {
+	r->steps = 0;
+	for (size_t i = 0; i < st->content_count; i++) {
 		const struct content *const c = &st->contents[i];
 		const struct oci_doc *const doc = c->blob == STORE_NONE ? NULL : r->s->blobs[c->blob].doc;
+		if (doc && doc->kind == OCI_CONFIG)
+			walk_config(r, c->ns, doc);
+	}
+	for (size_t i = 0; rc == RC_OK && i < st->blob_count; i++) {
+		const struct oci_doc *const doc = st->blob_files[i].records ? r->s->blobs[i].doc : NULL;
 		if (doc && doc->kind == OCI_MANIFEST)
 			rc = walk_pairs(r, doc);
-		else if (doc && doc->kind == OCI_CONFIG)
-			walk_config(r, c->ns, doc);
 	}
 	for (size_t i = 0; rc == RC_OK && i < st->blob_count; i++)
 		if (may_be_layer(r, i) && !r->match.learnt[i])

@@ -132,15 +132,6 @@ static void judge_ingest(struct survey_run *r, size_t index)
 	}
 }
 
-static bool is_recorded(const struct store *st, const struct digest *d)
-{
-	bool recorded = false;
-
-	for (size_t ns = 0; ns < st->namespace_count; ns++)
-		recorded |= store_find_content(st, ns, d) != STORE_NONE;
-	return recorded;
-}
-
 static void emit_ingest(struct survey_run *r, size_t index)
 {
 	const struct store *const st = r->st;
@@ -161,7 +152,7 @@ static void emit_ingest(struct survey_run *r, size_t index)
 					     : in->client_ref;
 	switch (state->verdict) {
 	case INGEST_IS_COMPLETE:
-		f.problem = is_recorded(st, &st->blob_files[state->blob].digest) ? P_BLOB_IN_INGEST : P_INGEST_COMPLETE;
+		f.problem = st->blob_files[state->blob].records ? P_BLOB_IN_INGEST : P_INGEST_COMPLETE;
 		break;
 	case INGEST_IS_PARTIAL:
 		f.problem = policy_partial(st->boot_proved_new, state->settled_bytes, in->data_size).problem;

@@ -328,9 +328,14 @@ enum rc judge_group(struct survey_run *r, struct worker *w, size_t blob, const s
 	return replay_group(r, w, blob, g, false, out, e);
 }
 
-static bool same_group(const struct candidate *a, const struct candidate *b)
+static int compare_likeness(const void *a, const void *b, const void *context)
 {
-	return a->mode == b->mode && digest_equal(&a->diff_id, &b->diff_id);
+	const struct survey_run *const r = context;
+	const size_t x = *(const size_t *)a, y = *(const size_t *)b;
+	const struct candidate *const one = &r->candidates[x], *const other = &r->candidates[y];
+	const int order = one->mode != other->mode ? (int)one->mode - (int)other->mode : digest_compare(&one->diff_id, &other->diff_id);
+
+	return order ? order : (x > y) - (x < y);
 }
 
 size_t count_chosen(const struct survey_run *r, size_t blob)
@@ -348,16 +353,7 @@ size_t gather(const struct survey_run *r, size_t blob, size_t *mine)
 
 	for (size_t i = r->first[blob]; i != STORE_NONE; i = r->candidates[i].next)
 		mine[n++] = i;
-	for (size_t i = 1; i < n; i++) { /* insertion by first likeness: a handful of entries */
-		size_t k = i;
-		while (k > 0 && !same_group(&r->candidates[mine[k - 1]], &r->candidates[mine[i]]))
-			k--;
-		if (k == 0)
-			continue;
-		const size_t moved = mine[i];
-		memmove(&mine[k + 1], &mine[k], (i - k) * sizeof(*mine));
-		mine[k] = moved;
-	}
+	sort_by(mine, n, sizeof(*mine), compare_likeness, r);
 	return n;
 }
 

@@ -99,7 +99,7 @@ static bool chain_below(const struct match *m, size_t backend, struct digest *ch
 	const struct backend *const b = &m->st->backends[backend];
 	const struct snapshot *s = &m->st->snapshots[b->snapshot];
 
-	for (uint32_t i = 0; b->parent.left && s->parent.left && i <= b->depth; i++) {
+	for (uint32_t i = 0; b->parent.left && s->parent.left && i < LIMIT_BETWEEN; i++) {
 		if (digest_parse(s->parent, chain) == RC_OK)
 			return chain->kind == DIGEST_SHA256;
 		const size_t next = store_find_snapshot(m->st, s->ns, s->parent);

@@ -13,7 +13,6 @@
 static enum rc snapshot_dir_is_empty(const struct store *st, const struct backend *b, struct arena scratch, struct err *e)
 {
 	auto_fd dir = -1, fs = -1;
-	struct os_name *names = NULL;
 	size_t count = 0;
 	enum rc rc;
 
@@ -23,7 +22,7 @@ static enum rc snapshot_dir_is_empty(const struct store *st, const struct backen
 		return rc == RC_CORRUPT ? RC_END : rc;
 	if ((rc = os_open_dir(dir, "fs", &fs, e)))
 		return rc == RC_END ? RC_OK : rc == RC_CORRUPT ? RC_END : rc;
-	rc = os_list(fs, &scratch, &names, &count, e);
+	rc = os_list(fs, &scratch, NULL, &count, e);
 	return rc == RC_OK && count ? RC_END : rc;
 }
 

@@ -59,6 +59,7 @@ struct survey_run {
 	size_t *by_digest[DIGEST_KINDS];    /* spares for which that is so, in the order of their digests */
 	size_t by_digest_count[DIGEST_KINDS];
 	size_t spare_cap;
+	uint64_t steps;          /* descriptors that a walk over all namespaces has looked at: see LIMIT_IMAGE_STEPS */
 	uint64_t asked_for;      /* what sources were asked for last, hashed; 0: nothing */
 	bool ask_again;          /* there was no time for it, or no room */
 	unsigned search;         /* searches begun */
@@ -156,9 +157,12 @@ CHECKED enum rc choose_documents(struct survey_run *r);
 void hash_blobs(struct survey_run *r, struct worker *w, size_t first);
 void job_blob(struct survey_run *r, struct worker *w, size_t index);
 void emit_blob(struct survey_run *r, size_t index);
-void emit_missing_blobs(struct survey_run *r);
+/* What records say of blobs, and is not so. */
+void emit_contents(struct survey_run *r);
 
 /* candidates.c */
+/* Counts what a walk is about to look at. False: it would be too much, and some of what it is for is not known. */
+bool walks_on(struct survey_run *r, size_t descriptors);
 /* That of an image's manifest, if it is here and has as many layers. */
 const struct oci_doc *config_of(const struct survey_run *r, const struct oci_doc *manifest);
 /* Only what is said to be one: any other blob may be a document of any size. */

@@ -11,8 +11,12 @@
 /* of a directory's names, with the buffers beside them */
 #define LISTED_BYTES (LIMIT_JSON_BYTES + OS_READER_BYTES + ((size_t)16 << 20))
 
+/* lines of one search; of more there is their number */
+#define SAID_MOST 20
+
 struct lacking {
 	struct digest digest;
+	uint64_t size; /* the longest that a record says; 0: none */
 	bool found;
 };
 
@@ -29,6 +33,7 @@ struct asking {
 	uint8_t *buf, *document;  /* OS_READER_BYTES, LIMIT_JSON_BYTES: what is read, and all of it if it is a document */
 	struct arena scratch;
 	bool found_any;
+	size_t said;
 	struct err why;           /* and why */
 };
 
@@ -41,10 +46,12 @@ bool lacks_bytes(const struct survey_run *r, const struct want *w)
 }
 
 /* now: what is not taken for that; NULL: the file itself is of no use. */
-static void say(const struct asking *a, const struct lacking *now, const char *why, int error)
+static void say(struct asking *a, const struct lacking *now, const char *why, int error)
 {
 	char text[LIMIT_PATH_BYTES + 600], digest[DIGEST_TEXT_BYTES] = "";
 
+	if (a->said++ >= SAID_MOST)
+		return;
 	if (now)
 		digest_format(&now->digest, digest);
 	(void)print_to(text, sizeof(text), "source %s%s%s: %s%s%s%s%s", a->place, *a->name ? "/" : "", a->name, digest,
@@ -110,6 +117,8 @@ static enum rc add_found(struct asking *a, struct lacking *l, uint64_t size, boo
 	return parsed == RC_NOMEM || !spare->name || !spare->from ? no_memory(r->e) : RC_OK;
 }
 
+static const char other_bytes[] = "these are other bytes";
+
 /* A file, or a member, that is called after what is lacking. What is returned is ours: it ends all. */
 static enum rc take_file(struct asking *a, struct lacking *l, uint64_t size)
 {
@@ -126,6 +135,8 @@ static enum rc take_file(struct asking *a, struct lacking *l, uint64_t size)
 	hash_begin(&h, DIGEST_SHA256);
 	if (size > LIMIT_LAYER_BYTES)
 		rc = fail(&room, RC_LIMIT, "it is too large");
+	else if (l->size && size > l->size)
+		rc = fail(&room, RC_LIMIT, "%s", other_bytes);
 	else if (fetch && (rc = fetch->begin(fetch->self, size, &room)) == RC_LIMIT)
 		a->r->ask_again = true; /* there may be room for it in the next run */
 	if (rc == RC_LIMIT) {
@@ -162,7 +173,7 @@ static enum rc take_file(struct asking *a, struct lacking *l, uint64_t size)
 	if (fetch && (rc = fetch->end(fetch->self, good ? &d : NULL, &copy, a->r->e)))
 		return rc;
 	if (whole && !good)
-		say(a, l, "these are other bytes", 0);
+		say(a, l, other_bytes, 0);
 	return good ? add_found(a, l, size, document, copy) : RC_OK;
 }
 
@@ -281,6 +292,9 @@ static uint64_t list_lacking(struct asking *a)
 		w->seen = false;
 		if (!a->count || !digest_equal(&a->all[a->count - 1].digest, w->digest))
 			a->all[a->count++].digest = *w->digest;
+		const size_t c = w->ns == STORE_NONE ? STORE_NONE : store_find_content(a->r->st, w->ns, w->digest);
+		uint64_t *const size = &a->all[a->count - 1].size;
+		*size = c != STORE_NONE && a->r->st->contents[c].size > *size ? a->r->st->contents[c].size : *size;
 	}
 	a->left = a->count;
 	return fnv1a(a->all, a->count * sizeof(*a->all));
@@ -317,6 +331,11 @@ enum rc ask_sources(struct survey_run *r)
 		r->asked_for = fnv1a(a.all, left * sizeof(*a.all));
 	}
 	arena_close(&a.scratch);
+	if (a.said > SAID_MOST) {
+		char text[64];
+		(void)print_to(text, sizeof(text), "sources: %zu more are not taken", a.said - SAID_MOST); /* fits */
+		r->o->say(r->o->self, text);
+	}
 	if (rc == RC_STOPPED) { /* what was not asked for may be there */
 		*r->e = (struct err){0};
 		r->ask_again = true;

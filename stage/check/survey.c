@@ -285,7 +285,7 @@ static void pass_content(struct survey_run *r)
 		r->s->blobs_checked += survey_has_file(r->s, r->st, i) && !r->s->blobs[i].trusted &&
 				       (r->s->blobs[i].verdict == BLOB_IS_GOOD || r->s->blobs[i].verdict == BLOB_IS_BAD);
 	}
-	emit_missing_blobs(r);
+	emit_contents(r);
 }
 
 static enum rc pass_snapshots(struct survey_run *r)

@@ -80,6 +80,10 @@ static bool needs_children(const struct survey_run *r, const struct oci_doc *doc
 /* of: the labels of its record; NULL: it has none. needed: by an image, or by a record. */
 static enum rc want_document(struct survey_run *r, const struct oci_doc *doc, const struct labels *of, size_t ns, bool needed)
 {
+	if (!walks_on(r, doc->child_count)) {
+		r->s->wants_unknown = true;
+		return RC_OK;
+	}
 	const bool all = needed && r->o->source_count && needs_children(r, doc, of, ns);
 	enum rc rc = doc->config.digest_known ? want(r, &doc->config.digest, ns, needed) : RC_OK;
 
@@ -123,6 +127,7 @@ static enum rc list_wants(struct survey_run *r)
 	enum rc rc = RC_OK;
 
 	r->s->want_count = 0;
+	r->steps = 0;
 	for (size_t i = 0; rc == RC_OK && i < st->content_count; i++) {
 		const struct content *const c = &st->contents[i];
 		const struct oci_doc *const doc = c->blob == STORE_NONE ? NULL : r->s->blobs[c->blob].doc;
@@ -184,7 +189,7 @@ static void visit(const struct survey_run *r, struct visits *v, size_t ns, const
 
 /* What this namespace has a record of leads to what the record's labels name; what none has to what is written in it, for so containerd
  * would have labelled it. What another namespace has is not this one's to have. */
-static void visit_children(const struct survey_run *r, struct visits *v, size_t ns, size_t blob)
+static void visit_children(struct survey_run *r, struct visits *v, size_t ns, size_t blob)
 {
 	const struct blob *const b = &r->st->blob_files[blob];
 	const size_t c = store_find_content(r->st, ns, &b->digest);
@@ -201,7 +206,7 @@ static void visit_children(const struct survey_run *r, struct visits *v, size_t 
 	v->found[blob] = v->found[blob] && v->found[blob] != ns + 1 ? SEVERAL : ns + 1;
 	if (doc && doc->config.digest_known)
 		visit(r, v, ns, &doc->config.digest);
-	for (size_t i = 0; doc && i < doc->child_count; i++)
+	for (size_t i = 0; doc && i < doc->child_count && walks_on(r, 1); i++)
 		if (doc->children[i].digest_known)
 			visit(r, v, ns, &doc->children[i].digest);
 }
@@ -222,12 +227,17 @@ enum rc find_unrecorded(struct survey_run *r)
 	r->s->unrecorded = arena_array(r->keep, orphans + 1, sizeof(*r->s->unrecorded));
 	if (!v.seen || !v.todo || !v.found || !r->s->unrecorded)
 		return no_memory(r->e);
-	for (size_t i = 0; i < st->image_count && !stopped(r); i++) {
+	r->steps = 0;
+	for (size_t i = 0; i < st->image_count && !stopped(r) && walks_on(r, 0); i++) {
 		if (!st->images[i].target_known)
 			continue;
 		visit(r, &v, st->images[i].ns, &st->images[i].target);
 		while (v.count)
 			visit_children(r, &v, st->images[i].ns, v.todo[--v.count]);
+	}
+	if (!walks_on(r, 0)) { /* other namespaces may need them as well */
+		r->some_unread = true;
+		return RC_OK;
 	}
 	for (size_t i = 0; i < st->blob_count; i++)
 		if (v.found[i] && v.found[i] != SEVERAL)
@@ -328,20 +338,21 @@ static void job_spare(struct survey_run *r, struct worker *w, size_t index)
 }
 
 /* Of several with the same bytes the one that says so itself is taken: it knows its namespace. */
-static bool says_so(const struct survey_run *r, enum digest_kind kind, size_t spare)
+static bool says_so(const struct survey_run *r, size_t spare)
 {
 	const size_t ingest = r->st->spares[spare].ingest;
 
 	return ingest != STORE_NONE && r->st->ingests[ingest].spare == spare && r->st->ingests[ingest].expected &&
-	       digest_equal(r->st->ingests[ingest].expected, &r->found[kind][spare]);
+	       digest_equal(r->st->ingests[ingest].expected, &r->found[r->kind][spare]);
 }
 
-static bool comes_after(const struct survey_run *r, enum digest_kind kind, size_t x, size_t y)
+static int compare_spares(const void *a, const void *b, const void *context)
 {
-	const int order = digest_compare(&r->found[kind][x], &r->found[kind][y]);
-	const bool left = says_so(r, kind, x), right = says_so(r, kind, y);
+	const struct survey_run *const r = context;
+	const size_t x = *(const size_t *)a, y = *(const size_t *)b;
+	const int order = digest_compare(&r->found[r->kind][x], &r->found[r->kind][y]);
 
-	return order ? order > 0 : left != right ? right : x > y;
+	return order ? order : says_so(r, x) != says_so(r, y) ? says_so(r, y) - says_so(r, x) : (x > y) - (x < y);
 }
 
 enum rc hash_spares(struct survey_run *r, enum digest_kind kind)
@@ -373,14 +384,7 @@ enum rc hash_spares(struct survey_run *r, enum digest_kind kind)
 	for (size_t i = 0; i < count; i++)
 		if (r->s->spares[i].known & 1u << kind)
 			order[n++] = i;
-	for (size_t gap = n / 2; gap; gap /= 2) /* Shell's sort: sort takes no context */
-		for (size_t i = gap; i < n; i++) {
-			const size_t moved = order[i];
-			size_t k = i;
-			for (; k >= gap && comes_after(r, kind, order[k - gap], moved); k -= gap)
-				order[k] = order[k - gap];
-			order[k] = moved;
-		}
+	sort_by(order, n, sizeof(*order), compare_spares, r);
 	r->by_digest_count[kind] = n;
 	return RC_OK;
 }

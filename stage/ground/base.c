@@ -45,12 +45,12 @@ static void swap(uint8_t *a, uint8_t *b, size_t size)
 	}
 }
 
-void sort(void *items, size_t n, size_t size, int (*compare)(const void *, const void *))
+void sort_by(void *items, size_t n, size_t size, int (*compare)(const void *, const void *, const void *), const void *context)
 {
 	uint8_t *const at = items;
 	size_t ordered = 1;
 
-	while (ordered < n && compare(at + (ordered - 1) * size, at + ordered * size) <= 0)
+	while (ordered < n && compare(at + (ordered - 1) * size, at + ordered * size, context) <= 0)
 		ordered++;
 	if (ordered >= n) /* most come out of a database so */
 		return;
@@ -61,13 +61,29 @@ void sort(void *items, size_t n, size_t size, int (*compare)(const void *, const
 		else
 			swap(at, at + --end * size, size);
 		for (size_t up = next, down; (down = 2 * up + 1) < end; up = down) {
-			if (down + 1 < end && compare(at + down * size, at + (down + 1) * size) < 0)
+			if (down + 1 < end && compare(at + down * size, at + (down + 1) * size, context) < 0)
 				down++;
-			if (compare(at + up * size, at + down * size) >= 0)
+			if (compare(at + up * size, at + down * size, context) >= 0)
 				break;
 			swap(at + up * size, at + down * size, size);
 		}
 	}
+}
+
+struct plain {
+	int (*compare)(const void *, const void *);
+};
+
+static int compare_plainly(const void *a, const void *b, const void *context)
+{
+	return ((const struct plain *)context)->compare(a, b);
+}
+
+void sort(void *items, size_t n, size_t size, int (*compare)(const void *, const void *))
+{
+	const struct plain plain = {compare};
+
+	sort_by(items, n, size, compare_plainly, &plain);
 }
 
 enum rc pace_on(struct pace *p, uint64_t work, struct err *e)
@@ -182,6 +198,11 @@ int span_compare(struct span a, struct span b)
 	if (order)
 		return order;
 	return (a.left > b.left) - (a.left < b.left);
+}
+
+int compare_spans(const void *a, const void *b)
+{
+	return span_compare(*(const struct span *)a, *(const struct span *)b);
 }
 
 bool span_equal(struct span a, struct span b)

@@ -51,6 +51,8 @@ int print_to_v(char *out, size_t cap, const char *format, va_list arguments) PRI
 char *text_find(const char *text, const char *needle);
 /* As qsort, whatever the order in n steps of log n, and in place; libc's is 2 KiB. */
 void sort(void *items, size_t n, size_t size, int (*compare)(const void *, const void *));
+/* The same; what they are compared by has the context. */
+void sort_by(void *items, size_t n, size_t size, int (*compare)(const void *, const void *, const void *), const void *context);
 
 /* As strerror, for what this program's calls come to, and "error N" for the rest. It stays what it is. */
 const char *error_text(int error);
@@ -107,6 +109,8 @@ uint64_t span_uvarint(struct span *s);
 int64_t span_varint(struct span *s);
 /* Unsigned bytewise order, a shorter prefix first: bbolt's key order. */
 int span_compare(struct span a, struct span b);
+/* The same, of what begins with a span. */
+int compare_spans(const void *a, const void *b);
 bool span_equal(struct span a, struct span b);
 bool span_is(struct span a, const char *text);
 bool span_starts(struct span a, const char *prefix);

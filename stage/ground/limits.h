@@ -52,10 +52,16 @@
  * images of ten layers, or 100,000 descriptors. Beside it a layer of 1,000,000 files still fits into 64 MiB. */
 #define LIMIT_DOCUMENTS_BYTES ((size_t)8 << 20)
 
-/* descriptors that are looked at to tell what became of all images, beyond LIMIT_DESCRIPTORS of each, and those of an index or manifest
- * as often as images lead to it: some 1 us each. An image of ten layers, for some twenty platforms, takes 30. Past it one is not
- * verified. */
-#define LIMIT_IMAGE_STEPS ((uint64_t)1 << 21)
+/* descriptors that are looked at to tell what became of all images, or, for all namespaces, what there is to be compared or wanted: those
+ * of an index or manifest as often as there are ways to it, but for the first time, some 2 us each. An image of ten layers, for some
+ * twenty platforms, takes 30: so many are a small one, and have as much for themselves as all others. Past it one is not verified, or
+ * it is not known what a manifest leads to. */
+#define LIMIT_IMAGE_STEPS ((uint64_t)1 << 18)
+#define LIMIT_SMALL_IMAGE 64
+
+/* snapshots between one that is named by a chain ID and the next below that is: what docker commits stands on a container's, and that on
+ * what dockerd makes for it */
+#define LIMIT_BETWEEN 16
 
 /* pairs of a snapshot's parent and a local layer's diff ID that are hashed to see which snapshot the layer is, where no config
  * tells: some 0.5 us each. Past it a snapshot is unchecked. 2,000 parents whose configs are all lost, and as many layers, fit. */

@@ -111,7 +111,7 @@ CHECKED enum rc os_small_take(struct os_small *s, size_t *got, struct err *e);
 void os_small_drop(struct os_small *s);
 
 /* Names of a directory, "." and ".." left out, in the order of memcmp so that runs can be compared. The array belongs to
- * the arena. type is DT_* or DT_UNKNOWN. */
+ * the arena. type is DT_* or DT_UNKNOWN. names NULL: only whether there is any is asked, and *count is 0 or 1. */
 struct os_name {
 	const char *name;
 	uint64_t inode;

@@ -313,6 +313,10 @@ enum rc os_list(int dir, struct arena *a, struct os_name **names, size_t *count,
 			at += d->length;
 			if (strcmp(d->name, ".") == 0 || strcmp(d->name, "..") == 0)
 				continue;
+			if (!names) {
+				*count = 1;
+				return RC_OK;
+			}
 			const size_t n = strlen(d->name) + 1;
 			if (used == cap) {
 				const size_t more = cap ? cap * 2 : 64;
@@ -333,7 +337,8 @@ enum rc os_list(int dir, struct arena *a, struct os_name **names, size_t *count,
 	}
 	if (used)
 		sort(list, used, sizeof(*list), compare_names);
-	*names = list;
+	if (names)
+		*names = list;
 	*count = used;
 	return RC_OK;
 }

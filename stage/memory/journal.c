@@ -465,6 +465,28 @@ static void settle_names(struct journal *j)
 	j->name_count = kept;
 }
 
+/* Names were put behind each other, in the order of the records. */
+static int compare_ingests(const void *a, const void *b)
+{
+	const struct journal_ingest *const x = a, *const y = b;
+	const int order = compare_spans(a, b);
+
+	return order ? order : (x->name.at > y->name.at) - (x->name.at < y->name.at);
+}
+
+/* Of each download the last record. */
+static void settle_ingests(struct journal *j)
+{
+	size_t kept = 0;
+
+	if (j->ingest_count)
+		sort(j->ingests, j->ingest_count, sizeof(*j->ingests), compare_ingests);
+	for (size_t i = 0; i < j->ingest_count; i++)
+		if (i + 1 == j->ingest_count || compare_spans(&j->ingests[i], &j->ingests[i + 1]))
+			j->ingests[kept++] = j->ingests[i];
+	j->ingest_count = kept;
+}
+
 static void sort_if_needed(void *array, size_t count, size_t size, int (*compare)(const void *, const void *))
 {
 	const uint8_t *const at = array;
@@ -534,6 +556,7 @@ static enum rc parse(struct journal *j, struct span text, struct arena *a)
 	sort_if_needed(j->blob_doubts, j->blob_doubt_count, sizeof(*j->blob_doubts), compare_blob);
 	sort_if_needed(j->snapshot_doubts, j->snapshot_doubt_count, sizeof(*j->snapshot_doubts), compare_snapshot);
 	settle_names(j);
+	settle_ingests(j);
 	return RC_OK;
 }
 
@@ -822,10 +845,9 @@ bool journal_is_stuck_number(const struct journal *j, enum at_kind kind, uint64_
 
 const struct journal_ingest *journal_find_ingest(const struct journal *j, struct span name)
 {
-	for (size_t i = j->ingest_count; i-- > 0;)
-		if (span_equal(j->ingests[i].name, name))
-			return &j->ingests[i];
-	return NULL;
+	const struct journal_ingest key = {.name = name};
+
+	return j->ingest_count ? bsearch(&key, j->ingests, j->ingest_count, sizeof(key), compare_spans) : NULL;
 }
 
 /* ---- writing ---- */

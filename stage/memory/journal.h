@@ -97,7 +97,7 @@ struct journal {
 	/* Vouched for: durable, and right as far as could be told. Sorted: by digest, id, name. */
 	struct journal_blob *blobs;
 	struct journal_snapshot *snapshots;
-	struct journal_ingest *ingests;
+	struct journal_ingest *ingests; /* of each name the last record, in the order of the names */
 	size_t blob_count, snapshot_count, ingest_count;
 	/* Objects that were there when the last check ended and were not right, or could not be looked at. */
 	struct journal_blob *blob_doubts;

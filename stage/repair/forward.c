@@ -314,6 +314,12 @@ static enum rc begin(struct maker *m, struct forward *f, struct bolt_edit *t, si
 	return RC_OK;
 }
 
+/* Asked where each of something is compared with all of something else. */
+static enum rc go_on(const struct maker *m, size_t compared)
+{
+	return pace_on(m->f->st->hints->pace, 16 * (uint64_t)compared, m->e);
+}
+
 /* ---- meta.db ---- */
 
 static const struct forward_backend *find_backend(const struct forward *f, struct span key)
@@ -423,7 +429,9 @@ static enum rc make_snapshots(struct maker *m)
 		if (!x->user_key.left)
 			continue;
 		bucket.count--;
-		if ((rc = bolt_edit_make_bucket(m->t, &bucket, m->e)) || (rc = bolt_edit_raise_sequence(m->t, &bucket, x->number, m->e)))
+		if ((rc = go_on(m, f->snapshot_count + f->container_count)) ||
+			(rc = bolt_edit_make_bucket(m->t, &bucket, m->e)) ||
+			(rc = bolt_edit_raise_sequence(m->t, &bucket, x->number, m->e)))
 			return rc;
 		const bool known = find_name(f, x->key);
 		if (!known && !has_key(f, x->ns, x->user_key) && (rc = make_snapshot(m, x)))
@@ -434,6 +442,8 @@ static enum rc make_snapshots(struct maker *m)
 	for (size_t i = 0; i < f->snapshot_count; i++) { /* what has no name is none, and containerd could not read it */
 		const struct forward_snapshot *const s = &f->snapshots[i];
 		const struct bolt_path path = SNAPSHOT_PATH(s->ns, s->key);
+		if (!s->name.left && (rc = go_on(m, f->backend_count)))
+			return rc;
 		if (!s->name.left && !has_backend(f, s) && (rc = bolt_edit_remove(m->t, &path, m->e)))
 			return rc;
 	}
@@ -664,11 +674,19 @@ static enum rc find_documents(struct maker *m, struct found **out, size_t *count
 	return RC_OK;
 }
 
-static void reach(const struct maker *m, struct found *all, size_t count, const struct digest *d)
+/* What names lead to; ns bad: of all namespaces. */
+static enum rc reach(const struct maker *m, struct found *all, size_t count, struct span ns)
 {
-	for (size_t i = 0; i < count; i++)
-		if (digest_equal(&m->f->st->blob_files[all[i].blob].digest, d))
-			all[i].reached = true;
+	const struct forward *const f = m->f;
+	enum rc rc = RC_OK;
+
+	for (size_t k = 0; rc == RC_OK && k < f->image_count; k++) {
+		const size_t blob = ns.bad || span_equal(f->images[k].ns, ns) ? store_find_blob(f->st, &f->images[k].target) : STORE_NONE;
+		for (size_t i = 0; blob != STORE_NONE && i < count; i++)
+			all[i].reached |= all[i].blob == blob;
+		rc = go_on(m, count);
+	}
+	return rc;
 }
 
 /* The chain ID of a manifest whose config is here; false: it has none, or is no image. */
@@ -821,7 +839,8 @@ static enum rc name_all(struct maker *m, struct span ns, struct found *all, size
 		if (!all[i].nameless)
 			continue;
 		all[i].named = true;
-		rc = name_it(m, ns, &all[i], all, count);
+		rc = go_on(m, 128 * (count + m->f->name_count)); /* a look-up in a database for each */
+		rc = rc ? rc : name_it(m, ns, &all[i], all, count);
 	}
 	return rc;
 }
@@ -833,10 +852,8 @@ static enum rc name_unpacked(struct maker *m, struct span ns, struct found *all,
 
 	for (size_t i = 0; i < count; i++)
 		all[i].reached = all[i].inside;
-	for (size_t i = 0; i < f->image_count; i++)
-		if (span_equal(f->images[i].ns, ns))
-			reach(m, all, count, &f->images[i].target);
-	for (size_t i = 0; i < count; i++) {
+	enum rc rc = reach(m, all, count, ns);
+	for (size_t i = 0; rc == RC_OK && i < count; i++) {
 		bool is_here = false;
 		for (size_t k = 0; !all[i].reached && !is_here && k < count; k++) {
 			char text[DIGEST_TEXT_BYTES];
@@ -849,8 +866,9 @@ static enum rc name_unpacked(struct maker *m, struct span ns, struct found *all,
 				is_here = span_equal(f->backends[b].ns, ns) && span_is(f->backends[b].user_key, text);
 		}
 		all[i].nameless = is_here;
+		rc = go_on(m, count * (all[i].doc.child_count + 1));
 	}
-	return name_all(m, ns, all, count);
+	return rc ? rc : name_all(m, ns, all, count);
 }
 
 /* Of what has no name anywhere, and is not unpacked: where a name may have stood. */
@@ -864,15 +882,15 @@ static enum rc name_rest(struct maker *m, struct found *all, size_t count)
 
 	for (size_t i = 0; i < count; i++)
 		all[i].reached = all[i].inside || all[i].named;
-	for (size_t i = 0; i < f->image_count; i++)
-		reach(m, all, count, &f->images[i].target);
-	for (size_t i = 0; i < count; i++) {
+	enum rc rc = reach(m, all, count, (struct span){.bad = true});
+	for (size_t i = 0; rc == RC_OK && i < count; i++) {
 		bool useful = false;
 		for (size_t k = 0; !all[i].reached && !useful && k < count; k++)
 			useful = is_of(f, &all[i], &all[k]) && has_layer_here(f, &all[k].doc);
 		all[i].nameless = useful;
+		rc = go_on(m, count * (all[i].doc.child_count + 1));
 	}
-	return name_all(m, ns, all, count);
+	return rc ? rc : name_all(m, ns, all, count);
 }
 
 /* What is here and has no name any more gets one, so that it is kept. */
@@ -886,9 +904,14 @@ static enum rc name_nameless(struct maker *m)
 	if (rc)
 		return rc;
 	for (size_t i = 0; i < count; i++)
-		for (size_t k = 0; all[i].doc.kind == OCI_INDEX && k < all[i].doc.child_count; k++)
-			for (size_t x = 0; all[i].doc.children[k].digest_known && x < count; x++)
-				all[x].inside |= digest_equal(&f->st->blob_files[all[x].blob].digest, &all[i].doc.children[k].digest);
+		for (size_t k = 0; all[i].doc.kind == OCI_INDEX && k < all[i].doc.child_count; k++) {
+			const struct oci_descriptor *const d = &all[i].doc.children[k];
+			const size_t blob = d->digest_known ? store_find_blob(f->st, &d->digest) : STORE_NONE;
+			for (size_t x = 0; blob != STORE_NONE && x < count; x++)
+				all[x].inside |= all[x].blob == blob;
+			if ((rc = go_on(m, count)))
+				return rc;
+		}
 	if (f->names_ns.left && !f->names_ns.bad)
 		rc = name_unpacked(m, f->names_ns, all, count);
 	else
@@ -915,7 +938,7 @@ static enum rc make_known(struct maker *m)
 			n->used |= span_equal(f->images[k].ns, n->ns) && span_equal(f->images[k].name, n->name);
 		if (n->used)
 			continue;
-		if ((rc = put_image(m, n->ns, n->name, n->digest, n->media_type, n->size)))
+		if ((rc = go_on(m, f->image_count)) || (rc = put_image(m, n->ns, n->name, n->digest, n->media_type, n->size)))
 			return rc;
 		struct forward_image *const made = arena_push(m->a, (void **)&f->images, &f->image_count, sizeof(*made));
 		if (!made)
@@ -1013,7 +1036,7 @@ enum rc forward_overlay(struct forward *f, struct bolt_edit *t, size_t *made, st
 		again = false;
 		for (size_t i = 0; rc == RC_OK && i < f->snapshot_count; i++) {
 			const struct forward_snapshot *const s = &f->snapshots[i];
-			if (ids[i] || !s->name.left)
+			if (ids[i] || !s->name.left || (rc = go_on(&m, f->snapshot_count)))
 				continue;
 			const struct forward_snapshot *const parent = s->parent.left ? find_key(f, s->ns, s->parent) : NULL;
 			if (s->parent.left && (!parent || !ids[parent - f->snapshots]))

@@ -86,6 +86,8 @@ struct image_state {
 	bool unproved;              /* a pull takes files of it as they are that were compared with nothing */
 	bool left_out;              /* a layer's blob is not here, its snapshot is, or nobody knows: a pull need not fetch that blob */
 	size_t top;                 /* snapshot of its top layer, STORE_NONE if it has no complete chain */
+	/* Of that chain: what a repair writes, or has written: files, directories and the like, and the files' bytes. */
+	uint64_t lost_entries, lost_bytes;
 };
 
 struct plan {

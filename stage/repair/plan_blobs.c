@@ -60,26 +60,19 @@ static int compare_added_digests(const void *a, const void *b)
 	return digest_compare(((const struct want *)a)->digest, ((const struct want *)b)->digest);
 }
 
-static bool is_recorded(const struct store *st, const struct digest *d)
-{
-	for (size_t ns = 0; ns < st->namespace_count; ns++)
-		if (store_find_content(st, ns, d) != STORE_NONE)
-			return true;
-	return false;
-}
-
 /* The namespace that gets a record of a blob which is brought into place: that of its download; or, where nothing tells, the only one
  * that wants it, if no other has it. More would give a namespace what it has not fetched (containerd's content_sharing_policy). */
 static size_t recording_namespace(const struct planner *w, const struct want *first, size_t count)
 {
 	const struct store *const st = w->st;
-	const size_t spare = st->blob_files[store_find_blob(st, first->digest)].spare, ingest = st->spares[spare].ingest;
+	const struct blob *const b = &st->blob_files[store_find_blob(st, first->digest)];
+	const size_t spare = b->spare, ingest = st->spares[spare].ingest;
 	const struct ingest *const in = ingest == STORE_NONE ? NULL : &st->ingests[ingest];
 	size_t ns = STORE_NONE;
 
 	if (in && in->spare == spare && in->expected && digest_equal(in->expected, first->digest))
 		return store_find_namespace(st, in->ns_name);
-	if (is_recorded(st, first->digest))
+	if (b->records)
 		return STORE_NONE;
 	for (size_t i = 0; i < count; i++) {
 		if (first[i].ns == STORE_NONE || first[i].ns == ns)
@@ -98,7 +91,7 @@ static bool comes_into_place(const struct planner *w, size_t blob)
 	if (w->held_blob[blob] && w->stuck_blob[blob] && survey_file_is_bad(w->s, w->st, blob))
 		return false;
 	/* what would get a record, and cannot, stays where the next run finds it */
-	if (w->stuck_records && !is_recorded(w->st, &w->st->blob_files[blob].digest))
+	if (w->stuck_records && !w->st->blob_files[blob].records)
 		return false;
 	return w->st->blob_files[blob].spare != STORE_NONE && w->s->blobs[blob].verdict == BLOB_IS_GOOD && !w->stuck_bytes[blob];
 }
@@ -207,14 +200,9 @@ bool is_gone(const struct planner *w, size_t blob)
 
 bool may_come(const struct planner *w, size_t blob)
 {
-	const struct digest *const d = &w->st->blob_files[blob].digest;
-	uint64_t size = 0;
+	const struct blob *const b = &w->st->blob_files[blob];
 
-	for (size_t ns = 0; !size && ns < w->st->namespace_count; ns++) {
-		const size_t c = store_find_content(w->st, ns, d);
-		size = c == STORE_NONE ? 0 : w->st->contents[c].size;
-	}
-	return is_gone(w, blob) && survey_may_be_in_file(w->s, d, size);
+	return is_gone(w, blob) && survey_may_be_in_file(w->s, &b->digest, b->recorded);
 }
 
 static void plan_wrong_file(struct planner *w, size_t blob)

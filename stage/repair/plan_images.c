@@ -44,13 +44,16 @@ static const struct oci_doc *doc_of(const struct planner *w, const struct digest
  * of the config's record says so. NULL: none that is known. */
 static const char *other_snapshotter(struct planner *w, size_t ns, const struct digest *config, const struct digest *top)
 {
-	static const char prefix[] = "containerd.io/gc.ref.snapshot.";
+	/* of one record there may be very many: what is before overlayfs', then what is behind them */
+	static const char prefix[] = "containerd.io/gc.ref.snapshot.", behind[] = "containerd.io/gc.ref.snapshot.overlayft";
 	const struct store *const st = w->st;
 	const size_t c = store_find_content(st, ns, config), foreign = top ? store_find_foreign(st, ns, top) : STORE_NONE;
 	struct span name = foreign == STORE_NONE ? (struct span){0} : st->foreign[foreign].snapshotter;
 
-	for (size_t i = 0; !name.left && c != STORE_NONE && i < st->contents[c].labels.count; i++) {
-		struct span key = st->contents[c].labels.at[i].key;
+	for (unsigned k = 0; !name.left && c != STORE_NONE && k < 2; k++) {
+		const struct labels *const labels = &st->contents[c].labels;
+		const size_t i = labels_from(labels, k ? behind : prefix);
+		struct span key = i < labels->count ? labels->at[i].key : (struct span){0};
 		if (!span_starts(key, prefix) || span_starts(key, SNAPSHOT_LABEL))
 			continue;
 		(void)span_take(&key, sizeof(prefix) - 1);
@@ -82,6 +85,7 @@ struct image_facts {
 	const char *other;              /* snapshotter that has it too, or alone */
 	size_t layers, here, in_chain;
 	size_t top;                     /* meta.db snapshot */
+	uint64_t lost_entries, lost_bytes;
 };
 
 static void look_at_blobs(const struct planner *w, size_t ns, const struct oci_doc *m, struct image_facts *f, bool *damaged)
@@ -124,6 +128,8 @@ static void look_at_snapshot(const struct planner *w, size_t s, bool comes, stru
 		f->blocked |= w->st->mounted; /* plan_rebuilds does not touch it now */
 		f->stuck |= w->stuck_rebuild[b] != NULL;
 		f->unread |= w->s->snapshots[b].unreadable > 0;
+		f->lost_entries += w->s->snapshots[b].rewrite_inodes;
+		f->lost_bytes += w->s->snapshots[b].rewrite_bytes;
 	}
 	f->lost |= v == SNAPSHOT_IS_LOST;
 	f->for_good |= v == SNAPSHOT_IS_LOST && (!comes || b == STORE_NONE);
@@ -139,10 +145,14 @@ static void look_between(const struct planner *w, size_t ns, size_t s, struct im
 	const struct image_facts before = *f;
 	struct digest d;
 
-	for (unsigned i = 0; i < LIMIT_LAYERS; i++) {
+	for (unsigned i = 0;; i++) {
 		const struct span parent = w->st->snapshots[s].parent;
 		if (!parent.left || digest_parse(parent, &d) == RC_OK || (s = store_find_snapshot(w->st, ns, parent)) == STORE_NONE)
 			break;
+		if (i == LIMIT_BETWEEN) {
+			f->unread = true;
+			break;
+		}
 		look_at_snapshot(w, s, false, f);
 	}
 	f->in_chain = before.in_chain;
@@ -187,12 +197,17 @@ static const char *unknown(struct planner *w, const char *what, const char *why)
 	return why ? arena_printf(w->keep, "%s%s %s", why == damaged_stays ? "" : "unchecked: ", what, why) : NULL;
 }
 
-/* What one document of an image can hold is free, so that images that lead to much do not keep others from being looked at. */
-static void count_steps(struct planner *w, size_t n)
+static const struct image_eval too_much = {.verdict = IMAGE_IS_UNVERIFIED, .why = "unchecked: what it and others lead to is too much"};
+
+/* Whether an index or manifest is looked at for this image. The first look at each is free, and small images have steps of their own, so
+ * that those that lead to much do not keep others from being looked at. */
+static bool may_look(struct planner *w, size_t blob)
 {
+	const size_t n = w->s->blobs[blob].doc->child_count, before = w->evaluated[blob];
+
+	w->evaluated[blob] = w->evaluation;
 	w->image_steps += n;
-	if (w->image_steps > LIMIT_DESCRIPTORS)
-		w->steps += n;
+	return !before || (w->steps[w->image_steps > LIMIT_SMALL_IMAGE] += n) <= LIMIT_IMAGE_STEPS;
 }
 
 /* Of an image's parts what becomes of it; the first row that holds says so. What was not compared is not verified: nothing else is
@@ -202,7 +217,6 @@ static struct image_eval eval_manifest(struct planner *w, size_t ns, const struc
 	struct image_facts f = {.top = STORE_NONE};
 	struct image_eval r = {0};
 
-	count_steps(w, m->child_count);
 	look_at_blobs(w, ns, m, &f, &r.damaged);
 	if (!f.config_gone)
 		look_at_chain(w, ns, m, &f);
@@ -216,6 +230,8 @@ static struct image_eval eval_manifest(struct planner *w, size_t ns, const struc
 		r.chained = true;
 		r.config = m->config.digest;
 		r.top = f.top;
+		r.lost_entries = f.lost_entries;
+		r.lost_bytes = f.lost_bytes;
 	}
 	/* whatever is in what could not be read: what is lost beside it cannot be unpacked again, and no later run would tell so */
 	const bool gone = f.paired && !f.complete && f.here < f.layers && !f.other && !f.lost && !f.stays;
@@ -286,7 +302,7 @@ struct index_walk {
 	} stack[LIMIT_INDEX_DEPTH];
 	size_t depth;
 	struct image_eval best;
-	bool any, any_unpacked, damaged, too_deep;
+	bool any, any_unpacked, damaged, too_deep, too_much;
 	const char *why; /* one could not be looked at */
 };
 
@@ -326,13 +342,15 @@ static void walk_child(struct planner *w, struct index_walk *walk, const struct 
 		walk_missing(w, walk, damaged);
 		return;
 	}
-	const struct oci_doc *const doc = doc_of(w, &d->digest);
+	const size_t blob = store_find_blob(w->st, &d->digest);
+	const struct oci_doc *const doc = blob == STORE_NONE ? NULL : w->s->blobs[blob].doc;
 	/* once each: indexes that name the next one twice would be walked as often as there are ways */
-	size_t *const evaluated = doc ? &w->evaluated[store_find_blob(w->st, &d->digest)] : NULL;
-	if (evaluated && *evaluated == w->evaluation)
+	if (doc && w->evaluated[blob] == w->evaluation)
 		return;
-	if (evaluated)
-		*evaluated = w->evaluation;
+	if (doc && !may_look(w, blob)) {
+		walk->too_much = true;
+		return;
+	}
 	if (!walk->any && (!doc || doc->kind == OCI_CONFIG)) { /* a checkpoint: an index of other things */
 		walk->best = (struct image_eval){.verdict = IMAGE_IS_UNVERIFIED, .why = no_image};
 		walk->any = true;
@@ -354,19 +372,16 @@ static struct image_eval eval_index(struct planner *w, size_t ns, const struct o
 		.best = {.verdict = IMAGE_NEEDS_PULL, .left_out = w->uncompared[ns], .why = "no platform of it is local"}};
 
 	walk.stack[0].doc = root;
-	while (walk.depth) {
+	while (walk.depth && !walk.too_much) {
 		const struct oci_doc *const index = walk.stack[walk.depth - 1].doc;
 		if (walk.stack[walk.depth - 1].next == index->child_count) {
 			walk.depth--;
 			continue;
 		}
-		const struct oci_descriptor *const d = &index->children[walk.stack[walk.depth - 1].next++];
-		count_steps(w, 1);
-		if (w->image_steps > LIMIT_DESCRIPTORS && w->steps > LIMIT_IMAGE_STEPS)
-			return (struct image_eval){
-				.verdict = IMAGE_IS_UNVERIFIED, .why = "unchecked: what it and others lead to is too much"};
-		walk_child(w, &walk, d);
+		walk_child(w, &walk, &index->children[walk.stack[walk.depth - 1].next++]);
 	}
+	if (walk.too_much)
+		return too_much;
 	struct image_eval best = walk.best;
 	best.damaged |= walk.damaged;
 	if (walk.too_deep && best.verdict != IMAGE_IS_HEALED) {
@@ -397,6 +412,8 @@ static struct image_eval eval_image(struct planner *w, size_t ns, const struct d
 			.why = why ? unknown(w, "its manifest", why) : "its manifest is not local"};
 	if (why || !root || (root->kind != OCI_MANIFEST && root->kind != OCI_INDEX))
 		return (struct image_eval){.verdict = IMAGE_IS_UNVERIFIED, .why = why ? unknown(w, "its manifest", why) : no_image};
+	if (!may_look(w, store_find_blob(w->st, target)))
+		return too_much;
 	return root->kind == OCI_MANIFEST ? eval_manifest(w, ns, root) : eval_index(w, ns, root);
 }
 
@@ -516,6 +533,8 @@ void plan_images(struct planner *w, struct finding *extra, size_t *extra_count)
 			.left_out = r.left_out,
 			.imported = is_imported(w, image),
 			.top = r.chained ? r.top : STORE_NONE,
+			.lost_entries = r.lost_entries,
+			.lost_bytes = r.lost_bytes,
 			.why = r.why ? r.why : r.verdict == IMAGE_NEEDS_PULL ? "parts of it are not local" : NULL};
 		if (r.chained && !w->stuck_records && is_unreferenced(w, image->ns, &r)) {
 			const size_t c = store_find_content(st, image->ns, &r.config);

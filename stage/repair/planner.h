@@ -37,7 +37,8 @@ struct planner {
 	size_t evaluation;
 	struct image_eval *evals;      /* by image */
 	size_t *answered;              /* blobs: 1 + the image whose target it is, and that was evaluated last */
-	uint64_t image_steps, steps;   /* descriptors that were looked at for this image; and for all, beyond what each may have */
+	uint64_t image_steps;          /* descriptors that were looked at for this image; */
+	uint64_t steps[2];             /* and for all, those that were looked at before: for small images, and for others */
 	bool no_memory;
 };
 
@@ -60,6 +61,7 @@ struct image_eval {
 	bool chained;           /* it has a complete one: config and top are set */
 	struct digest config;
 	size_t top;             /* meta.db snapshot */
+	uint64_t lost_entries, lost_bytes; /* of that chain: see image_state */
 	const char *why;
 };
 

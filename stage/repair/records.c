@@ -6,6 +6,7 @@
 #include "repair/planner.h"
 
 #define OUR_LEASE STORE_OWN_LEASE
+#define EDITS_BACK 4 /* of which the bucket may be the same */
 #define LEASE_SECONDS ((uint64_t)24 * 3600) /* as containerd's own pulls */
 
 struct span literal(const char *s)
@@ -43,10 +44,12 @@ static bool is_same_bucket(const struct bolt_path *in, const struct bolt_path *p
 
 static void add_edit(struct planner *w, struct edits *edits, enum edit_kind kind, const struct bolt_path *path, struct span value)
 {
-	const struct bolt_path *in = edits->count ? edits->at[edits->count - 1].in : NULL;
+	const struct bolt_path *in = NULL;
 	const struct span name = path->part[path->count - 1]; /* of a database, and so are values, or ours: below BOLT_ITEM_MAX */
 
-	if (!in || !is_same_bucket(in, path)) {
+	for (size_t i = edits->count; !in && i > 0 && i + EDITS_BACK > edits->count; i--) /* some take turns */
+		in = is_same_bucket(edits->at[i - 1].in, path) ? edits->at[i - 1].in : NULL;
+	if (!in) {
 		struct bolt_path *const other = arena_get(w->keep, sizeof(*other));
 		if (other) {
 			*other = *path;

@@ -879,7 +879,8 @@ static enum rc move_directories(struct salvage *s, const struct store *st, const
 	for (size_t i = 0; rc == RC_OK && i < count; i++) {
 		uint64_t id = 0;
 		char name[64];
-		if (parse_decimal(span_of_string(names[i].name), &id) || forward_knows(f, id))
+		if ((rc = pace_on(st->hints->pace, 16 * f->backend_count, e)) || parse_decimal(span_of_string(names[i].name), &id) ||
+			forward_knows(f, id))
 			continue;
 		(void)print_to(name, sizeof(name), "snapshot-%s", names[i].name); /* 20 digits fit */
 		if ((rc = own_open_dir(st->dir, STORE_OWN_DIR, &own, e)) || (rc = own_open_dir(own, OWN_ASIDE, &aside, e)))
@@ -1003,6 +1004,8 @@ static enum rc ask_journal(struct salvage *s, const struct store *st, struct are
 	for (size_t i = 0; i < j.name_count; i++) {
 		const struct journal_name *const n = &j.names[i];
 		bool lost = all;
+		if ((rc = pace_on(st->hints->pace, 16 * (d->gap_count + d->name_count), e)))
+			return rc;
 		for (size_t k = 0; !lost && k < d->gap_count; k++)
 			lost = is_in(&d->gaps[k], n->ns, n->name);
 		struct forward_name *known = NULL;

@@ -383,7 +383,7 @@ static enum rc prune_aside(struct applier *w, struct place *p)
 	p->aside_old = old_count;
 	for (size_t i = 0; rc == RC_OK && i < old_count && p->aside_count >= ASIDE_KEPT; i++) {
 		p->aside_old--;
-		if (is_held_aside(w, p, old[i].name))
+		if ((rc = pace_on(&w->pace, 4 * w->st->spare_count, w->e)) || is_held_aside(w, p, old[i].name))
 			continue;
 		if (!(rc = remove_tree(w, p->aside, old[i].name))) {
 			p->aside_count--;

@@ -5,6 +5,7 @@
 #include "session/record.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
 
@@ -193,7 +194,7 @@ static enum rc read_journal(struct recorder *r, const char **why)
 		if (j.snapshot_doubts[i].id < SNAPSHOT_IDS_MAX)
 			r->seen[j.snapshot_doubts[i].id / 8] |= (uint8_t)(1 << j.snapshot_doubts[i].id % 8);
 	for (size_t i = 0; i < j.ingest_count; i++) {
-		if (!journal_find_ingest(&j, j.ingests[i].name)->held)
+		if (!j.ingests[i].held)
 			continue;
 		struct span *const name = arena_push(&r->keep, (void **)&r->doubtful, &r->doubtful_count, sizeof(*name));
 		if (!name || (*name = arena_copy(&r->keep, j.ingests[i].name)).bad) {
@@ -590,9 +591,9 @@ static enum rc put_download(struct recorder *r, struct journal_writer *w, const 
 	size_t got = 0;
 	enum rc rc;
 
-	for (size_t i = 0; i < r->doubtful_count; i++)
-		if (span_is(r->doubtful[i], name))
-			return RC_OK;
+	const struct span key = span_of_string(name);
+	if (r->doubtful_count && bsearch(&key, r->doubtful, r->doubtful_count, sizeof(key), compare_spans))
+		return RC_OK;
 	struct download *const d = download_of(r, name);
 	if (!d)
 		return RC_OK;
@@ -728,8 +729,7 @@ static enum rc compact(struct recorder *r)
 			journal_put_snapshot(&w, &j.snapshots[i], false);
 	}
 	for (size_t i = 0; i < j.ingest_count; i++)
-		if (r->ingest >= 0 && os_stat(r->ingest, (const char *)j.ingests[i].name.at, &now, r->e) == RC_OK &&
-			journal_find_ingest(&j, j.ingests[i].name) == &j.ingests[i])
+		if (r->ingest >= 0 && os_stat(r->ingest, (const char *)j.ingests[i].name.at, &now, r->e) == RC_OK)
 			journal_put_ingest(&w, &j.ingests[i]);
 	for (size_t i = 0; i < j.name_count; i++)
 		journal_put_name(&w, &j.names[i]);

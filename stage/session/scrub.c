@@ -90,8 +90,8 @@ static enum rc copy_database(void *self, int root, int dir, const char *name, in
 		return rc == RC_END || rc == RC_CORRUPT ? RC_OK : rc;
 	if (!piece)
 		return fail(e, RC_NOMEM, "no memory to copy %s", name);
-	if (s->own < 0 && (rc = own_open_dir(root, STORE_OWN_DIR, &s->own, e)))
-		return rc;
+	if (s->own < 0 && ((rc = own_open_dir(root, STORE_OWN_DIR, &s->own, e)) || (rc = os_lock(s->own, e))))
+		return rc == RC_END ? fail(e, RC_IO, "another scrub is at it") : rc;
 	if ((rc = os_free(s->own, &free_bytes, &inodes, e)) || ((rc = os_unlink(s->own, COPY_NAME, e)) && rc != RC_END) ||
 		(rc = os_create(s->own, COPY_NAME, 0600, &copy, e)) || (rc = os_unlink(s->own, COPY_NAME, e)))
 		return rc == RC_END ? fail(e, RC_IO, "%s is in the way", COPY_NAME) : rc;
@@ -504,8 +504,6 @@ static enum rc run(struct scrub *s, struct err *e)
 	os_give_way();
 	if ((rc = arena_open(&s->kept, e)) || (rc = look(s, &nothing, false, e)))
 		return rc;
-	if ((rc = os_lock(s->own, e)))
-		return rc == RC_END ? fail(e, RC_IO, "another scrub is at it") : rc;
 	if ((rc = recall(s, e)) || (rc = rounds(s, e)))
 		return rc;
 	if (s->found.count && !is_over(s) && ((rc = confirm(s, &s->found, true, &wrong, e)) || (!is_over(s) && (rc = save(s, e)))))

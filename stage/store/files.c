@@ -14,12 +14,11 @@
 enum rc is_empty_dir(int dir, const char *name, struct arena scratch, struct err *e)
 {
 	auto_fd fd = -1;
-	struct os_name *names = NULL;
 	size_t count = 0;
 	enum rc rc = os_open_dir(dir, name, &fd, e);
 
 	if (rc == RC_OK)
-		rc = os_list(fd, &scratch, &names, &count, e);
+		rc = os_list(fd, &scratch, NULL, &count, e);
 	return rc == RC_CORRUPT || (rc == RC_OK && count) ? RC_END : rc;
 }
 
@@ -587,6 +586,8 @@ enum rc read_state_files(struct store *st, struct arena scratch, struct err *e)
 	for (size_t i = r.first; i < r.first + r.count; i++) {
 		auto_fd dir = -1;
 		struct arena local = scratch;
+		if ((rc = go_on(st, e)))
+			return rc;
 		if (!name_ok(st->containers[i].id))
 			continue;
 		const char *const id = arena_string(st->keep, st->containers[i].id);

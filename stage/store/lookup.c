@@ -2,6 +2,7 @@
 /* Look-ups in what was read, and paths and descriptors of what is in it. */
 #include <dirent.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "ground/os.h"
@@ -118,16 +119,13 @@ bool store_is_init(const struct store *st, size_t ns, struct span key)
 bool store_is_extract(const struct store *st, size_t ns, struct span key)
 {
 	const uint8_t *const space = key.left ? memchr(key.at, ' ', key.left) : NULL;
-	const struct range r = ns == STORE_NONE ? (struct range){0} : st->namespaces[ns].containers;
 	struct digest d;
 
 	if (!span_starts(key, "extract-") || !space ||
 		digest_parse(span_of(space + 1, key.left - (size_t)(space + 1 - key.at)), &d))
 		return false;
-	for (size_t i = r.first; i < r.first + r.count; i++)
-		if (span_equal(st->containers[i].snapshot_key, key))
-			return false;
-	return true;
+	const struct namespace *const in = ns == STORE_NONE ? NULL : &st->namespaces[ns];
+	return !in || !in->writers || !bsearch(&key, in->writers, in->containers.count, sizeof(key), compare_spans);
 }
 
 const char *store_blob_path(const struct digest *d, struct arena *a)

@@ -586,6 +586,13 @@ static enum rc add_namespace(struct loader *l, const struct bolt_item *item, voi
 	ns->foreign.count = st->foreign_count - ns->foreign.first;
 	if (ns->foreign.count)
 		sort(&st->foreign[ns->foreign.first], ns->foreign.count, sizeof(*st->foreign), compare_foreign);
+	ns->writers = arena_array(st->keep, ns->containers.count + 1, sizeof(*ns->writers));
+	if (!ns->writers)
+		return no_memory(l->e);
+	for (size_t i = 0; i < ns->containers.count; i++)
+		ns->writers[i] = st->containers[ns->containers.first + i].snapshot_key;
+	if (ns->containers.count)
+		sort(ns->writers, ns->containers.count, sizeof(*ns->writers), compare_spans);
 	return RC_OK;
 }
 

@@ -14,12 +14,25 @@ enum rc go_on(const struct store *st, struct err *e)
 	return pace_on(st->hints->pace, 4 * (uint64_t)PACE_CALL, e);
 }
 
+size_t labels_from(const struct labels *l, const char *key)
+{
+	size_t low = 0, high = l->count;
+
+	while (low < high) {
+		const size_t middle = low + (high - low) / 2;
+		if (span_compare(l->at[middle].key, span_of_string(key)) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
 const struct span *labels_get(const struct labels *l, const char *key)
 {
-	for (size_t i = 0; i < l->count; i++)
-		if (span_is(l->at[i].key, key))
-			return &l->at[i].value;
-	return NULL;
+	const size_t i = labels_from(l, key);
+
+	return i < l->count && span_is(l->at[i].key, key) ? &l->at[i].value : NULL;
 }
 
 /* The databases of snapshotters we leave alone must be sound too: containerd opens them, and whoever edits meta.db beside
@@ -68,12 +81,15 @@ enum rc add_stray(struct store *st, const char *dir, const char *name, enum stra
 void link_blobs(struct store *st)
 {
 	for (size_t i = 0; i < st->blob_count; i++)
-		st->blob_files[i].records = 0;
+		st->blob_files[i].records = st->blob_files[i].recorded = 0;
 	for (size_t i = 0; i < st->content_count; i++) {
 		struct content *const c = &st->contents[i];
 		c->blob = c->digest_known ? store_find_blob(st, &c->digest) : STORE_NONE;
-		if (c->blob != STORE_NONE)
-			st->blob_files[c->blob].records++;
+		if (c->blob == STORE_NONE)
+			continue;
+		struct blob *const b = &st->blob_files[c->blob];
+		b->records++;
+		b->recorded = b->recorded ? b->recorded : c->size;
 	}
 }
 

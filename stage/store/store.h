@@ -19,13 +19,16 @@ struct label {
 	struct span key, value;
 };
 
-/* All but where a blob came from (containerd.io/distribution.source.*), which every blob has and nobody here asks for. */
+/* All but where a blob came from (containerd.io/distribution.source.*), which every blob has and nobody here asks for; in the order of
+ * their keys. */
 struct labels {
 	struct label *at;
 	size_t count;
 };
 /* NULL: not there. */
 const struct span *labels_get(const struct labels *l, const char *key);
+/* The first whose key is not before this one; count: there is none. */
+size_t labels_from(const struct labels *l, const char *key);
 
 /* Schema of meta.db from which on containerd 2.x may have run on a store: it migrates what it opens (containerd 2.0:
  * core/metadata/migrations.go), and does not go back. */
@@ -39,6 +42,7 @@ struct range {
 struct namespace {
 	struct span name;
 	struct range images, contents, ingests, leases, containers, snapshots, foreign;
+	struct span *writers; /* the snapshots that its containers write to, as often, sorted; NULL: not read yet */
 	uint64_t overlay_sequence; /* of the bucket snapshots/overlayfs: the counter in backend keys */
 	bool kubernetes;
 	bool nerdctl; /* a container in it has its labels */
@@ -144,6 +148,7 @@ struct blob {
 	bool sparse;    /* most of it is holes: no compressed layer is like that, and to read it takes as long as whoever made it wants */
 	int unreadable; /* errno of a failed stat, ELOOP for a symbolic link; 0: none */
 	size_t records; /* content records of all namespaces that name it */
+	uint64_t recorded; /* what the first of them says of its size that says something; 0: none */
 	size_t spare;   /* index of the file its bytes are in, STORE_NONE: they are its own */
 	bool placed;    /* that was moved to the blob's own name since */
 	struct range spares; /* files in it, if it is a directory; or it itself, see store_add_spare */

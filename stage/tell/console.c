@@ -113,17 +113,7 @@ static void put_next(struct sink *s, const struct outcome *o, const struct image
 	puts_to(s, "\n");
 }
 
-/* One name of each image is enough to fetch it by. */
-static bool has_name_before(const struct store *st, size_t i)
-{
-	for (size_t k = st->namespaces[st->images[i].ns].images.first; k < i; k++)
-		if (st->images[k].target_known && st->images[i].target_known && !image_is_named_by_config(&st->images[k]) &&
-			digest_equal(&st->images[k].target, &st->images[i].target))
-			return true;
-	return false;
-}
-
-void put_pulls(struct sink *s, const struct outcome *o, const struct report_options *options)
+void put_pulls(struct sink *s, const struct outcome *o, const struct roll *roll, const struct report_options *options)
 {
 	const struct store *const st = o->store;
 	bool kubelet = false, unproved = false, absent = false, under = false;
@@ -140,7 +130,7 @@ void put_pulls(struct sink *s, const struct outcome *o, const struct report_opti
 			/* a layer that nothing lost may be one that containerd was told not to keep */
 			absent |= state->left_out && !state->damaged && !state->imported;
 			under |= state->pinned;
-			if (o->applied && state->left_out && (state->damaged || state->pinned) && !has_name_before(st, i))
+			if (o->applied && state->left_out && (state->damaged || state->pinned) && roll_is_first(roll, i))
 				put_next(s, o, image, next, all);
 			continue;
 		}

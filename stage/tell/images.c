@@ -11,6 +11,7 @@
 /* What is equal is told once: CRI gives each image three names. */
 struct called {
 	size_t first, more; /* the first of those with its target and verdict, and how many more there are */
+	size_t fetched_by;  /* the first of its target, whatever the verdict, that is no name by a config */
 	struct span name;   /* without its registry, if that says which it is */
 };
 
@@ -44,26 +45,29 @@ static int order_numbers(size_t a, size_t b)
 	return (a > b) - (a < b);
 }
 
-static int same_target(const struct item *x, const struct item *y)
+static int compare_targets(const struct item *x, const struct item *y)
 {
 	int order = order_numbers(x->image->ns, y->image->ns);
 
 	order = order ? order : order_numbers(x->image->target_known, y->image->target_known);
-	order = order || !x->image->target_known ? order : digest_compare(&x->image->target, &y->image->target);
-	return order ? order : order_numbers(x->verdict, y->verdict);
+	return order || !x->image->target_known ? order : digest_compare(&x->image->target, &y->image->target);
 }
 
 static int by_target(const void *a, const void *b)
 {
 	const struct item *const x = a, *const y = b;
-	const int order = same_target(x, y);
+	int order = compare_targets(x, y);
+
+	order = order ? order : order_numbers(x->verdict, y->verdict);
 	return order ? order : order_numbers(x->index, y->index);
 }
 
 static void find_names(struct called *called, struct item *items, size_t count)
 {
+	size_t next;
+
 	sort(items, count, sizeof(*items), by_name);
-	for (size_t i = 0, next; i < count; i = next) {
+	for (size_t i = 0; i < count; i = next) {
 		for (next = i + 1; next < count && span_equal(items[next].name, items[i].name);)
 			next++;
 		const bool one = span_equal(items[i].image->name, items[next - 1].image->name);
@@ -71,11 +75,17 @@ static void find_names(struct called *called, struct item *items, size_t count)
 			called[items[i].index].name = one ? items[i].name : items[i].image->name;
 	}
 	sort(items, count, sizeof(*items), by_target);
-	for (size_t i = 0, first = 0; i < count; i++) {
-		if (!items[i].image->target_known || same_target(&items[first], &items[i]) != 0)
-			first = i;
-		called[items[i].index].first = items[first].index;
-		called[items[first].index].more += i != first;
+	for (size_t i = 0, first = 0; i < count; i = next) {
+		size_t fetched_by = STORE_NONE;
+		for (next = i; next < count && (next == i || (items[i].image->target_known && !compare_targets(&items[i], &items[next]))); next++)
+			if (items[next].index < fetched_by && !image_is_named_by_config(items[next].image))
+				fetched_by = items[next].index;
+		for (first = i; i < next; i++) {
+			first = items[i].verdict == items[first].verdict ? first : i;
+			called[items[i].index].first = items[first].index;
+			called[items[i].index].fetched_by = fetched_by;
+			called[items[first].index].more += i != first;
+		}
 	}
 }
 
@@ -97,39 +107,6 @@ static void find_owners(struct roll *r, const struct store *st, size_t image, si
 	}
 }
 
-static struct lost own_lost(const struct outcome *o, size_t at)
-{
-	const size_t b = o->store->snapshots[at].backend;
-	const struct snapshot_state *const state = b < o->store->backend_count ? &o->survey->snapshots[b] : NULL;
-
-	return state && state->verdict == SNAPSHOT_IS_TORN ? (struct lost){state->rewrite_inodes, state->rewrite_bytes}
-							   : (struct lost){0};
-}
-
-/* Down to one whose sum is known; then again, to note what each has. */
-static void find_lost(struct roll *r, const struct outcome *o, bool *known, size_t top)
-{
-	struct lost sum = {0};
-	size_t at = top, depth = 0, n = 0;
-
-	for (; at != STORE_NONE && !known[at] && depth < LIMIT_LAYERS; at = parent_of(o->store, at), depth++) {
-		const struct lost own = own_lost(o, at);
-		sum.entries += own.entries;
-		sum.bytes += own.bytes;
-	}
-	if (at != STORE_NONE) {
-		sum.entries += r->lost[at].entries;
-		sum.bytes += r->lost[at].bytes;
-	}
-	for (at = top; n < depth; at = parent_of(o->store, at), n++) {
-		const struct lost own = own_lost(o, at);
-		known[at] = true;
-		r->lost[at] = sum;
-		sum.entries -= own.entries;
-		sum.bytes -= own.bytes;
-	}
-}
-
 struct roll roll_make(const struct outcome *o)
 {
 	const struct store *const st = o->store;
@@ -138,29 +115,25 @@ struct roll roll_make(const struct outcome *o)
 	struct arena a = *st->keep;
 	struct roll r = {.called = arena_array(&a, st->image_count + 1, sizeof(*r.called)),
 		.owners = arena_array(&a, st->snapshot_count + 1, sizeof(*r.owners)),
-		.shared = arena_array(&a, st->snapshot_count + 1, sizeof(bool)),
-		.lost = arena_array(&a, st->snapshot_count + 1, sizeof(*r.lost))};
-	bool *const known = arena_array(&a, st->snapshot_count + 1, sizeof(bool));
+		.shared = arena_array(&a, st->snapshot_count + 1, sizeof(bool))};
 	struct item *const items = arena_array(&a, st->image_count + 1, sizeof(*items));
 
-	if (!r.called || !r.owners || !r.shared || !r.lost || !known || !items)
+	if (!r.called || !r.owners || !r.shared || !items)
 		return (struct roll){0};
 	for (size_t i = 0; i < st->image_count; i++) {
 		const struct image *const image = &st->images[i];
 		const size_t top = o->plan->images[i].top;
 		items[i] = (struct item){without_registry(image->name), image, o->plan->images[i].verdict, i};
-		if (top >= st->snapshot_count)
-			continue;
-		find_owners(&r, st, i, top);
-		find_lost(&r, o, known, top);
+		if (top < st->snapshot_count)
+			find_owners(&r, st, i, top);
 	}
 	find_names(r.called, items, st->image_count);
 	return r;
 }
 
-struct lost roll_lost(const struct roll *r, size_t top)
+bool roll_is_first(const struct roll *r, size_t image)
 {
-	return r->lost && top != STORE_NONE ? r->lost[top] : (struct lost){0};
+	return !r->called || r->called[image].fetched_by == image;
 }
 
 struct holder roll_holder(const struct roll *r, const struct outcome *o, const struct finding *f)
@@ -184,12 +157,12 @@ struct row {
 static void fill(struct row *row, const struct outcome *o, const struct roll *r, size_t i)
 {
 	const struct store *const st = o->store;
-	const struct lost lost = roll_lost(r, o->plan->images[i].top);
+	const struct image_state *const state = &o->plan->images[i];
 
 	(void)escape(row->cells[0], sizeof(row->cells[0]), r->called ? r->called[i].name : st->images[i].name); /* cut, still a name */
 	(void)escape(row->cells[1], sizeof(row->cells[1]), st->namespaces[st->images[i].ns].name);
-	(void)print_to(row->cells[2], sizeof(row->cells[2]), lost.entries ? "%llu %s, %s" : "-", (unsigned long long)lost.entries,
-		plural(lost.entries, "entry", "entries"), size_text(lost.bytes).text); /* fits */
+	(void)print_to(row->cells[2], sizeof(row->cells[2]), state->lost_entries ? "%llu %s, %s" : "-",
+		(unsigned long long)state->lost_entries, plural(state->lost_entries, "entry", "entries"), size_text(state->lost_bytes).text); /* fits */
 }
 
 /* Returns its columns. */

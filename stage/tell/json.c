@@ -374,7 +374,7 @@ void report_console(const struct outcome *o, const struct report_options *option
 	if (looked && !o->scrub && !o->survey->interrupted && (!options->quiet || o->status != EXIT_CLEAN))
 		put_images(&s, o, &roll, options);
 	if (first && !o->failure)
-		put_pulls(&s, o, options);
+		put_pulls(&s, o, &roll, options);
 	if (o->plan) {
 		put_findings(&s, o, &roll, options);
 		if (o->scrub) {
@@ -388,7 +388,7 @@ void report_console(const struct outcome *o, const struct report_options *option
 	if (o->plan && !first)
 		put_summary(&s, o, options);
 	if (looked && !first && !o->failure)
-		put_pulls(&s, o, options);
+		put_pulls(&s, o, &roll, options);
 	if (o->failure)
 		put_failure(&s, o->failure);
 	sink_flush(&s);
@@ -440,7 +440,7 @@ static void put_json_finding(struct sink *s, const struct outcome *o, const stru
 }
 
 /* The lines to type. */
-static void put_json_next(struct sink *s, const struct outcome *o)
+static void put_json_next(struct sink *s, const struct outcome *o, const struct roll *roll)
 {
 	static const struct report_options options = {.quiet = true};
 
@@ -449,7 +449,7 @@ static void put_json_next(struct sink *s, const struct outcome *o)
 		(o->survey->halted ? can_be_made_again(o->salvage) : !o->plan->nothing_wrong || o->plan->something_left))
 		put_repair(s, o);
 	if (!o->survey->halted && !o->failure)
-		put_pulls(s, o, &options);
+		put_pulls(s, o, roll, &options);
 	s->listing = false;
 	s->lines = 0;
 }
@@ -538,17 +538,16 @@ static void put_json_body(struct sink *s, const struct outcome *o)
 			state->damaged ? "true" : "false", state->name_dropped ? "true" : "false");
 		if (state->left_out)
 			puts_to(s, ",\"fetch\":true");
-		const struct lost lost = roll_lost(&roll, state->top);
-		if (lost.entries)
-			putf(s, ",\"rewrite_entries\":%llu,\"rewrite_bytes\":%llu", (unsigned long long)lost.entries,
-				(unsigned long long)lost.bytes);
+		if (state->lost_entries)
+			putf(s, ",\"rewrite_entries\":%llu,\"rewrite_bytes\":%llu", (unsigned long long)state->lost_entries,
+				(unsigned long long)state->lost_bytes);
 		if (state->why)
 			put_json_reason(s, "why", state->why);
 		puts_to(s, "}");
 	}
 	puts_to(s, "],\"next\":[");
 	if (o->plan)
-		put_json_next(s, o);
+		put_json_next(s, o, &roll);
 	puts_to(s, "]}\n");
 	sink_flush(s);
 }

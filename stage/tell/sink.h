@@ -26,11 +26,6 @@ struct size_text {
 	char text[24];
 };
 
-/* What a repair writes, or has written, of an image's local layers: files, directories and the like, and the files' bytes. */
-struct lost {
-	uint64_t entries, bytes;
-};
-
 struct proved {
 	uint64_t blobs, all_blobs, snapshots, all_snapshots, images, all_images; /* proved, and how many there are */
 	uint64_t containers; /* snapshots that containers write to, and views: nothing is promised of them */
@@ -91,11 +86,11 @@ struct roll {
 	struct called *called; /* by image; NULL: there was no memory, each is told by its whole name, and nothing is known of the rest */
 	size_t *owners;        /* by snapshot of meta.db: an image and 1; 0: none stands on it */
 	bool *shared;          /* others do, too */
-	struct lost *lost;     /* the same: what is written of it and of all below it */
 };
 /* In what is left of keep, which whoever tells has no more use for. */
 struct roll roll_make(const struct outcome *o);
-struct lost roll_lost(const struct roll *r, size_t top);
+/* Of the names of one target the first by which it can be fetched. */
+bool roll_is_first(const struct roll *r, size_t image);
 struct holder roll_holder(const struct roll *r, const struct outcome *o, const struct finding *f);
 void put_images(struct sink *s, const struct outcome *o, const struct roll *roll, const struct report_options *options);
 
@@ -103,7 +98,7 @@ void put_images(struct sink *s, const struct outcome *o, const struct roll *roll
 void put_findings(struct sink *s, const struct outcome *o, const struct roll *roll, const struct report_options *options);
 /* What brings back what is lost, with every release: a layer whose snapshot is here is fetched by "content fetch", or comes with an
  * import, but a pull may take it for fetched. */
-void put_pulls(struct sink *s, const struct outcome *o, const struct report_options *options);
+void put_pulls(struct sink *s, const struct outcome *o, const struct roll *roll, const struct report_options *options);
 uint64_t count_harm(const struct plan *p, enum harm h);
 void put_trusted(struct sink *s, const struct survey *survey);
 /* A path below the root. */

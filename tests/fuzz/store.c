@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* The whole program on a small store that was changed: check, repair, check, repair, in this process. It ends; nothing beside the store
- * changes, and by a check nothing at all; what was said to be in order stays as it is; after a repair that said that all is in order
- * nothing is left to do; and of the databases that are there then, none is unsound.
+/* The whole program on a small store that was changed: check, repair, check, repair, in this process; as the first byte says, after a scrub
+ * (64), with the first repair as a reset (32), and with second places (16) that are changed too: an archive of the store's blobs, and an
+ * OCI layout with each second of them. It ends; nothing beside the store changes, and by a check nothing at all; by a scrub nothing but
+ * what is ours; what was said to be in order stays as it is; after a repair that said that all is in order nothing is left to do; and of
+ * the databases that are there then, none is unsound.
  *
  * SAY_RUNS=1: what each run says.
  *
@@ -105,8 +107,54 @@ static void remember(const char *path)
 	free(names);
 }
 
+/* ---- second places ---- */
+
+static struct archive sources;
+static char places[2][110]; /* of the archive, and of the layout */
+
+/* Of all blobs, which are remembered. */
+static void make_sources(int dir)
+{
+	static const char blobs[] = STORE_CONTENT_DIR "/blobs/";
+	unsigned number = 0;
+
+	(void)snprintf(places[0], sizeof(places[0]), "%.60s/sources/all.tar", place_path);
+	(void)snprintf(places[1], sizeof(places[1]), "%.60s/sources/layout", place_path);
+	place_mkdir(dir, "sources", 0755);
+	place_mkdir(dir, "sources/layout", 0755);
+	place_mkdir(dir, "sources/layout/blobs", 0755);
+	place_mkdir(dir, "sources/layout/blobs/sha256", 0755);
+	for (size_t i = 0; i < file_count; i++) {
+		const struct made *const m = &files[i];
+		char name[300];
+		if (!S_ISREG(m->st.st_mode) || strncmp(m->path, blobs, sizeof(blobs) - 1) != 0)
+			continue;
+		(void)snprintf(name, sizeof(name), "blobs/%s", m->path + sizeof(blobs) - 1);
+		archive_member(&sources, (struct member){.name = name, .data = m->at, .size = m->n});
+		(void)snprintf(name, sizeof(name), "sources/layout/blobs/%s", m->path + sizeof(blobs) - 1);
+		if (number++ % 2)
+			place_write(dir, name, m->at, m->n);
+	}
+	archive_end(&sources);
+}
+
+/* A byte of the archive, or, of a longer input, its end. */
+static void change_archive(struct span *s)
+{
+	const uint16_t at = span_u16le(s);
+	const uint8_t value = span_u8(s);
+	const int fd = open(places[0], O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || pwrite(fd, &value, 1, (off_t)(at * 16u % sources.n)) != 1 || (value == 1 && ftruncate(fd, at * 16u % sources.n)))
+		abort();
+	(void)close(fd);
+}
+
 static void fresh(void)
 {
+	const int dir = place_open(place_path);
+	place_write(dir, "sources/all.tar", sources.at, sources.n);
+	(void)close(dir);
 	os_close(&store);
 	place_remove(top);
 	if (mkdir(top, 0711))
@@ -139,7 +187,8 @@ static const char *const new_names[] = {STORE_CONTENT_DIR "/ingest/a/data", STOR
 	STORE_OVERLAY_DIR "/snapshots/rm-2/fs/x", STORE_OVERLAY_DIR "/userxattr-check1/x", "tmpmounts/containerd-mount1/x",
 	STORE_OWN_DIR "/journal", STORE_OWN_DIR "/staging/x/y", STORE_OWN_DIR "/aside/x/y", STORE_OWN_DIR "/backup/x",
 	STORE_OWN_DIR "/force", STORE_CRI_DIR "/containers/box/status", "lost+found/x", STORE_OWN_DIR "/report.json",
-	STORE_OVERLAY_DIR "/" STORE_OWN_DIR "/staging/x", STORE_CONTENT_DIR "/" STORE_OWN_DIR "/staging/x"};
+	STORE_OVERLAY_DIR "/" STORE_OWN_DIR "/staging/x", STORE_CONTENT_DIR "/" STORE_OWN_DIR "/staging/x", STORE_OWN_DIR "/" JOURNAL_SCRUB,
+	STORE_OWN_DIR "/" STORE_RESET "/x", STORE_OWN_DIR "/sources"};
 
 static int open_there(size_t which, uint64_t *n)
 {
@@ -253,7 +302,7 @@ static void change(struct span *s)
 	uint64_t n;
 	int fd;
 
-	switch (what % 12) {
+	switch (what % 13) {
 	case 0: { /* bytes */
 		fd = open_there(which, &n);
 		const uint16_t at = span_u16le(s);
@@ -329,6 +378,9 @@ static void change(struct span *s)
 			(void)close(fd);
 		break;
 	}
+	case 12:
+		change_archive(s);
+		break;
 	case 10: /* the file outside, under a name of the store */
 		remove_all(which);
 		(void)snprintf(other, sizeof(other), "%s/canary", place_path);
@@ -356,19 +408,30 @@ static bool is_outside_safe(void)
 
 /* ---- runs ---- */
 
-static int run(const char *verb, uint8_t choice)
+static int run(const char *verb, uint8_t choice, bool reset)
 {
 	char config[96], json[96];
-	const char *arguments[16] = {
+	const bool scrub = strcmp(verb, "scrub") == 0;
+	const char *arguments[20] = {
 		"containerd-fsck", verb, "--quiet", "--threads", choice & 1 ? "2" : "1", "--config", config, "--json", json};
 	int n = 9;
 
 	(void)snprintf(config, sizeof(config), "%.60s/config.toml", place_path);
 	(void)snprintf(json, sizeof(json), "%.60s/out/report", place_path);
-	if (choice & 2)
+	if (scrub) {
+		arguments[n++] = "--rate";
+		arguments[n++] = "1000000000";
+	} else if (choice & 2) {
 		arguments[n++] = "--after-boot";
-	if (choice & 4)
+	}
+	if (choice & 4 && !scrub)
 		arguments[n++] = "--keep";
+	for (unsigned i = 0; choice & 16 && !scrub && i < 2; i++) {
+		arguments[n++] = "--source";
+		arguments[n++] = places[i];
+	}
+	if (reset)
+		arguments[n++] = "--reset";
 	if (getenv("SAY_RUNS"))
 		arguments[2] = "--verbose";
 	arguments[n++] = top;
@@ -429,6 +492,7 @@ static void prepare(void)
 	small_store(store, a);
 	arena_close(&a);
 	remember("");
+	make_sources(dir);
 	(void)close(dir);
 }
 
@@ -436,9 +500,9 @@ static uint64_t sum_outside(void)
 {
 	char path[96];
 	uint64_t sum = 0;
-	static const char *const names[] = {"canary", "dir", "config.toml"};
+	static const char *const names[] = {"canary", "dir", "config.toml", "sources"};
 
-	for (unsigned i = 0; i < 3; i++) {
+	for (unsigned i = 0; i < 4; i++) {
 		(void)snprintf(path, sizeof(path), "%.60s/%s", place_path, names[i]);
 		sum = sum * 31 + place_sum(path, NULL);
 	}
@@ -466,11 +530,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	const uint64_t outside = sum_outside();
 	const bool sound = is_sound(database_of(0)) && is_sound(database_of(1));
 
+	if (choice & 64) {
+		(void)mkdirat(store, STORE_OWN_DIR, 0700); /* its parent's times would change */
+		const uint64_t others = place_sum(top, own);
+		steps_begin();
+		status[0] = run("scrub", choice, false);
+		steps_end(100000 + 64 * size, 20, 0);
+		want(status[0] >= 0 && status[0] <= 8, "a status that is none", status);
+		want(place_sum(top, own) == others && sum_outside() == outside, "a scrub has changed something", status);
+	}
 	for (unsigned i = 0; i < 4; i++) {
 		const uint64_t before = i % 2 ? 0 : place_sum(top, NULL), others = i == 3 && !status[2] ? place_sum(top, own) : 0;
 		const int free_fd = place_free_fd();
 		steps_begin();
-		status[i] = run(i % 2 ? "repair" : "check", choice);
+		status[i] = run(i % 2 ? "repair" : "check", choice, i == 1 && choice & 32);
 		steps_end(100000 + 64 * size, 20, 0);
 		want(status[i] == 0 || status[i] == 1 || status[i] == 4 || status[i] == 8, "a status that is none", status);
 		want(place_free_fd() == free_fd, "a descriptor stays open", status);
@@ -478,8 +551,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		want(i % 2 || (place_sum(top, NULL) == before && status[i] != 1), "a check has changed something", status);
 		want(i != 3 || status[2] || place_sum(top, own) == others, "a repair has changed what was in order", status);
 	}
-	want(size > 1 || (status[0] == 0 && status[1] == 0), "the sound store is not", status);
-	want(status[0] || status[1] <= 1, "in order, and then not", status); /* 1: leftovers were removed */
+	want(size > 1 || (status[0] == 0 && (status[1] == 0 || choice & 32)), "the sound store is not", status);
+	want(status[0] || status[1] <= 1 || choice & 32, "in order, and then not", status); /* 1: leftovers were removed; or a reset is refused */
 	want(status[1] > 1 || (status[2] == 0 && status[3] == 0), "repaired, and then not in order", status);
 	want(status[3] != 1, "a second repair has found more to do", status);
 	want(status[1] > 1 || (is_sound(database_of(0)) && is_sound(database_of(1))), "repaired, and a database is unsound", status);

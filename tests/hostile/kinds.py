@@ -713,3 +713,181 @@ def own_links(s):
         os.symlink(s.outside, s.path(OWN, name))
     for name in ("journal", "report.json", "report.json.tmp", "force"):
         os.symlink(s.outside + "/file", s.path(OWN, name))
+
+
+# ------------------------------------------------------------------------------------------------------- many times many
+
+def namespaces(count):
+    return [put(["v1", "space-%05d" % n, "labels", "number"], "%d" % n) for n in range(count)]
+
+
+@kind("30,000 namespaces, and 30,000 blobs, half of them damaged, that one namespace has records of.", changes=(CONTENT, META))
+def namespaces_and_blobs(s):
+    s.stop()
+    operations = namespaces(30000)
+    for n in range(30000):
+        data = b"%d" % n
+        digest = digest_of(data)
+        with open(s.blob(digest), "wb", buffering=0) as f:
+            f.write(data if n % 2 else b"other")
+        os.chmod(s.blob(digest), 0o444)
+        operations += s.recording({"digest": digest, "size": len(data)})
+    s.meta(*operations)
+
+
+@kind("50,000 containers, and 20,000 snapshots of unpackings whose keys are like those of the containers' own.", changes=(META, OVERLAY))
+def containers_and_unpackings(s):
+    s.stop()
+    meta, overlay = [], []
+    for n in range(50000):
+        at = ["v1", "default", "containers", "container-%05d" % n]
+        meta += [{"op": "put", "path": at + ["createdat"], "hex": TIME}, put(at + ["snapshotter"], "overlayfs"),
+                 put(at + ["snapshotKey"], "extract-000000000-held sha256:%064x" % n)]
+    for n in range(20000):
+        user = "extract-000000000-gone sha256:%064x" % n
+        key = "default/%d/%s" % (1000 + n, user)
+        at = ["v1", "default", "snapshots", "overlayfs", user]
+        meta += [put(at + ["name"], key), {"op": "put", "path": at + ["createdat"], "hex": TIME},
+                 {"op": "put", "path": at + ["updatedat"], "hex": TIME}]
+        overlay += s.backend_record(key, 1000 + n, 2)
+    s.meta(*meta, {"op": "setseq", "path": ["v1", "default", "snapshots", "overlayfs"], "sequence": 200000})
+    s.overlay(*overlay, {"op": "setseq", "path": ["v1", "snapshots"], "sequence": 200000})
+
+
+def deep_image(s, layers, named=True):
+    """(config, manifest) of so many layers, all of one blob, with the operations that record them."""
+    one = s.one()
+    config, more = s.document_later(text({"architecture": ARCH, "os": "linux", "rootfs": {
+        "type": "layers", "diff_ids": [ONE[1]] * layers}}), CONFIG, {})
+    manifest, rest = s.document_later(s.manifest(config, [one] * layers), MANIFEST, {})
+    return config, manifest, more + rest
+
+
+@kind("5,000 indexes, each of which names one manifest of 4,000 layers.", verdict=("whole", "unverified"))
+def indexes_of_one(s):
+    _, manifest, operations = deep_image(s, 4000)
+    for n in range(5000):
+        data = text({"schemaVersion": 2, "mediaType": INDEX, "manifests": [manifest], "annotations": {"n": "%d" % n}})
+        target, more = s.document_later(data, INDEX, {})
+        operations += more + s.naming("registry.example/hostile/index-%05d:latest" % n, target, listed=n % 500 == 0)
+    s.meta(*operations)
+
+
+@kind("8,000 namespaces that all have a name, and records, of one image of 4,000 layers and of an index of 4,000 that are not there.")
+def namespaces_of_one(s):
+    config, manifest, operations = deep_image(s, 4000)
+    index, more = s.document_later(text({"schemaVersion": 2, "mediaType": INDEX, "manifests": [
+        {"mediaType": MANIFEST, "digest": "sha256:%064x" % n, "size": 9} for n in range(4000)]}), INDEX, {})
+    operations += more
+    for n in range(8000):
+        space = "space-%05d" % n
+        for described in (config, manifest, index):
+            operations += [{**o, "path": ["v1", space, *o["path"][2:]]} for o in s.recording(described)]
+        operations += [{**o, "path": ["v1", space, *o["path"][2:]]}
+                       for o in s.naming("registry.example/hostile/deep:latest", manifest, listed=False)]
+    s.meta(*operations)
+
+
+@kind("8,000 namespaces with a name of one image of 4,000 layers and of an index of 4,000 that is one, none of which has a record.",
+      changes=(META,))
+def namespaces_without_records(s):
+    config, manifest, _ = deep_image(s, 4000)
+    index, _ = s.document_later(text({"schemaVersion": 2, "mediaType": INDEX, "manifests": [manifest] * 4000}), INDEX, {})
+    operations = []
+    for n in range(8000):
+        for what, target in (("image", manifest), ("index", index)):
+            operations += [{**o, "path": ["v1", "space-%05d" % n, *o["path"][2:]]}
+                           for o in s.naming("registry.example/hostile/%s:latest" % what, target, listed=False)]
+    s.meta(*operations)
+
+
+@kind("5,000 images of one config, whose record has 100,000 labels.")
+def labels_of_a_config(s):
+    image = small(s.own)
+    s.pull(image)
+    s.stop()
+    one = {"mediaType": KIND["gzip"], "digest": digest_of(ONE[0]), "size": len(ONE[0])}
+    config = {"mediaType": CONFIG, "digest": image.config, "size": len(image.blobs[image.config])}
+    at = ["v1", "default", "content", "blob", image.config, "labels"]
+    operations = [put(at + ["containerd.io/gc.ref.snapshot-%06d" % n], "1") for n in range(100000)]
+    for n in range(5000):
+        data = text({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [one], "annotations": {"n": "%d" % n}})
+        manifest, more = s.document_later(data, MANIFEST, {})
+        operations += more + s.naming("registry.example/hostile/image-%05d:latest" % n, manifest, listed=n % 1000 == 0)
+    s.meta(*operations)
+
+
+@kind("50,000 names of an image that lacks a layer.", verdict=("unverified",), changes=(META,))
+def names_to_pull(s):
+    image = small(s.own)
+    s.pull(image)
+    s.stop()
+    os.unlink(s.blob(digest_of(ONE[0])))
+    target = {"mediaType": MANIFEST, "digest": image.target, "size": len(image.blobs[image.target])}
+    s.meta(*(op for n in range(50000) for op in s.naming("registry.example/hostile/name-%05d:latest" % n, target, listed=n % 5000 == 0)))
+
+
+@kind("20,000 names of an image of 400 layers, of which a file is damaged.", first=("damaged",))
+def names_of_a_chain(s):
+    some = [plain(archive(entry(b"layer-%d" % n, b"%d" % n))) for n in range(400)]
+    image = Picture(s.own, [(b, "gzip") for b, _ in some], [d for _, d in some])
+    s.pull(image)
+    path = os.path.join(s.files_of(image, 3), "layer-3")
+    s.cut(s.damaged(path))
+    target = {"mediaType": MANIFEST, "digest": image.target, "size": len(image.blobs[image.target])}
+    s.meta(*(op for n in range(20000) for op in s.naming("registry.example/hostile/name-%05d:latest" % n, target, listed=n % 2000 == 0)))
+
+
+@kind("20,000 snapshots named by chain IDs, all on the top of 3,000 that are named otherwise, one on the other.", changes=(META, OVERLAY))
+def snapshots_on_a_chain(s):
+    s.stop()
+    meta, overlay = [], []
+    above = None
+    for n in range(23000):
+        user = "sha256:%064x" % n if n >= 3000 else "otherwise-%04d" % n
+        key = "default/%d/%s" % (1000 + n, user)
+        at = ["v1", "default", "snapshots", "overlayfs", user]
+        meta += [put(at + ["name"], key), {"op": "put", "path": at + ["createdat"], "hex": TIME},
+                 {"op": "put", "path": at + ["updatedat"], "hex": TIME}]
+        if above:
+            meta += [put(at + ["parent"], above[1]), put(["v1", "default", "snapshots", "overlayfs", above[1], "children", user], "")]
+        overlay += s.backend_record(key, 1000 + n, 3) + ([put(["v1", "snapshots", key, "parent"], above[0])] if above else [])
+        if n < 3000:
+            above = (key, user)
+            os.makedirs(s.path(OVERLAY_DIR, "snapshots", str(1000 + n), "fs"))
+    s.meta(*meta, {"op": "setseq", "path": ["v1", "default", "snapshots", "overlayfs"], "sequence": 200000})
+    s.overlay(*overlay, {"op": "setseq", "path": ["v1", "snapshots"], "sequence": 200000})
+
+
+@kind("32,768 files called as blobs, whose bytes have digests from below and from above by turns.", changes=(CONTENT + "/blobs", META))
+def digests_by_turns(s):
+    s.stop()
+    some = sorted((digest_of(b"%d" % n), b"%d" % n) for n in range(32768))
+    for n in range(32768):
+        with open(s.path(CONTENT, "blobs/sha256", "%064x" % n), "wb", buffering=0) as f:
+            f.write(some[n // 2 + (1 - n % 2) * 16384][1])
+    s.meta(*s.recording({"digest": "sha256:" + "f" * 64, "size": 7}))
+
+
+@kind("20,000 snapshots of one blob, which configs say is 20,000 layers.", changes=(META, OVERLAY), verdict=("whole", "unverified"))
+def diffs_of_one_blob(s):
+    r, one = random.Random("diffs"), s.one()
+    meta, overlay = [], []
+    for i in range(5):
+        diffs = ["sha256:" + r.randbytes(32).hex() for _ in range(4000)]
+        config, more = s.document_later(text({"architecture": ARCH, "os": "linux", "rootfs": {"type": "layers", "diff_ids": diffs}}), CONFIG, {})
+        manifest, rest = s.document_later(s.manifest(config, [one] * 4000), MANIFEST, {})
+        meta += more + rest + s.naming("registry.example/hostile/many-%d:latest" % i, manifest)
+        above = None
+        for n, chain in enumerate(chain_of(diffs)):
+            number = 1000 + 4000 * i + n
+            key = "default/%d/%s" % (number, chain)
+            at = ["v1", "default", "snapshots", "overlayfs", chain]
+            meta += [put(at + ["name"], key), {"op": "put", "path": at + ["createdat"], "hex": TIME},
+                     {"op": "put", "path": at + ["updatedat"], "hex": TIME}]
+            if above:
+                meta += [put(at + ["parent"], above[1]), put(["v1", "default", "snapshots", "overlayfs", above[1], "children", chain], "")]
+            overlay += s.backend_record(key, number, 3) + ([put(["v1", "snapshots", key, "parent"], above[0])] if above else [])
+            above = (key, chain)
+    s.meta(*meta, {"op": "setseq", "path": ["v1", "default", "snapshots", "overlayfs"], "sequence": 200000})
+    s.overlay(*overlay, {"op": "setseq", "path": ["v1", "snapshots"], "sequence": 200000})

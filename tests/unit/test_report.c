@@ -58,9 +58,9 @@ static void set(struct scene *s, const char *name)
 		s->plan.total[i] = 1;
 	}
 	s->states[0] = (struct image_state){
-		.verdict = IMAGE_NEEDS_PULL, .damaged = true, .left_out = true, .why = s->left, .top = STORE_NONE};
+		.verdict = IMAGE_NEEDS_PULL, .damaged = true, .left_out = true, .why = s->left};
 	s->states[1] = (struct image_state){
-		.verdict = IMAGE_IS_UNVERIFIED, .damaged = true, .left_out = true, .why = s->left, .top = STORE_NONE};
+		.verdict = IMAGE_IS_UNVERIFIED, .damaged = true, .left_out = true, .why = s->left};
 	s->store = (struct store){.path = s->root,
 		.boot_evidence = s->left,
 		.namespaces = s->namespaces,
@@ -307,8 +307,7 @@ static void an_image_has_its_line(void)
 		memset(keys[i] + 7, "abce"[i], 64);
 		snapshots[i] = (struct snapshot){.key = span_of(keys[i], 71), .backend = i};
 		backends[i] = (struct backend){.snapshot = i};
-		states[i] = (struct snapshot_state){
-			.verdict = SNAPSHOT_IS_TORN, .rewrite_inodes = i + 1, .rewrite_bytes = i == 1 ? 200 : 1 + i / 2};
+		states[i] = (struct snapshot_state){.verdict = SNAPSHOT_IS_TORN};
 		s.findings[i] = (struct finding){.problem = P_FILE_EMPTY,
 			.subject = SUBJECT_BACKEND,
 			.index = i,
@@ -324,6 +323,8 @@ static void an_image_has_its_line(void)
 		named[i] = (struct image){.name = span_of_string(names[i]), .target_known = true};
 		named[i].target.bytes[0] = (uint8_t)(i < 2 ? 1 : i);
 		images[i] = (struct image_state){.verdict = IMAGE_IS_HEALED, .why = "its local layers have the damaged files",
+			.lost_entries = i < 3 ? 3 + i / 2 : 0,
+			.lost_bytes = i < 2 ? 201 : 3,
 			.top = i < 2 ? 1 : i == 2 ? 2 : STORE_NONE};
 	}
 	images[3].verdict = IMAGE_NEEDS_PULL;
