@@ -127,7 +127,7 @@ enum rc dockerd_run(struct store *st, bool write, struct plan *p, struct apply_r
 	p->findings = arena_array(keep, FILES, sizeof(*p->findings));
 	p->actions = arena_get(keep, sizeof(*p->actions)); /* for all of them */
 	if (!p->findings || !p->actions)
-		return fail(e, RC_NOMEM, "no memory");
+		return no_memory(e);
 	p->actions->outcome = OUTCOME_DONE;
 	for (size_t i = 0; rc == RC_OK && i < FILES; i++) {
 		struct looked l = {.st = st, .applied = applied, .number = i, .path = arena_printf(keep, "%s/%s", place_of(i), files[i])};
