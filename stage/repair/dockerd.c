@@ -88,7 +88,7 @@ static enum rc one(struct looked *l, int fd, bool write, struct plan *p, struct 
 		l->whole && l->older ? "; the transaction before is whole" : "");
 	f->path = span_of_string(l->path);
 	f->why = span_of_string(text ? text : "");
-	f->problem = lost ? P_DOCKER_LOST : P_DOCKER_DB;
+	f->problem = !broken ? P_STATE_UNCHECKED : lost ? P_DOCKER_LOST : P_DOCKER_DB;
 	f->fate = !broken ? FATE_UNCHECKED : !lost ? FATE_REPAIR : l->number < FIRST_CACHE ? FATE_LEFT : FATE_REMOVE;
 	if (f->fate == FATE_LEFT)
 		f->left = arena_printf(keep,
