@@ -45,7 +45,7 @@ MODULES := main opts \
 	$(addprefix layer/,compare damage dirs feed init layer rebuild verdict walk) \
 	$(addprefix memory/,at identity journal own) \
 	$(addprefix check/,blobs candidates ingests layers match pool references sources survey wanted) \
-	$(addprefix repair/,apply apply_content apply_snapshots commit fetch forward plan plan_blobs plan_images plan_snapshots records salvage settled staging) \
+	$(addprefix repair/,apply apply_content apply_snapshots commit dockerd fetch forward plan plan_blobs plan_images plan_snapshots records salvage settled staging) \
 	$(addprefix session/,boot record record_names scrub seal) \
 	$(addprefix tell/,console images json metrics progress report runs show sink)
 # Where time goes; the rest is small rather than fast.

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "repair/apply.h"
+#include "repair/dockerd.h"
 #include "repair/fetch.h"
 #include "memory/at.h"
 #include "session/boot.h"
@@ -74,6 +75,7 @@ struct run {
 	struct runs_root *told;  /* by place: what the last runs over it came to, this one included, once that is known */
 	size_t told_count;       /* and the one that is worked on */
 	bool noted;              /* there is one */
+	bool looked;             /* at a store, in this boot */
 	bool unclean;            /* this boot follows a stop that was not clean */
 	struct store_hints hints;
 	struct at at;            /* is told what is worked on */
@@ -98,6 +100,7 @@ static enum rc ask(void *self, struct err *e)
 struct place {
 	const char *named, *path;
 	bool by_name; /* somebody named it, so that it must be there */
+	bool dockerd; /* nobody did: docker's data root, which goes with one of the others; of one that somebody named it is looked at */
 };
 
 /* What helps even where nothing is trusted: the order of a run that may run out of time, and what is compared anyway. */
@@ -320,6 +323,25 @@ static void say_scrubbed(struct run *r, const struct outcome *out)
 		report_message(&r->report, out->root, text);
 }
 
+/* Of docker's data root, if it is that. */
+static enum rc look_at_dockerd(struct run *r, struct outcome *out, struct store *st, struct survey *s, struct plan *p,
+	struct apply_result *applied, struct err *e)
+{
+	const enum rc rc = dockerd_run(st, r->repair, p, applied, &r->keep, r->scratch, e);
+
+	if (!st->dockerd) {
+		store_close(st);
+		return rc == RC_END ? RC_OK : rc;
+	}
+	plan_conclude(p, st, s);
+	out->refusal = STORE_OPENED;
+	out->store = st;
+	out->survey = s;
+	out->plan = p;
+	out->applied = r->repair ? applied : NULL;
+	return rc;
+}
+
 /* Open, look, decide, touch; what each came to is in *out for the report, whatever happens. */
 static enum rc run_root(struct run *r, struct outcome *out, struct store *st, struct survey *s, struct plan *p,
 	struct apply_result *applied, struct progress_state *progress, struct err *e)
@@ -332,6 +354,8 @@ static enum rc run_root(struct run *r, struct outcome *out, struct store *st, st
 		return run_scrub(r, out, st, s, p, progress, e);
 	enum rc rc = store_open(st, out->root, &r->hints, &r->keep, r->scratch, &out->refusal, e);
 
+	if (rc == RC_OK && out->refusal == STORE_NOT_A_ROOT && o->verb != VERB_SHOW)
+		return look_at_dockerd(r, out, st, s, p, applied, e);
 	if (rc || out->refusal != STORE_OPENED)
 		return rc;
 	arena_trim(&r->scratch);
@@ -437,7 +461,7 @@ static enum rc note_run(struct run *r, const struct outcome *o, bool clean, stru
 		.if_different = verb == VERB_REPAIR && !(o->applied && o->applied->done),
 		.in_run = verb != VERB_CHECK && !*r->sysroot};
 
-	if (verb == VERB_SHOW || (verb != VERB_BOOT && !o->store))
+	if (verb == VERB_SHOW || (verb != VERB_BOOT && !o->store) || (o->store && o->store->dockerd && !o->applied))
 		return RC_OK;
 	r->noted = true;
 	if (verb == VERB_SCRUB && !o->plan) { /* one without findings does not say what is left of a repair */
@@ -460,7 +484,7 @@ static enum rc keep_knowledge(struct run *r, const struct outcome *out, struct e
 		.stuck = r->stuck,
 		.only_update = !r->journalled};
 
-	if (!out->plan || out->survey->halted || out->survey->interrupted || !(r->repair || r->journalled))
+	if (!out->plan || out->store->dockerd || out->survey->halted || out->survey->interrupted || !(r->repair || r->journalled))
 		return RC_END;
 	const enum rc rc = seal_checked(out->store, &check, r->scratch, e);
 	if (rc == RC_END)
@@ -513,17 +537,19 @@ static enum rc one_root(struct run *r, const struct place *root, enum exit_statu
 	if (scrub && !rc && out.refusal == STORE_OPENED)
 		out.status = r->scrub.found.count ? EXIT_LEFT : out.store ? EXIT_CLEAN : EXIT_INTERRUPTED;
 	r->report.priority = scrub ? out.status > EXIT_CLEAN ? 3 : 6 : r->report.priority;
-	if (out.refusal != STORE_OPENED) {
-		report_message(&r->report, root->path, refusal_text(out.refusal, root->path, &r->keep, r->scratch));
-	} else if (r->opts->verb == VERB_SHOW && rc == RC_OK && !s.halted) {
+	const bool opened = out.refusal == STORE_OPENED;
+	if (!opened || (st.dockerd && !root->dockerd)) /* of that a person may expect more */
+		report_message(&r->report, root->path,
+			refusal_text(opened ? STORE_NOT_A_ROOT : out.refusal, root->path, &r->keep, r->scratch));
+	if (opened && r->opts->verb == VERB_SHOW && rc == RC_OK && !s.halted) {
 		report_show(&out, &r->report);
 		out.status = EXIT_CLEAN;
-	} else if (!scrub || rc || out.plan) {
+	} else if (opened && (!scrub || rc || out.plan)) {
 		report_console(&out, &r->report);
 	}
-	if (scrub && !rc && out.refusal == STORE_OPENED && !out.store)
+	if (scrub && !rc && opened && !out.store)
 		report_message(&r->report, out.root, "stopped before anything was looked at");
-	else if (scrub && !rc && out.refusal == STORE_OPENED)
+	else if (scrub && !rc && opened)
 		say_scrubbed(r, &out);
 	const enum rc kept = keep_knowledge(r, &out, &late);
 	if (kept && kept != RC_END) {
@@ -531,7 +557,7 @@ static enum rc one_root(struct run *r, const struct place *root, enum exit_statu
 		out.status = EXIT_FAILED;
 	}
 	late = (struct err){0};
-	if (((out.applied && out.applied->done) || (r->journalled && out.plan)) && report_keep(&out, &late)) {
+	if (((out.applied && out.applied->done) || (r->journalled && out.plan && !st.dockerd)) && report_keep(&out, &late)) {
 		say_failure(r, root->path, &late);
 		out.status = EXIT_FAILED;
 	}
@@ -541,7 +567,7 @@ static enum rc one_root(struct run *r, const struct place *root, enum exit_statu
 	if (note_run(r, &out, false, &late))
 		say_failure(r, root->path, &late); /* that, and no more: it decides nothing */
 	late = (struct err){0};
-	if (write_json(r, &out, &late)) {
+	if ((!root->dockerd || out.status != EXIT_CLEAN) && write_json(r, &out, &late)) {
 		say_failure(r, r->opts->json, &late);
 		out.status = EXIT_FAILED;
 	}
@@ -685,6 +711,7 @@ static enum exit_status boot_root(struct run *r, const struct place *root, const
 	r->stuck = b.journal.stuck_count && !r->opts->full ? &b.journal : NULL;
 	for (size_t i = 0; r->stuck && i < r->stuck->stuck_count; i++)
 		say_passed_over(r, root, &r->stuck->stuck[i]);
+	r->looked = true;
 	at_begin(&r->at, b.own, b.boot_id, b.attempts > 0);
 	rc = one_root(r, root, &status);
 	r->hints.first_boot = false;
@@ -835,20 +862,35 @@ static struct place *find_places(struct run *r, const char *const *given, size_t
 
 	if (!given_count && find_usual(r, &roots, &n, &e))
 		return NULL;
-	struct place *const places = arena_array(&r->keep, n + 1, sizeof(*places));
-	for (size_t i = 0; places && i < n; i++) {
+	const enum verb verb = r->opts->verb;
+	const bool docker = verb == VERB_CHECK || verb == VERB_REPAIR || verb == VERB_BOOT;
+	const size_t inside = strlen(r->sysroot);
+	struct place *const places = arena_array(&r->keep, 3 * n + 1, sizeof(*places));
+	for (size_t i = 0; places && i < (docker ? 3 * n : n); i++) {
 		char path[LIMIT_PATH_BYTES];
-		places[kept] = (struct place){roots[i], roots[i], given_count > 0};
+		const bool more = i >= n; /* where docker's data root would be, of its own containerd, or of the system's */
+		const char *const name = more ? arena_printf(&r->keep, "%s/../%s", roots[i % n], i / n > 1 ? ".." : "docker") : roots[i];
+		struct place *const one = &places[kept];
+		if (!name)
+			return NULL;
+		*one = (struct place){name, name, given_count > 0, more};
 		/* what is not there inside must not be found outside, where a link could lead */
-		if (*r->sysroot && os_resolve_in(r->sysroot, roots[i], path, &e) == RC_OK) {
-			places[kept].path = arena_string(&r->keep, span_of_string(path));
-		} else if (*r->sysroot) {
-			report_message(&r->report, roots[i], "is not there in the system below --sysroot");
+		if ((more || inside) && (inside ? os_resolve_in(r->sysroot, name, path, &e) : os_resolve(name, path, &e)) == RC_OK) {
+			one->path = arena_string(&r->keep, span_of_string(path));
+			if (one->path && more)
+				one->named = one->path + inside;
+		} else if (more) {
+			continue;
+		} else if (inside) {
+			report_message(&r->report, name, "is not there in the system below --sysroot");
 			*missing |= given_count > 0;
 			continue;
 		}
-		if (!places[kept].path)
+		const char *const volumes = one->path ? arena_printf(&r->keep, "%s/volumes/metadata.db", one->path) : NULL;
+		if (!volumes)
 			return NULL;
+		if (more && !os_exists(volumes))
+			continue;
 		bool twice = false; /* two names of one root, as a link or a bind mount makes them */
 		for (size_t k = 0; k < kept; k++)
 			twice |= is_same_place(places[k].path, places[kept].path);
@@ -941,7 +983,7 @@ static enum exit_status all_roots(struct run *r)
 	for (size_t i = 0; i < place_count; i++)
 		r->told[i] = (struct runs_root){.path = places[i].path, .rc = RC_END};
 	if (o->verb == VERB_RECORD) {
-		static const struct place usual = {"/var/lib/containerd", "/var/lib/containerd", false};
+		static const struct place usual = {"/var/lib/containerd", "/var/lib/containerd", false, false};
 		if (places[0].path && places[1].path) {
 			report_message(&r->report, "containerd-fsck", "several containerd roots are here: name the one to record");
 			return EXIT_USAGE;
@@ -962,7 +1004,10 @@ static enum exit_status all_roots(struct run *r)
 		enum exit_status one = EXIT_FAILED;
 		r->told_count = i;
 		r->unclean = false;
-		if (o->verb == VERB_BOOT)
+		if (places[i].dockerd && o->verb == VERB_BOOT && !r->looked)
+			continue; /* after a clean stop */
+		r->repair &= !places[i].dockerd || !places[i].by_name; /* they come last */
+		if (o->verb == VERB_BOOT && !places[i].dockerd)
 			one = boot_root(r, &places[i], &wish);
 		else if (o->verb == VERB_SEAL)
 			one = seal_root(r, &places[i]);

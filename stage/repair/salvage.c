@@ -462,12 +462,27 @@ struct looked {
 	uint64_t txid;          /* the newest that is known, 0: none */
 };
 
-static enum rc look_at_file(struct looked *l, struct salvage_database *d, struct pace *pace, struct arena *keep, struct arena scratch,
+enum rc salvage_find_tree(struct bolt *b, const struct src *src, unsigned newest, struct pace *pace, bool *older, struct arena *a,
 	struct err *e)
+{
+	struct bolt_fault fault;
+	struct bolt_stats stats;
+	enum rc rc = RC_CORRUPT;
+
+	for (unsigned i = 0; i < 2 && rc == RC_CORRUPT; i++) {
+		*older = i;
+		rc = bolt_open_slot(b, src, newest ^ i, a, &fault, e);
+		b->pace = pace;
+		if (rc == RC_OK)
+			rc = bolt_check_tree(b, *a, &stats, &fault, e);
+	}
+	return rc;
+}
+
+static enum rc look_at_file(struct looked *l, struct salvage_database *d, struct pace *pace, struct arena *keep, struct err *e)
 {
 	const struct src *const src = &d->d->src;
 	struct bolt_fault fault = {0};
-	struct bolt_stats stats = {0};
 	enum rc rc;
 
 	if (!d->d->present || src->size == 0)
@@ -481,25 +496,15 @@ static enum rc look_at_file(struct looked *l, struct salvage_database *d, struct
 	l->opened = rc == RC_OK && (d->fault.kind != BOLT_SOUND || sound);
 	if (!l->opened)
 		return RC_OK;
-	const struct bolt_meta *const meta = l->newest.meta;
-	const unsigned slot = l->newest.current, other = 1 - slot;
-	l->txid = meta[slot].txid;
+	const unsigned slot = l->newest.current;
+	l->txid = l->newest.meta[slot].txid;
 	if (sound)
 		return RC_OK; /* the transaction before is older still */
 	/* of a file that was cut short the numbers are what is left of them */
-	rc = bolt_open(&l->older, src, keep, &fault, e);
-	l->older.pace = pace;
-	if (rc == RC_OK && !(rc = bolt_check_tree(&l->older, scratch, &stats, &fault, e)))
+	rc = salvage_find_tree(&l->older, src, slot, pace, &l->has_older, keep, e);
+	l->has_older &= rc == RC_OK;
+	if (rc == RC_OK && !l->has_older)
 		d->tier = SALVAGE_FREELIST;
-	if (rc && rc != RC_CORRUPT)
-		return rc;
-	if (d->tier == SALVAGE_FREELIST || !meta[other].valid || meta[other].root == meta[slot].root)
-		return RC_OK;
-	rc = bolt_open_slot(&l->older, src, other, keep, &fault, e);
-	l->older.pace = pace;
-	if (rc == RC_OK)
-		rc = bolt_check_tree(&l->older, scratch, &stats, &fault, e);
-	l->has_older = rc == RC_OK;
 	return rc == RC_CORRUPT ? RC_OK : rc;
 }
 
@@ -525,7 +530,7 @@ static enum rc choose(struct salvage_database *d, const struct store *st, bool i
 	const struct database *const beside = is_meta ? &st->overlay : &st->meta;
 	m->other = beside->sound ? (struct bolt *)(uintptr_t)&beside->bolt : NULL;
 	*l = (struct looked){.copy.fd = -1};
-	if ((rc = look_at_file(l, d, st->hints->pace, keep, scratch, e)))
+	if ((rc = look_at_file(l, d, st->hints->pace, keep, e)))
 		return rc;
 	if (l->opened)
 		m->page_size = l->newest.page_size;
@@ -907,25 +912,18 @@ static enum rc take_name(const struct salvage_database *d, const char *name, str
 	return rc ? rc : os_fsync(d->d->dir, e);
 }
 
-/* In the file itself. */
-static enum rc drop_freelist(struct salvage_database *d, struct arena scratch, struct err *e)
+enum rc salvage_show(struct bolt *b, int dir, const char *file, struct arena scratch, struct err *e)
 {
-	struct bolt_fault fault = {0};
 	struct bolt_edit *t = NULL;
 	struct bolt_image image = {0};
-	struct bolt b;
-	enum rc rc = bolt_open(&b, &d->d->src, &scratch, &fault, e);
+	enum rc rc = bolt_edit_begin(&t, b, &scratch, e);
 
-	if (rc == RC_OK)
-		rc = bolt_edit_begin(&t, &b, &scratch, e);
 	if (rc)
-		return rc == RC_CORRUPT ? fail(e, RC_IO, "%s: %s", d->path, fault.text) : rc;
-	bolt_edit_drop_freelist(t);
-	if ((rc = bolt_edit_make(t, &image, e)) || (rc = write_image(d->d->dir, d->file, &image, e)) ||
-		(rc = check_written(d->d->dir, d->file, scratch, e)))
 		return rc;
-	d->done = true;
-	return RC_OK;
+	bolt_edit_drop_freelist(t);
+	if ((rc = bolt_edit_make(t, &image, e)) || (rc = write_image(dir, file, &image, e)))
+		return rc;
+	return check_written(dir, file, scratch, e);
 }
 
 /* Opens the database that will be: the new file, or the one that is sound. */
@@ -942,6 +940,18 @@ static enum rc open_result(struct candidate *c, const struct salvage_database *d
 		return rc;
 	rc = bolt_open(&c->b, &c->src, a, &fault, e);
 	return rc == RC_CORRUPT ? fail(e, RC_IO, "%s: %s", d->path, fault.text) : rc;
+}
+
+static enum rc drop_freelist(struct salvage_database *d, struct arena scratch, struct err *e)
+{
+	struct candidate c;
+	enum rc rc = open_result(&c, d, NULL, &scratch, e);
+
+	if (rc == RC_OK)
+		rc = salvage_show(&c.b, d->d->dir, d->file, scratch, e);
+	candidate_close(&c);
+	d->done = rc == RC_OK;
+	return rc;
 }
 
 /* Of one namespace, or of several. */

@@ -81,6 +81,12 @@ struct salvage_copy {
 #define SALVAGE_COPIES_MAX 8
 CHECKED enum rc salvage_copies(
 	const struct store *st, struct salvage_copy out[SALVAGE_COPIES_MAX], size_t *count, struct arena scratch, struct err *e);
+/* Opens the newer tree that is whole, of those of both meta pages; newest: which has the higher transaction. RC_CORRUPT: there is none. */
+CHECKED enum rc salvage_find_tree(struct bolt *b, const struct src *src, unsigned newest, struct pace *pace, bool *older, struct arena *a,
+	struct err *e);
+/* The tree that b is opened at, which passed bolt_check_tree, becomes that of the newest transaction, without a list of free pages; in the
+ * file itself, by a meta page in the slot of the other. A cut leaves the file as it was, or so. */
+CHECKED enum rc salvage_show(struct bolt *b, int dir, const char *file, struct arena scratch, struct err *e);
 /* *s is as it was before the first look. */
 void salvage_close(struct salvage *s);
 /* Databases, snapshots, the journal and copies of the databases go to containerd-fsck/aside/<aside> together, and a meta.db with nothing

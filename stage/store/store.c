@@ -348,6 +348,7 @@ enum rc store_open(struct store *out, const char *path, const struct store_hints
 		rc = lock(&st, refusal, scratch, e);
 	if (rc || *refusal != STORE_OPENED) {
 		store_close(&st);
+		*out = st;
 		return rc;
 	}
 	if (!hints->may_be_half && store_is_half(&st)) {

@@ -312,6 +312,7 @@ struct store {
 	bool overlay_elsewhere;    /* meta.db has snapshots and the root has no overlayfs directory: configured with root_path */
 	bool mounted;              /* an overlay mount uses snapshots of this store: containers run on it, or it cannot be seen */
 	const char *overlay_path;  /* where the overlayfs snapshotter is, as its configuration says; NULL: in the root */
+	size_t dockerd;            /* not 0: no store, but docker's data root with so many databases of its daemon's */
 	bool beside_docker;        /* docker has images of its own, overlay2, beside this store */
 	enum boot_proof proof;
 	bool boot_proved_new;      /* containerd has not run since this boot: leases and half-done work are of an earlier one */

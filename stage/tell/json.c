@@ -359,7 +359,9 @@ void report_console(const struct outcome *o, const struct report_options *option
 	const struct roll roll = o->plan && o->store ? roll_make(o) : (struct roll){0};
 	if (!options->quiet || o->status != EXIT_CLEAN) {
 		put_escaped(&s, span_of_string(o->root));
-		if (o->store && o->survey && !o->survey->halted)
+		if (o->store && o->store->dockerd)
+			putf(&s, ": %zu of dockerd's databases", o->store->dockerd);
+		else if (o->store && o->survey && !o->survey->halted)
 			putf(&s, ": %zu %s, %zu %s, %zu blobs, %zu snapshots", o->store->namespace_count,
 				plural(o->store->namespace_count, "namespace", "namespaces"), o->store->image_count,
 				plural(o->store->image_count, "image", "images"), o->store->blob_count, o->store->backend_count);

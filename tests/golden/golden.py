@@ -18,6 +18,7 @@ import random
 import re
 import shutil
 import stat
+import struct
 import subprocess
 import sys
 import traceback
@@ -443,6 +444,23 @@ class Store:
 
     def damage(self, db, kind):
         boltool("damage", self.path(db), kind)
+
+    def docker(self, *names):
+        """In place of the store docker's data root, with these databases of dockerd's."""
+        sh("find", self.root, "-mindepth", "1", "-delete")
+        for name in names:
+            os.makedirs(os.path.dirname(self.path(name)), exist_ok=True)
+            for i in range(3):
+                self.edit(name, [put(["bucket", "key%d" % i], "value")])
+        self.oracle = self.starts = False
+
+    def break_newest(self, db):
+        """The page that the last transaction wrote last, the root of its tree, is zeroed."""
+        with open(self.path(db), "r+b") as f:
+            data = f.read()
+            metas = [struct.unpack_from("<QQQQQQ", data, slot * 4096 + 32) for slot in (0, 1)]
+            f.seek(max((m[4], m[0]) for m in metas)[1] * 4096)
+            f.write(bytes(4096))
 
     def forget(self, image, number):
         """A layer's blob goes with its record: discarded after unpacking."""

@@ -602,7 +602,9 @@ def have_tool():
 
 
 def findings(report):
-    """The list of findings in a JSON report, wherever it calls them so."""
+    """The list of findings in a JSON report, wherever it calls them so; of several reports all."""
+    if isinstance(report, list):
+        return [f for one in report for f in findings(one)]
     if isinstance(report, dict):
         for name, value in report.items():
             if name in ("findings", "problems") and isinstance(value, list):
@@ -635,7 +637,13 @@ def fsck(verb, root, boot_id=None, timeout=HANGS):
                      timeout=timeout)
     try:
         with open(report) as f:
-            parsed = json.load(f)
+            text = f.read().strip()
+        all_roots = []
+        while text:
+            one, at = json.JSONDecoder().raw_decode(text)
+            all_roots.append(one)
+            text = text[at:].strip()
+        parsed = all_roots if len(all_roots) > 1 else all_roots[0] if all_roots else {}
     except (OSError, ValueError) as e:
         parsed = {"unreadable": str(e)}
     return status, out, parsed
