@@ -52,7 +52,7 @@ const char opts_help[] =
 static bool verb_of(const char *word, enum verb *verb)
 {
 	static const struct {
-		const char *word;
+		char word[8];
 		enum verb verb;
 	} verbs[] = {{"check", VERB_CHECK}, {"repair", VERB_REPAIR}, {"show", VERB_SHOW}, {"boot", VERB_BOOT}, {"seal", VERB_SEAL},
 		{"record", VERB_RECORD}, {"scrub", VERB_SCRUB}, {"status", VERB_STATUS}};

@@ -570,13 +570,13 @@ static enum rc choose(struct salvage_database *d, const struct store *st, bool i
 
 /* ---- whether ---- */
 
-static bool is_dir_with_names(int dir, struct arena scratch)
+static size_t count_names(int dir, struct arena scratch)
 {
 	struct os_name *names = NULL;
 	size_t count = 0;
 	struct err ignored = {0}; /* what cannot be listed proves nothing */
 
-	return dir >= 0 && os_list(dir, &scratch, &names, &count, &ignored) == RC_OK && count > 0;
+	return dir >= 0 && os_list(dir, &scratch, &names, &count, &ignored) == RC_OK ? count : 0;
 }
 
 /* Whether the directory of snapshots is that of this store: without anything in it it may be one that is not mounted, or a repair that was
@@ -586,7 +586,7 @@ static bool is_in_use(const struct store *st, struct arena scratch)
 	struct stat there = {0};
 	struct err ignored = {0}; /* what cannot be looked at proves nothing */
 
-	return is_dir_with_names(st->snapshots_dir, scratch) ||
+	return count_names(st->snapshots_dir, scratch) ||
 	       (st->snapshots_dir >= 0 && st->overlay.dir >= 0 && os_stat(st->overlay.dir, new_names[1], &there, &ignored) == RC_OK);
 }
 
@@ -654,6 +654,8 @@ static enum rc why_not(const struct build *m, const char **why, struct arena scr
 		*why = "no blob is in " STORE_CONTENT_DIR ": mount what belongs there";
 	else if (!m->is_meta && !used && (m->seen || beside))
 		*why = "no directory is in " STORE_OVERLAY_DIR "/snapshots: mount what belongs there";
+	else if (!m->is_meta && !os_same_mount(st->overlay.dir, st->snapshots_dir) && count_names(st->snapshots_dir, scratch) > n->snapshots)
+		*why = "snapshots/ is a mount of its own: what no database knows could not be set aside";
 	return rc;
 }
 
@@ -842,10 +844,20 @@ static enum rc write_base(struct build *m, int dir, const char *name, struct are
 	return dress(dir, m->d->file, name, m->is_meta, scratch, e);
 }
 
-/* The broken file gets a second name, which stays; of those before, one. */
-static enum rc set_aside(const struct store *st, const struct salvage_database *d, struct err *e)
+/* In the root, or beside the database, where that is on a mount of its own, which no rename and no link leaves. */
+static enum rc open_aside(const struct store *st, struct salvage_database *d, int *aside, struct err *e)
 {
-	auto_fd own = -1, aside = -1;
+	auto_fd own = -1;
+
+	d->beside = !os_same_mount(st->dir, d->d->dir);
+	const enum rc rc = own_open_dir(d->beside ? d->d->dir : st->dir, STORE_OWN_DIR, &own, e);
+	return rc ? rc : own_open_dir(own, OWN_ASIDE, aside, e);
+}
+
+/* The broken file gets a second name, which stays; of those before, one. */
+static enum rc set_aside(const struct store *st, struct salvage_database *d, struct err *e)
+{
+	auto_fd aside = -1;
 	char name[64], before[80];
 	struct stat now = {0}, there = {0};
 	enum rc rc = os_stat(d->d->dir, d->file, &now, e);
@@ -854,7 +866,7 @@ static enum rc set_aside(const struct store *st, const struct salvage_database *
 		return rc == RC_END ? RC_OK : rc;
 	(void)print_to(name, sizeof(name), "broken-%s", d->file); /* fits */
 	(void)print_to(before, sizeof(before), "%s.1", name);	  /* fits */
-	if ((rc = own_open_dir(st->dir, STORE_OWN_DIR, &own, e)) || (rc = own_open_dir(own, OWN_ASIDE, &aside, e)))
+	if ((rc = open_aside(st, d, &aside, e)))
 		return rc;
 	rc = os_stat(aside, name, &there, e);
 	if (rc == RC_OK && there.st_ino == now.st_ino && there.st_dev == now.st_dev)
@@ -869,7 +881,7 @@ static enum rc set_aside(const struct store *st, const struct salvage_database *
 /* Snapshots' directories that no record has: containerd would delete them, and what a container wrote may be in one. */
 static enum rc move_directories(struct salvage *s, const struct store *st, const struct forward *f, struct arena scratch, struct err *e)
 {
-	auto_fd own = -1, aside = -1;
+	auto_fd aside = -1;
 	struct os_name *names = NULL;
 	size_t count = 0, moved = 0;
 	enum rc rc = RC_OK;
@@ -882,7 +894,7 @@ static enum rc move_directories(struct salvage *s, const struct store *st, const
 		if (parse_decimal(span_of_string(names[i].name), &id) || forward_knows(f, id))
 			continue;
 		(void)print_to(name, sizeof(name), "snapshot-%s", names[i].name); /* 20 digits fit */
-		if ((rc = own_open_dir(st->dir, STORE_OWN_DIR, &own, e)) || (rc = own_open_dir(own, OWN_ASIDE, &aside, e)))
+		if (aside < 0 && (rc = open_aside(st, &s->overlay, &aside, e)))
 			break;
 		rc = os_rename_new(st->snapshots_dir, names[i].name, aside, name, e);
 		if (rc == RC_END) /* an older one of that number: it goes beside */

@@ -302,7 +302,7 @@ static bool has(const char *path, const char *name, struct arena scratch)
 
 const char *places_explain(const char *path, struct arena *a, struct arena scratch)
 {
-	static const char *const below[] = {"containerd", "containerd/daemon", "agent/containerd", "lib/containerd", "var/lib/containerd",
+	static const char below[][26] = {"containerd", "containerd/daemon", "agent/containerd", "lib/containerd", "var/lib/containerd",
 		"common/var/lib/containerd"};
 	char real[LIMIT_PATH_BYTES];
 

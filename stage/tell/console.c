@@ -94,8 +94,7 @@ static struct alias *find_aliases(const struct outcome *o, struct arena *scratch
 
 void put_images(struct sink *s, const struct outcome *o, const struct report_options *options)
 {
-	static const char *const now[] = {"whole", "damaged", "must be pulled", "not verified"};
-	static const char *const after[] = {"whole", "healed", "must be pulled", "not verified"};
+	static const char words[][15] = {"whole", "damaged", "must be pulled", "not verified", "healed"};
 	const struct store *const st = o->store;
 	size_t counts[4] = {0};
 
@@ -124,7 +123,7 @@ void put_images(struct sink *s, const struct outcome *o, const struct report_opt
 		put_escaped(s, st->namespaces[image->ns].name);
 		puts_to(s, "  ");
 		put_escaped(s, image->name);
-		putf(s, "  %s", o->applied ? after[state->verdict] : now[state->verdict]);
+		putf(s, "  %s", words[o->applied && state->verdict == IMAGE_IS_HEALED ? 4 : state->verdict]);
 		if (state->why) {
 			puts_to(s, ": ");
 			put_sentence(s, state->why);

@@ -137,7 +137,7 @@ static void show_image(struct sink *s, const struct view *v, size_t index)
 
 static void show_namespace(struct sink *s, const struct view *v, size_t index)
 {
-	static const char *const kinds[] = {"", "view", "active", "committed"};
+	static const char kinds[][10] = {"", "view", "active", "committed"};
 	const struct store *const st = v->store;
 	const struct namespace *const ns = &st->namespaces[index];
 
