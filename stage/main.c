@@ -431,7 +431,7 @@ static enum rc note_run(struct run *r, const struct outcome *o, bool clean, stru
 {
 	const enum verb verb = r->opts->verb;
 	const struct runs_new new = {.outcome = o,
-		.verb = verb == VERB_BOOT ? RUN_BOOT : verb == VERB_REPAIR ? RUN_REPAIR : RUN_CHECK,
+		.verb = verb == VERB_BOOT ? RUN_BOOT : verb == VERB_REPAIR ? RUN_REPAIR : verb == VERB_SCRUB ? RUN_SCRUB : RUN_CHECK,
 		.after_unclean = r->unclean,
 		.clean = clean,
 		/* one that was refused leaves the store as it was */
@@ -493,12 +493,12 @@ static enum rc one_root(struct run *r, const struct place *root, enum exit_statu
 	const struct arena mark = r->keep;
 	char command[COMMAND_BYTES] = "containerd-fsck repair";
 
-	/* with what this run was told, without which it would come to something else */
+	/* with what this run was told, without which a repair may come to something else */
 	add_word(command, "--sysroot ", r->sysroot);
 	add_word(command, "--config ", r->opts->config);
 	for (size_t i = 0; i < r->opts->source_count; i++)
 		add_word(command, "--source ", r->opts->sources[i]);
-	add_word(command, r->opts->after_boot ? "--after-boot " : "", root->named);
+	add_word(command, "", root->named);
 	r->report.command = command;
 	r->report.repair = r->repair;
 	os_write_begin();

@@ -654,7 +654,8 @@ static enum rc why_not(const struct build *m, const char **why, struct arena scr
 		*why = "no blob is in " STORE_CONTENT_DIR ": mount what belongs there";
 	else if (!m->is_meta && !used && (m->seen || beside))
 		*why = "no directory is in " STORE_OVERLAY_DIR "/snapshots: mount what belongs there";
-	else if (!m->is_meta && !os_same_mount(st->overlay.dir, st->snapshots_dir) && count_names(st->snapshots_dir, scratch) > n->snapshots)
+	else if (!m->is_meta && !os_same_mount(st->overlay.dir, st->snapshots_dir) &&
+		 count_names(st->snapshots_dir, scratch) > n->snapshots)
 		*why = "snapshots/ is a mount of its own: what no database knows could not be set aside";
 	return rc;
 }
@@ -1195,7 +1196,7 @@ enum rc salvage_reset(struct salvage *s, const struct store *st, char aside[16],
 	if (st->meta.fd < 0 && (rc = os_stat(st->meta.dir, "meta.db", &there, e)) != RC_END)
 		return rc ? rc : fail(e, RC_LIMIT, "%s is no regular file: move it away first", st->meta.path);
 	for (size_t i = 0; i < name_count; i++) {
-		auto_fd dir = -1;
+		auto_fd dir = -1, below = -1;
 		bool known = strncmp(names[i].name, SNAPSHOTTER, sizeof(SNAPSHOTTER) - 1) != 0;
 		if (known)
 			continue;
@@ -1206,8 +1207,11 @@ enum rc salvage_reset(struct salvage *s, const struct store *st, char aside[16],
 			return fail(e, RC_LIMIT, "%s is no directory: move it away first", names[i].name);
 		if (rc)
 			return rc;
-		if (known && !os_same_mount(st->dir, dir))
-			return fail(e, RC_LIMIT, "%s is a mount of its own: empty it, and unmount it meanwhile", names[i].name);
+		struct err ignored = {0}; /* what cannot be opened is no mount */
+		const bool apart = os_open_dir(dir, "snapshots", &below, &ignored) == RC_OK && !os_same_mount(dir, below);
+		if (known && (apart || !os_same_mount(st->dir, dir)))
+			return fail(e, RC_LIMIT, "%s%s is a mount of its own: empty it, and unmount it meanwhile", names[i].name,
+				apart ? "/snapshots" : "");
 		/* containerd would remove in it what the new meta.db does not name; a plugin that is only loaded has no database */
 		if (!known && (rc = os_stat(dir, "metadata.db", &there, e)) != RC_END)
 			return rc ? rc : fail(e, RC_LIMIT, "%s is not set aside by this: move it away first", names[i].name);
