@@ -277,9 +277,7 @@ static void put_failure(struct sink *s, const struct err *e)
 	put_sentence(s, e->text);
 	if (e->sys_errno)
 		putf(s, ": %s", error_text(e->sys_errno));
-	puts_to(s, (e->sys_errno == EACCES || e->sys_errno == EPERM) && geteuid() ? " (run as root)
-" : "
-");
+	puts_to(s, (e->sys_errno == EACCES || e->sys_errno == EPERM) && geteuid() ? " (run as root)\n" : "\n");
 }
 
 void report_message(const struct report_options *options, const char *root, const char *text)
