@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Command line in, exit status out. */
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -360,6 +361,7 @@ static enum rc run_root(struct run *r, struct outcome *out, struct store *st, st
 		return rc;
 	arena_trim(&r->scratch);
 	out->store = st;
+	errno = EROFS;
 	if (r->repair && st->read_only)
 		return fail(e, RC_IO, "the file system is mounted read-only: remount it, or run containerd-fsck check");
 	if ((rc = reset(r, st, out, e)))
@@ -453,7 +455,7 @@ static enum rc note_run(struct run *r, const struct outcome *o, bool clean, stru
 {
 	const enum verb verb = r->opts->verb;
 	const struct runs_new new = {.outcome = o,
-		.verb = verb == VERB_BOOT ? RUN_BOOT : verb == VERB_REPAIR ? RUN_REPAIR : RUN_CHECK,
+		.verb = verb == VERB_BOOT ? RUN_BOOT : verb == VERB_REPAIR ? RUN_REPAIR : verb == VERB_SCRUB ? RUN_SCRUB : RUN_CHECK,
 		.after_unclean = r->unclean,
 		.clean = clean,
 		/* one that was refused leaves the store as it was */
@@ -493,6 +495,16 @@ static enum rc keep_knowledge(struct run *r, const struct outcome *out, struct e
 	return rc;
 }
 
+#define COMMAND_BYTES 16384
+
+static void add_word(char command[COMMAND_BYTES], const char *option, const char *word)
+{
+	const size_t n = strlen(command);
+
+	if (word && *word)
+		(void)print_to(command + n, COMMAND_BYTES - n, " %s'%s'", option, word); /* only told */
+}
+
 /* RC_OK: it was done to its end, and the journal says so. */
 static enum rc one_root(struct run *r, const struct place *root, enum exit_status *status)
 {
@@ -506,11 +518,14 @@ static enum rc one_root(struct run *r, const struct place *root, enum exit_statu
 	struct err e = {0}, late = {0};
 	const uint64_t began = os_clock_ns();
 	const struct arena mark = r->keep;
-	char command[8400];
+	char command[COMMAND_BYTES] = "containerd-fsck repair";
 
-	const bool inside = *r->sysroot;
-	(void)print_to(command, sizeof(command), "containerd-fsck repair %s%s%s'%s'", inside ? "--sysroot '" : "", r->sysroot,
-		inside ? "' " : "", root->named); /* only told */
+	/* with what this run was told, without which a repair may come to something else */
+	add_word(command, "--sysroot ", r->sysroot);
+	add_word(command, "--config ", r->opts->config);
+	for (size_t i = 0; i < r->opts->source_count; i++)
+		add_word(command, "--source ", r->opts->sources[i]);
+	add_word(command, "", root->named);
 	out.command = command;
 	r->report.repair = r->repair;
 	os_write_begin();
@@ -807,7 +822,7 @@ static enum exit_status record_root(struct run *r, const struct place *root)
 static const char *system_being_started(void)
 {
 	static const struct {
-		char mark[22], place[10];
+		char mark[23], place[10];
 	} known[] = {{"/etc/initrd-release", "/sysroot"}, /* dracut, and whatever has systemd in it */
 		{"/conf/initramfs.conf", "/root"},        /* initramfs-tools */
 		{"/init_functions", "/new_root"}};        /* mkinitcpio */

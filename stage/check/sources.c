@@ -119,6 +119,18 @@ static enum rc add_found(struct asking *a, struct lacking *l, uint64_t size, boo
 
 static const char other_bytes[] = "these are other bytes";
 
+/* Where it is no disk's fault, which ends all, it may be taken by the next run. */
+static enum rc refused(struct asking *a, const struct lacking *l, enum rc rc, const struct err *why)
+{
+	if (rc != RC_LIMIT) {
+		*a->r->e = *why;
+		return rc;
+	}
+	a->r->ask_again = true;
+	say(a, l, why->text, why->sys_errno);
+	return RC_OK;
+}
+
 /* A file, or a member, that is called after what is lacking. What is returned is ours: it ends all. */
 static enum rc take_file(struct asking *a, struct lacking *l, uint64_t size)
 {
@@ -133,18 +145,12 @@ static enum rc take_file(struct asking *a, struct lacking *l, uint64_t size)
 	enum rc rc = RC_OK;
 
 	hash_begin(&h, DIGEST_SHA256);
-	if (size > LIMIT_LAYER_BYTES)
-		rc = fail(&room, RC_LIMIT, "it is too large");
-	else if (l->size && size > l->size)
-		rc = fail(&room, RC_LIMIT, "%s", other_bytes);
-	else if (fetch && (rc = fetch->begin(fetch->self, size, &room)) == RC_LIMIT)
-		a->r->ask_again = true; /* there may be room for it in the next run */
-	if (rc == RC_LIMIT) {
-		say(a, l, room.text, 0);
+	if (size > LIMIT_LAYER_BYTES || (l->size && size > l->size)) {
+		say(a, l, size > LIMIT_LAYER_BYTES ? "it is too large" : other_bytes, 0);
 		return RC_OK;
 	}
-	if (rc)
-		*a->r->e = room;
+	if (fetch && (rc = fetch->begin(fetch->self, size, &room)))
+		return refused(a, l, rc, &room);
 	while (!rc && got <= size && !(a->end = next_piece(a, got, &piece))) {
 		if (!got)
 			document = size <= LIMIT_JSON_BYTES &&
@@ -154,24 +160,17 @@ static enum rc take_file(struct asking *a, struct lacking *l, uint64_t size)
 		got += piece.left;
 		a->r->bytes += piece.left;
 		hash_add(&h, piece.at, piece.left);
-		if (fetch && (rc = fetch->add(fetch->self, piece, &room)) == RC_LIMIT) {
-			a->r->ask_again = true;
-			a->end = rc; /* told by ended(); the copy is removed below */
-			a->why = room;
-			rc = RC_OK;
-			break;
-		}
-		if (rc)
-			*a->r->e = room;
+		rc = fetch ? fetch->add(fetch->self, piece, &room) : RC_OK;
 	}
-	if (rc)
-		return rc;
+	if (rc && rc != RC_LIMIT)
+		return refused(a, l, rc, &room);
 	hash_end(&h, &d);
-	const bool whole = a->end == RC_OK || a->end == RC_END, good = whole && got == size && digest_equal(&d, &l->digest);
+	const bool whole = !rc && (a->end == RC_OK || a->end == RC_END), good = whole && got == size && digest_equal(&d, &l->digest);
 	if (whole)
 		a->end = RC_OK;
-	if (fetch && (rc = fetch->end(fetch->self, good ? &d : NULL, &copy, a->r->e)))
-		return rc;
+	const enum rc closed = fetch ? fetch->end(fetch->self, good ? &d : NULL, &copy, &room) : RC_OK;
+	if (closed || rc)
+		return refused(a, l, closed ? closed : rc, &room);
 	if (whole && !good)
 		say(a, l, other_bytes, 0);
 	return good ? add_found(a, l, size, document, copy) : RC_OK;

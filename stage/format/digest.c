@@ -11,8 +11,8 @@
 /* ---- digests ---- */
 
 static const struct digest_form {
-	const char *name;
-	size_t bytes;
+	char name[7];
+	uint8_t bytes;
 } forms[DIGEST_KINDS] = {
 	[DIGEST_SHA256] = {"sha256", 32},
 	[DIGEST_SHA384] = {"sha384", 48},

@@ -17,12 +17,19 @@ struct fetch {
 	struct survey_fetch calls;
 	enum rc (*first)(void *self, struct err *e);
 	void *self;
-	bool begun;
+	bool noted, begun;
 	int blobs, file; /* blobs/sha256; the copy: -1 if there is none */
 	struct place *place;
 	uint64_t off;
 	char name[NUMBER_TEXT_BYTES];
 };
+
+static void close_places(struct fetch *f)
+{
+	forget_places(&f->w);
+	os_close(&f->blobs);
+	f->begun = false;
+}
 
 static enum rc open_places(struct fetch *f)
 {
@@ -32,11 +39,19 @@ static enum rc open_places(struct fetch *f)
 
 	if (f->begun)
 		return RC_OK;
-	if ((rc = f->first(f->self, w->e)) || (rc = add_place(w, w->st->dir, ".")) ||
-		(rc = open_blobs(w, DIGEST_SHA256, &f->blobs, &blobs)) || (rc = place_of(w, f->blobs, &f->place)))
+	if ((rc = add_place(w, w->st->dir, ".")) || (rc = open_blobs(w, DIGEST_SHA256, &f->blobs, &blobs)) ||
+		(rc = place_of(w, f->blobs, &f->place))) {
+		close_places(f);
 		return rc == RC_END || rc == RC_CORRUPT ? fail(w->e, RC_IO, "%s is gone", STORE_CONTENT_DIR) : rc;
+	}
 	f->begun = true;
 	return RC_OK;
+}
+
+/* What is in the way of one copy, and no fault of the disk, is in the way of nothing else. */
+static enum rc only_this(enum rc rc, struct err *e)
+{
+	return rc == RC_IO && !os_write_failed() ? (e->rc = RC_LIMIT) : rc;
 }
 
 static enum rc begin(void *self, uint64_t size, struct err *e)
@@ -45,8 +60,11 @@ static enum rc begin(void *self, uint64_t size, struct err *e)
 	enum rc rc;
 
 	f->w.e = e;
-	if ((rc = open_places(f)) || (rc = check_room(&f->w, f->blobs, size, 1)) || (rc = open_staging(&f->w, f->place)))
+	if (!f->noted && (rc = f->first(f->self, e)))
 		return rc;
+	f->noted = true;
+	if ((rc = open_places(f)) || (rc = check_room(&f->w, f->blobs, size, 1)) || (rc = open_staging(&f->w, f->place)))
+		return only_this(rc, e);
 	next_name(f->place, f->name);
 	f->off = 0;
 	rc = os_create(f->place->staging, f->name, 0444, &f->file, e);
@@ -82,7 +100,10 @@ static enum rc end(void *self, const struct digest *d, const char **name, struct
 		rc = give_free_name(&f->w, f->place->staging, f->name, f->blobs, d, free_name);
 	os_close(&f->file);
 	*name = free_name;
-	return d ? rc : os_unlink(f->place->staging, f->name, e) == RC_IO ? RC_IO : RC_OK;
+	struct err stays = {0}; /* then the next run finds it */
+	if (!d || (rc == RC_IO && !os_write_failed()))
+		stays.rc = os_unlink(f->place->staging, f->name, d ? &stays : e);
+	return d ? only_this(rc, e) : stays.rc == RC_IO ? RC_IO : RC_OK;
 }
 
 enum rc fetch_open(struct fetch **out, struct store *st, const struct apply_options *o,
@@ -116,7 +137,6 @@ enum rc fetch_close(struct fetch *f, struct err *e)
 	os_close(&f->file);
 	for (size_t i = 0; rc == RC_OK && i < f->w.place_count; i++)
 		rc = close_place(&f->w, &f->w.places[i]);
-	forget_places(&f->w);
-	os_close(&f->blobs);
+	close_places(f);
 	return rc;
 }

@@ -575,13 +575,13 @@ static enum rc choose(struct salvage_database *d, const struct store *st, bool i
 
 /* ---- whether ---- */
 
-static bool is_dir_with_names(int dir, struct arena scratch)
+static size_t count_names(int dir, struct arena scratch)
 {
 	struct os_name *names = NULL;
 	size_t count = 0;
 	struct err ignored = {0}; /* what cannot be listed proves nothing */
 
-	return dir >= 0 && os_list(dir, &scratch, &names, &count, &ignored) == RC_OK && count > 0;
+	return dir >= 0 && os_list(dir, &scratch, &names, &count, &ignored) == RC_OK ? count : 0;
 }
 
 /* Whether the directory of snapshots is that of this store: without anything in it it may be one that is not mounted, or a repair that was
@@ -591,7 +591,7 @@ static bool is_in_use(const struct store *st, struct arena scratch)
 	struct stat there = {0};
 	struct err ignored = {0}; /* what cannot be looked at proves nothing */
 
-	return is_dir_with_names(st->snapshots_dir, scratch) ||
+	return count_names(st->snapshots_dir, scratch) ||
 	       (st->snapshots_dir >= 0 && st->overlay.dir >= 0 && os_stat(st->overlay.dir, new_names[1], &there, &ignored) == RC_OK);
 }
 
@@ -659,6 +659,9 @@ static enum rc why_not(const struct build *m, const char **why, struct arena scr
 		*why = "no blob is in " STORE_CONTENT_DIR ": mount what belongs there";
 	else if (!m->is_meta && !used && (m->seen || beside))
 		*why = "no directory is in " STORE_OVERLAY_DIR "/snapshots: mount what belongs there";
+	else if (!m->is_meta && !os_same_mount(st->overlay.dir, st->snapshots_dir) &&
+		 count_names(st->snapshots_dir, scratch) > n->snapshots)
+		*why = "snapshots/ is a mount of its own: what no database knows could not be set aside";
 	return rc;
 }
 
@@ -847,10 +850,20 @@ static enum rc write_base(struct build *m, int dir, const char *name, struct are
 	return dress(dir, m->d->file, name, m->is_meta, scratch, e);
 }
 
-/* The broken file gets a second name, which stays; of those before, one. */
-static enum rc set_aside(const struct store *st, const struct salvage_database *d, struct err *e)
+/* In the root, or beside the database, where that is on a mount of its own, which no rename and no link leaves. */
+static enum rc open_aside(const struct store *st, struct salvage_database *d, int *aside, struct err *e)
 {
-	auto_fd own = -1, aside = -1;
+	auto_fd own = -1;
+
+	d->beside = !os_same_mount(st->dir, d->d->dir);
+	const enum rc rc = own_open_dir(d->beside ? d->d->dir : st->dir, STORE_OWN_DIR, &own, e);
+	return rc ? rc : own_open_dir(own, OWN_ASIDE, aside, e);
+}
+
+/* The broken file gets a second name, which stays; of those before, one. */
+static enum rc set_aside(const struct store *st, struct salvage_database *d, struct err *e)
+{
+	auto_fd aside = -1;
 	char name[64], before[80];
 	struct stat now = {0}, there = {0};
 	enum rc rc = os_stat(d->d->dir, d->file, &now, e);
@@ -859,7 +872,7 @@ static enum rc set_aside(const struct store *st, const struct salvage_database *
 		return rc == RC_END ? RC_OK : rc;
 	(void)print_to(name, sizeof(name), "broken-%s", d->file); /* fits */
 	(void)print_to(before, sizeof(before), "%s.1", name);	  /* fits */
-	if ((rc = own_open_dir(st->dir, STORE_OWN_DIR, &own, e)) || (rc = own_open_dir(own, OWN_ASIDE, &aside, e)))
+	if ((rc = open_aside(st, d, &aside, e)))
 		return rc;
 	rc = os_stat(aside, name, &there, e);
 	if (rc == RC_OK && there.st_ino == now.st_ino && there.st_dev == now.st_dev)
@@ -874,7 +887,7 @@ static enum rc set_aside(const struct store *st, const struct salvage_database *
 /* Snapshots' directories that no record has: containerd would delete them, and what a container wrote may be in one. */
 static enum rc move_directories(struct salvage *s, const struct store *st, const struct forward *f, struct arena scratch, struct err *e)
 {
-	auto_fd own = -1, aside = -1;
+	auto_fd aside = -1;
 	struct os_name *names = NULL;
 	size_t count = 0, moved = 0;
 	enum rc rc = RC_OK;
@@ -888,7 +901,7 @@ static enum rc move_directories(struct salvage *s, const struct store *st, const
 			forward_knows(f, id))
 			continue;
 		(void)print_to(name, sizeof(name), "snapshot-%s", names[i].name); /* 20 digits fit */
-		if ((rc = own_open_dir(st->dir, STORE_OWN_DIR, &own, e)) || (rc = own_open_dir(own, OWN_ASIDE, &aside, e)))
+		if (aside < 0 && (rc = open_aside(st, &s->overlay, &aside, e)))
 			break;
 		rc = os_rename_new(st->snapshots_dir, names[i].name, aside, name, e);
 		if (rc == RC_END) /* an older one of that number: it goes beside */
@@ -1196,7 +1209,7 @@ enum rc salvage_reset(struct salvage *s, const struct store *st, char aside[16],
 	if (st->meta.fd < 0 && (rc = os_stat(st->meta.dir, "meta.db", &there, e)) != RC_END)
 		return rc ? rc : fail(e, RC_LIMIT, "%s is no regular file: move it away first", st->meta.path);
 	for (size_t i = 0; i < name_count; i++) {
-		auto_fd dir = -1;
+		auto_fd dir = -1, below = -1;
 		bool known = strncmp(names[i].name, SNAPSHOTTER, sizeof(SNAPSHOTTER) - 1) != 0;
 		if (known)
 			continue;
@@ -1207,8 +1220,11 @@ enum rc salvage_reset(struct salvage *s, const struct store *st, char aside[16],
 			return fail(e, RC_LIMIT, "%s is no directory: move it away first", names[i].name);
 		if (rc)
 			return rc;
-		if (known && !os_same_mount(st->dir, dir))
-			return fail(e, RC_LIMIT, "%s is a mount of its own: empty it, and unmount it meanwhile", names[i].name);
+		struct err ignored = {0}; /* what cannot be opened is no mount */
+		const bool apart = os_open_dir(dir, "snapshots", &below, &ignored) == RC_OK && !os_same_mount(dir, below);
+		if (known && (apart || !os_same_mount(st->dir, dir)))
+			return fail(e, RC_LIMIT, "%s%s is a mount of its own: empty it, and unmount it meanwhile", names[i].name,
+				apart ? "/snapshots" : "");
 		/* containerd would remove in it what the new meta.db does not name; a plugin that is only loaded has no database */
 		if (!known && (rc = os_stat(dir, "metadata.db", &there, e)) != RC_END)
 			return rc ? rc : fail(e, RC_LIMIT, "%s is not set aside by this: move it away first", names[i].name);

@@ -51,6 +51,7 @@ struct salvage_database {
 	size_t gap_count;
 	size_t made, recovered; /* records that were made again; images among them that got a name of ours */
 	bool done;
+	bool beside; /* what was set aside is on its own mount: in containerd-fsck/ beside it, not in the root's */
 	struct bolt_fault fault; /* what is broken: page and sentence */
 };
 

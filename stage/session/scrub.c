@@ -219,6 +219,8 @@ static enum rc look(struct scrub *s, const struct doubts *only, bool documents, 
 	s->seen_bytes = os_bytes_read();
 	if ((rc = survey_begin(s->survey, s->store, &options, s->keep, e)) || (rc = survey_end(s->survey, e)))
 		return rc;
+	if (only)
+		return RC_OK; /* a second look at what was counted */
 	s->blobs += s->survey->blobs_checked;
 	s->snapshots += s->survey->snapshots_checked;
 	s->entries += s->survey->entries_compared;

@@ -77,9 +77,12 @@ static void find_names(struct called *called, struct item *items, size_t count)
 	sort(items, count, sizeof(*items), by_target);
 	for (size_t i = 0, first = 0; i < count; i = next) {
 		size_t fetched_by = STORE_NONE;
-		for (next = i; next < count && (next == i || (items[i].image->target_known && !compare_targets(&items[i], &items[next]))); next++)
+		for (next = i; next < count; next++) {
+			if (next > i && (!items[i].image->target_known || compare_targets(&items[i], &items[next])))
+				break;
 			if (items[next].index < fetched_by && !image_is_named_by_config(items[next].image))
 				fetched_by = items[next].index;
+		}
 		for (first = i; i < next; i++) {
 			first = items[i].verdict == items[first].verdict ? first : i;
 			called[items[i].index].first = items[first].index;
@@ -162,7 +165,8 @@ static void fill(struct row *row, const struct outcome *o, const struct roll *r,
 	(void)escape(row->cells[0], sizeof(row->cells[0]), r->called ? r->called[i].name : st->images[i].name); /* cut, still a name */
 	(void)escape(row->cells[1], sizeof(row->cells[1]), st->namespaces[st->images[i].ns].name);
 	(void)print_to(row->cells[2], sizeof(row->cells[2]), state->lost_entries ? "%llu %s, %s" : "-",
-		(unsigned long long)state->lost_entries, plural(state->lost_entries, "entry", "entries"), size_text(state->lost_bytes).text); /* fits */
+		(unsigned long long)state->lost_entries, plural(state->lost_entries, "entry", "entries"),
+		size_text(state->lost_bytes).text); /* fits */
 }
 
 /* Returns its columns. */

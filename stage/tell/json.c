@@ -95,6 +95,8 @@ static void put_gaps(struct sink *s, const struct salvage_database *d, const str
 		putf(s, "        lost: ... and %zu more such ranges (--verbose lists them)\n", d->gap_count - most);
 }
 
+static const char beside[] = "beside the database, ";
+
 static void put_database(struct sink *s, const struct outcome *o, const struct salvage_database *d, const struct report_options *options)
 {
 	if (d->why) {
@@ -142,7 +144,7 @@ static void put_database(struct sink *s, const struct outcome *o, const struct s
 		putf(s, "/%s'\n", d->path);
 	}
 	if (d->done && d->tier != SALVAGE_FREELIST && d->was_there)
-		putf(s, "        the broken one: " STORE_OWN_DIR "/" OWN_ASIDE "/broken-%s\n", d->file);
+		putf(s, "        the broken one: %s" STORE_OWN_DIR "/" OWN_ASIDE "/broken-%s\n", d->beside ? beside : "", d->file);
 }
 
 static void put_databases(struct sink *s, const struct outcome *o, const struct report_options *options)
@@ -152,8 +154,9 @@ static void put_databases(struct sink *s, const struct outcome *o, const struct 
 	put_database(s, o, &o->salvage->meta, options);
 	put_database(s, o, &o->salvage->overlay, options);
 	if (o->salvage->directories_aside)
-		putf(s, "  %zu %s of snapshots that no database knows: " STORE_OWN_DIR "/" OWN_ASIDE "/snapshot-*\n",
-			o->salvage->directories_aside, plural(o->salvage->directories_aside, "directory", "directories"));
+		putf(s, "  %zu %s of snapshots that no database knows: %s" STORE_OWN_DIR "/" OWN_ASIDE "/snapshot-*\n",
+			o->salvage->directories_aside, plural(o->salvage->directories_aside, "directory", "directories"),
+			o->salvage->overlay.beside ? beside : "");
 }
 
 static void put_json_bound(struct sink *s, const char *name, struct span key)
@@ -247,8 +250,10 @@ static void put_summary(struct sink *s, const struct outcome *o, const struct re
 	if (o->survey->out_of_memory)
 		puts_to(s, "there was no memory to read some downloads or stray files: nothing of them is removed\n");
 	if (!options->repair) {
-		if (o->status == EXIT_CLEAN)
-			puts_to(s, "nothing is damaged; leftovers are of no use, and in nobody's way\n");
+		if (o->status == EXIT_CLEAN) {
+			put_proved(s, o);
+			puts_to(s, "leftovers are of no use, and in nobody's way\n");
+		}
 		put_repair(s, o);
 		return;
 	}
@@ -276,7 +281,7 @@ static void put_failure(struct sink *s, const struct err *e)
 	put_sentence(s, e->text);
 	if (e->sys_errno)
 		putf(s, ": %s", error_text(e->sys_errno));
-	puts_to(s, e->sys_errno == EACCES || e->sys_errno == EPERM ? " (run as root)\n" : "\n");
+	puts_to(s, (e->sys_errno == EACCES || e->sys_errno == EPERM) && geteuid() ? " (run as root)\n" : "\n");
 }
 
 void report_message(const struct report_options *options, const char *root, const char *text)

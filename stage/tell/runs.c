@@ -217,7 +217,7 @@ static const char states[][8] = {"fine", "problem", "unknown"};
 
 const char *run_verb_word(const uint64_t *n)
 {
-	static const char verbs[RUN_VERBS + 1][8] = {"check", "repair", "boot", "-"};
+	static const char verbs[RUN_VERBS + 1][8] = {"check", "repair", "boot", "scrub", "-"};
 
 	return verbs[n[RUN_VERB] < RUN_VERBS ? n[RUN_VERB] : RUN_VERBS];
 }

@@ -15,7 +15,7 @@
 #define RUNS_NAME "runs"
 #define RUNS_MAX 10 /* the oldest goes */
 
-enum run_verb { RUN_CHECK, RUN_REPAIR, RUN_BOOT, RUN_VERBS };
+enum run_verb { RUN_CHECK, RUN_REPAIR, RUN_BOOT, RUN_SCRUB, RUN_VERBS };
 enum run_known {
 	RUN_NOTHING, /* nothing was looked at */
 	RUN_CLEAN,   /* there was nothing to look at: the last stop was clean */

@@ -552,7 +552,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		want(i != 3 || status[2] || place_sum(top, own) == others, "a repair has changed what was in order", status);
 	}
 	want(size > 1 || (status[0] == 0 && (status[1] == 0 || choice & 32)), "the sound store is not", status);
-	want(status[0] || status[1] <= 1 || choice & 32, "in order, and then not", status); /* 1: leftovers were removed; or a reset is refused */
+	/* 1: leftovers were removed; or a reset is refused */
+	want(status[0] || status[1] <= 1 || choice & 32, "in order, and then not", status);
 	want(status[1] > 1 || (status[2] == 0 && status[3] == 0), "repaired, and then not in order", status);
 	want(status[3] != 1, "a second repair has found more to do", status);
 	want(status[1] > 1 || (is_sound(database_of(0)) && is_sound(database_of(1))), "repaired, and a database is unsound", status);
