@@ -89,14 +89,14 @@ static enum rc one(struct looked *l, int fd, bool write, struct plan *p, struct 
 	f->path = span_of_string(l->path);
 	f->why = span_of_string(text ? text : "");
 	f->problem = !broken ? P_STATE_UNCHECKED : lost ? P_DOCKER_LOST : P_DOCKER_DB;
-	f->fate = !broken ? FATE_UNCHECKED : !lost ? FATE_REPAIR : l->number < FIRST_CACHE ? FATE_LEFT : FATE_REMOVE;
+	f->fate = !broken ? FATE_UNCHECKED : !lost ? FATE_REPAIR : l->number < FIRST_CACHE ? FATE_LEFT : FATE_DROP;
 	if (f->fate == FATE_LEFT)
 		f->left = arena_printf(keep,
 			"nothing else has what it held; docker starts without it after: cd '%s' && mv %s %s.broken", l->st->path, l->path,
 			l->path);
 	p->total[f->problem]++;
 	p->finding_count++;
-	if (!write || f->fate > FATE_REMOVE)
+	if (!write || f->fate > FATE_DROP)
 		return RC_OK;
 	if ((rc = mend(l, scratch, e))) {
 		f->fate = FATE_LEFT;
