@@ -579,26 +579,28 @@ static enum rc make_layers(struct maker *m, struct span ns, const struct oci_doc
 	return rc;
 }
 
-/* All that an image leads to and that is here. */
-static enum rc make_contents(struct maker *m, struct span ns, const struct digest *target)
+/* All that an image leads to and that is here, each once. documents: for one at a time. */
+static enum rc walk_contents(struct maker *m, struct span ns, const struct digest *target, struct arena documents)
 {
+	bool *const listed = arena_array(&documents, m->f->st->blob_count + 1, sizeof(*listed));
 	struct digest *todo = NULL;
 	size_t count = 0, done = 0;
 	enum rc rc = RC_OK;
 
 	struct digest *const first = arena_push(m->a, (void **)&todo, &count, sizeof(*todo));
-	if (!first)
+	if (!first || !listed)
 		return no_memory(m->e);
 	*first = *target;
 	for (; rc == RC_OK && done < count && done < TODO_MAX; done++) {
 		const struct digest at = todo[done];
 		const size_t blob = store_find_blob(m->f->st, &at);
 		struct oci_doc doc = {0}, config = {0};
+		struct arena mine = documents;
 		struct span bytes = {0};
 		if (blob == STORE_NONE)
 			continue;
-		rc = read_document(m->f, blob, m->a, &bytes);
-		if (rc == RC_OK && oci_parse(bytes, m->a, &doc, NULL))
+		rc = read_document(m->f, blob, &mine, &bytes);
+		if (rc == RC_OK && oci_parse(bytes, &mine, &doc, NULL))
 			rc = RC_END;
 		if (rc == RC_NOMEM)
 			return no_memory(m->e);
@@ -609,20 +611,34 @@ static enum rc make_contents(struct maker *m, struct span ns, const struct diges
 		rc = make_content(m, ns, &at, &doc, NULL);
 		for (size_t i = 0; rc == RC_OK && doc.kind == OCI_INDEX && i < doc.child_count; i++) {
 			const struct oci_descriptor *const child = &doc.children[i];
-			const bool is_here = child->digest_known && store_find_blob(m->f->st, &child->digest) != STORE_NONE;
-			struct digest *const next = is_here ? arena_push(m->a, (void **)&todo, &count, sizeof(*todo)) : NULL;
-			if (next)
-				*next = child->digest;
+			const size_t found = child->digest_known ? store_find_blob(m->f->st, &child->digest) : STORE_NONE;
+			struct digest *next;
+			if (found == STORE_NONE || listed[found] || !(next = arena_push(m->a, (void **)&todo, &count, sizeof(*next))))
+				continue;
+			*next = child->digest;
+			listed[found] = true;
 		}
 		if (rc || doc.kind != OCI_MANIFEST)
 			continue;
 		const size_t config_blob = doc.config.digest_known ? store_find_blob(m->f->st, &doc.config.digest) : STORE_NONE;
-		bool has_config = config_blob != STORE_NONE && read_document(m->f, config_blob, m->a, &bytes) == RC_OK &&
-				  oci_parse(bytes, m->a, &config, NULL) == RC_OK;
+		bool has_config = config_blob != STORE_NONE && read_document(m->f, config_blob, &mine, &bytes) == RC_OK &&
+				  oci_parse(bytes, &mine, &config, NULL) == RC_OK;
 		if (config_blob != STORE_NONE)
 			rc = make_content(m, ns, &doc.config.digest, has_config ? &config : NULL, NULL);
 		rc = rc ? rc : make_layers(m, ns, &doc, has_config ? &config : NULL);
 	}
+	return rc;
+}
+
+static enum rc make_contents(struct maker *m, struct span ns, const struct digest *target)
+{
+	struct arena documents;
+	enum rc rc = arena_open(&documents, m->e);
+
+	if (rc)
+		return rc;
+	rc = walk_contents(m, ns, target, documents);
+	arena_close(&documents);
 	return rc;
 }
 
