@@ -860,7 +860,8 @@ def digests_by_turns(s):
     s.meta(*s.recording({"digest": "sha256:" + "f" * 64, "size": 7}))
 
 
-@kind("20,000 snapshots of one blob, which configs say is 20,000 layers.", changes=(META, OVERLAY), verdict=("whole", "unverified"))
+@kind("20,000 snapshots of one blob, which configs say is 20,000 layers.", changes=(META, OVERLAY), verdict=("whole", "unverified"),
+      first=("damaged", "whole", "unverified"))
 def diffs_of_one_blob(s):
     r, one = random.Random("diffs"), s.one()
     meta, overlay = [], []
