@@ -721,11 +721,11 @@ def namespaces(count):
     return [put(["v1", "space-%05d" % n, "labels", "number"], "%d" % n) for n in range(count)]
 
 
-@kind("30,000 namespaces, and 30,000 blobs, half of them damaged, that one namespace has records of.", changes=(CONTENT, META))
+@kind("60,000 namespaces, and 12,000 blobs, half of them damaged, that one namespace has records of.", changes=(CONTENT, META))
 def namespaces_and_blobs(s):
     s.stop()
-    operations = namespaces(30000)
-    for n in range(30000):
+    operations = namespaces(60000)
+    for n in range(12000):
         data = b"%d" % n
         digest = digest_of(data)
         with open(s.blob(digest), "wb", buffering=0) as f:
@@ -735,15 +735,15 @@ def namespaces_and_blobs(s):
     s.meta(*operations)
 
 
-@kind("50,000 containers, and 20,000 snapshots of unpackings whose keys are like those of the containers' own.", changes=(META, OVERLAY))
+@kind("30,000 containers, and 10,000 snapshots of unpackings whose keys are like those of the containers' own.", changes=(META, OVERLAY))
 def containers_and_unpackings(s):
     s.stop()
     meta, overlay = [], []
-    for n in range(50000):
+    for n in range(30000):
         at = ["v1", "default", "containers", "container-%05d" % n]
         meta += [{"op": "put", "path": at + ["createdat"], "hex": TIME}, put(at + ["snapshotter"], "overlayfs"),
                  put(at + ["snapshotKey"], "extract-000000000-held sha256:%064x" % n)]
-    for n in range(20000):
+    for n in range(10000):
         user = "extract-000000000-gone sha256:%064x" % n
         key = "default/%d/%s" % (1000 + n, user)
         at = ["v1", "default", "snapshots", "overlayfs", user]
@@ -817,16 +817,6 @@ def labels_of_a_config(s):
     s.meta(*operations)
 
 
-@kind("50,000 names of an image that lacks a layer.", verdict=("unverified",), changes=(META,))
-def names_to_pull(s):
-    image = small(s.own)
-    s.pull(image)
-    s.stop()
-    os.unlink(s.blob(digest_of(ONE[0])))
-    target = {"mediaType": MANIFEST, "digest": image.target, "size": len(image.blobs[image.target])}
-    s.meta(*(op for n in range(50000) for op in s.naming("registry.example/hostile/name-%05d:latest" % n, target, listed=n % 5000 == 0)))
-
-
 @kind("20,000 names of an image of 400 layers, of which a file is damaged.", first=("damaged",))
 def names_of_a_chain(s):
     some = [plain(archive(entry(b"layer-%d" % n, b"%d" % n))) for n in range(400)]
@@ -859,7 +849,8 @@ def snapshots_on_a_chain(s):
     s.overlay(*overlay, {"op": "setseq", "path": ["v1", "snapshots"], "sequence": 200000})
 
 
-@kind("32,768 files called as blobs, whose bytes have digests from below and from above by turns.", changes=(CONTENT + "/blobs", META))
+@kind("32,768 files called as blobs, whose bytes have digests from below and from above by turns.", changes=(CONTENT + "/blobs", META),
+      later=True)
 def digests_by_turns(s):
     s.stop()
     some = sorted((digest_of(b"%d" % n), b"%d" % n) for n in range(32768))
@@ -869,7 +860,8 @@ def digests_by_turns(s):
     s.meta(*s.recording({"digest": "sha256:" + "f" * 64, "size": 7}))
 
 
-@kind("20,000 snapshots of one blob, which configs say is 20,000 layers.", changes=(META, OVERLAY), verdict=("whole", "unverified"))
+@kind("20,000 snapshots of one blob, which configs say is 20,000 layers.", changes=(META, OVERLAY), verdict=("whole", "unverified"),
+      first=("damaged", "whole", "unverified"))
 def diffs_of_one_blob(s):
     r, one = random.Random("diffs"), s.one()
     meta, overlay = [], []
