@@ -291,9 +291,13 @@ static uint64_t list_lacking(struct asking *a)
 		w->seen = false;
 		if (!a->count || !digest_equal(&a->all[a->count - 1].digest, w->digest))
 			a->all[a->count++].digest = *w->digest;
-		const size_t c = w->ns == STORE_NONE ? STORE_NONE : store_find_content(a->r->st, w->ns, w->digest);
+		const struct store *const st = a->r->st;
+		const size_t blob = store_find_blob(st, w->digest);
+		const size_t c = w->ns == STORE_NONE ? STORE_NONE : store_find_content(st, w->ns, w->digest);
+		/* a record that was made again of what is on the disk says what the wrong file has */
+		const bool told = c != STORE_NONE && (blob == STORE_NONE || st->blob_files[blob].size != st->contents[c].size);
 		uint64_t *const size = &a->all[a->count - 1].size;
-		*size = c != STORE_NONE && a->r->st->contents[c].size > *size ? a->r->st->contents[c].size : *size;
+		*size = told && st->contents[c].size > *size ? st->contents[c].size : *size;
 	}
 	a->left = a->count;
 	return fnv1a(a->all, a->count * sizeof(*a->all));
