@@ -850,6 +850,15 @@ static enum rc write_base(struct build *m, int dir, const char *name, struct are
 	return dress(dir, m->d->file, name, m->is_meta, scratch, e);
 }
 
+/* The flags of what somebody has locked, taken away; 0: it has none, or none that can be asked for. */
+static enum rc unlock(int dir, const char *name, unsigned *flags, struct err *e)
+{
+	struct err ignored = {0}; /* then whoever changes it is told */
+
+	*flags = 0;
+	return os_locked_flags(dir, name, flags, &ignored) || !*flags ? RC_OK : os_set_locked_flags(dir, name, 0, e);
+}
+
 /* In the root, or beside the database, where that is on a mount of its own, which no rename and no link leaves. */
 static enum rc open_aside(const struct store *st, struct salvage_database *d, int *aside, struct err *e)
 {
@@ -866,9 +875,10 @@ static enum rc set_aside(const struct store *st, struct salvage_database *d, str
 	auto_fd aside = -1;
 	char name[64], before[80];
 	struct stat now = {0}, there = {0};
+	unsigned flags = 0; /* containerd can do nothing with a database that is locked, either */
 	enum rc rc = os_stat(d->d->dir, d->file, &now, e);
 
-	if (rc)
+	if (rc || (rc = unlock(d->d->dir, d->file, &flags, e)))
 		return rc == RC_END ? RC_OK : rc;
 	(void)print_to(name, sizeof(name), "broken-%s", d->file); /* fits */
 	(void)print_to(before, sizeof(before), "%s.1", name);	  /* fits */
@@ -882,6 +892,18 @@ static enum rc set_aside(const struct store *st, struct salvage_database *d, str
 	if ((rc && rc != RC_END) || (rc = os_link(d->d->dir, d->file, aside, name, e)))
 		return rc == RC_END ? fail(e, RC_IO, "aside/%s is in the way", name) : rc;
 	return os_fsync(aside, e);
+}
+
+/* A locked one moves as the others do, and is locked again; a cut between leaves it open. RC_END: to has one of that name. */
+static enum rc move_directory(int from, const char *name, int to, const char *new_name, struct err *e)
+{
+	struct err late = {0};
+	unsigned flags = 0;
+	enum rc rc = unlock(from, name, &flags, e);
+
+	rc = rc ? rc : os_rename_new(from, name, to, new_name, e);
+	const enum rc locked = !flags ? RC_OK : rc ? os_set_locked_flags(from, name, flags, &late) : os_set_locked_flags(to, new_name, flags, e);
+	return rc ? rc : locked;
 }
 
 /* Snapshots' directories that no record has: containerd would delete them, and what a container wrote may be in one. */
@@ -903,7 +925,7 @@ static enum rc move_directories(struct salvage *s, const struct store *st, const
 		(void)print_to(name, sizeof(name), "snapshot-%s", names[i].name); /* 20 digits fit */
 		if (aside < 0 && (rc = open_aside(st, &s->overlay, &aside, e)))
 			break;
-		rc = os_rename_new(st->snapshots_dir, names[i].name, aside, name, e);
+		rc = move_directory(st->snapshots_dir, names[i].name, aside, name, e);
 		if (rc == RC_END) /* an older one of that number: it goes beside */
 			rc = fail(e, RC_IO, "aside/%s is in the way: move it away and run again", name);
 		moved += rc == RC_OK;

@@ -246,11 +246,14 @@ static enum rc sweep_aside(struct applier *w, const struct place *p)
 		return rc == RC_NOMEM ? fail(w->e, rc, "%s", why.text) : RC_OK;
 	for (size_t i = 0; rc == RC_OK && i < count; i++) {
 		struct stat st = {0};
+		struct err left = {0}; /* what stays is in nobody's way */
 		if (strncmp(names[i].name, "snapshot-", 9) != 0)
 			continue;
-		if (!(rc = os_stat(aside, names[i].name, &st, w->e)) && S_ISDIR(st.st_mode))
-			rc = remove_unused_place(aside, names[i].name, w->e);
-		if (rc == RC_END)
+		if (!(rc = os_stat(aside, names[i].name, &st, &left)) && S_ISDIR(st.st_mode))
+			rc = remove_unused_place(aside, names[i].name, &left);
+		if (rc && os_write_failed())
+			*w->e = left;
+		else
 			rc = RC_OK;
 	}
 	return rc;
