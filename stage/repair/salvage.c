@@ -902,7 +902,7 @@ static enum rc move_directory(int from, const char *name, int to, const char *ne
 	enum rc rc = unlock(from, name, &flags, e);
 
 	rc = rc ? rc : os_rename_new(from, name, to, new_name, e);
-	const enum rc locked = !flags ? RC_OK : rc ? os_set_locked_flags(from, name, flags, &late) : os_set_locked_flags(to, new_name, flags, e);
+	const enum rc locked = !flags ? RC_OK : os_set_locked_flags(rc ? from : to, rc ? name : new_name, flags, rc ? &late : e);
 	return rc ? rc : locked;
 }
 
