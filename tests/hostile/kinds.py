@@ -353,7 +353,7 @@ def chain_400(s):
     s.pull(Picture(s.own, [(b, "gzip") for b, _ in some], [d for _, d in some]))
 
 
-@kind("Two snapshots in metadata.db, each of which says that the other is its parent.", halts="010a")
+@kind("Two snapshots in metadata.db, each of which says that the other is its parent.", changes=(OVERLAY,), later=True)
 def parents_in_a_circle(s):
     s.stop()
     keys = ["default/%d/circle-%d" % (900 + n, n) for n in range(2)]
