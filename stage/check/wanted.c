@@ -732,8 +732,10 @@ enum rc judge_spares(struct survey_run *r)
 	if (!s->unread || !s->unread_sizes)
 		return no_memory(r->e);
 	for (size_t i = 0; r->ask_again && i < s->want_count; i++)
-		if (lacks_bytes(r, &s->wants[i])) /* a source may have it */
+		if (lacks_bytes(r, &s->wants[i])) { /* a source may have it */
 			s->unread[s->unread_count++] = *s->wants[i].digest;
+			s->sources_left = true;
+		}
 	s->wants_unknown |= r->some_unread || r->crowded;
 	for (size_t i = 0; i < r->st->spare_count; i++) { /* it may be a document, and name others */
 		const size_t ingest = speaking_ingest(r, i);
