@@ -159,13 +159,14 @@ const char *verdict_name(const struct outcome *o, enum image_verdict v)
 
 void put_message(struct sink *s, const struct finding *f, const struct holder *holder, bool whole)
 {
-	static const char snapshot[] = "snapshot sha256:", layer[] = "layer ";
+	static const char snapshot[] = "snapshot sha256:", layer[] = "layer ", digits[] = "0123456789abcdef";
 	char text[2048];
 	const char *at = text;
 	size_t n;
 
 	(void)problem_message(f, text, sizeof(text)); /* a cut message is still a message */
-	if (holder->name.left && !whole && strncmp(text, snapshot, sizeof(snapshot) - 1) == 0) {
+	if (holder->name.left && !whole && strncmp(text, snapshot, sizeof(snapshot) - 1) == 0 &&
+		strspn(text + sizeof(snapshot) - 1, digits) == 64) { /* what a parent is called is not ours to say */
 		put_escaped(s, holder->name);
 		puts_to(s, holder->shared ? " and others" : "");
 		at += sizeof(snapshot) - 1 + 64;
@@ -176,10 +177,10 @@ void put_message(struct sink *s, const struct finding *f, const struct holder *h
 			puts_to(s, at);
 			break;
 		}
-		const size_t hex = strspn(digest + 7, "0123456789abcdef");
+		const size_t hex = strspn(digest + 7, digits);
 		n = (size_t)(digest - at) + 7;
 		const size_t word = sizeof(layer) - 1;
-		if (holder->name.left && n >= 7 + word && memcmp(digest - word, layer, word) == 0) {
+		if (holder->name.left && hex == 64 && n >= 7 + word && memcmp(digest - word, layer, word) == 0) {
 			put(s, at, n - 7 - word);
 			puts_to(s, "its layer");
 		} else {

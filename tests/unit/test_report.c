@@ -286,7 +286,7 @@ static void an_image_has_its_line(void)
 		"  0301  library/one:1 and others: f is empty, its layer has 9 bytes [repair can put it right]\n"
 		"  0301  library/one:1: f is empty, its layer has 9 bytes [repair can put it right]\n"
 		"  0301  ghcr.io/x/two:1: f is empty, its layer has 9 bytes [repair can put it right]\n"
-		"  0301  snapshot sha256:eeeeeeeeeeee: f is empty, layer sha256:ffffffffffff has 9 bytes [repair can put it right]\n",
+		"  0301  snapshot sha256:eee: f is empty, its layer has 9 bytes [repair can put it right]\n",
 		"\33[31mmust be pulled\33[m:\n", "\33[33mnot verified\33[m:\n", "\33[32mrepairable\33[m from its layers\n"};
 	static struct scene s;
 	static char keys[4][8 + 64];
@@ -313,19 +313,20 @@ static void an_image_has_its_line(void)
 			.index = i,
 			.fate = FATE_REPAIR,
 			.action = STORE_NONE,
-			.name = snapshots[i].key,
+			.name = i < 3 ? snapshots[i].key : SPAN_LITERAL("sha256:eee"),
 			.path = SPAN_LITERAL("f"),
 			.digest = SPAN_LITERAL("sha256:ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff"),
 			.want = 9};
 	}
 	snapshots[1].parent = snapshots[2].parent = snapshots[0].key;
+	snapshots[3].key = SPAN_LITERAL("sha256:eee"); /* a name as nobody gives it, below an image of its own */
 	for (size_t i = 0; i < 5; i++) {
 		named[i] = (struct image){.name = span_of_string(names[i]), .target_known = true};
 		named[i].target.bytes[0] = (uint8_t)(i < 2 ? 1 : i);
 		images[i] = (struct image_state){.verdict = IMAGE_IS_HEALED, .why = "its local layers have the damaged files",
 			.lost_entries = i < 3 ? 3 + i / 2 : 0,
 			.lost_bytes = i < 2 ? 201 : 3,
-			.top = i < 2 ? 1 : i == 2 ? 2 : STORE_NONE};
+			.top = i < 2 ? 1 : i == 2 ? 2 : i == 3 ? 3 : STORE_NONE};
 	}
 	images[3].verdict = IMAGE_NEEDS_PULL;
 	images[3].why = "its manifest is not local";
