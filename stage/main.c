@@ -304,7 +304,7 @@ static enum rc run_scrub(struct run *r, struct outcome *out, struct store *st, s
 	p->finding_count = kept;
 	for (size_t i = 0; i < st->image_count; i++) /* it may be coming, or on its way out */
 		if (!p->images[i].damaged)
-			p->images[i] = (struct image_state){.verdict = IMAGE_IS_UNVERIFIED};
+			p->images[i] = (struct image_state){.verdict = IMAGE_IS_UNVERIFIED, .top = STORE_NONE};
 	return RC_OK;
 }
 

@@ -113,7 +113,7 @@ static void find_owners(struct roll *r, const struct store *st, size_t image, si
 struct roll roll_make(const struct outcome *o)
 {
 	const struct store *const st = o->store;
-	if (!st->keep)
+	if (!st->keep || o->survey->halted || o->survey->interrupted) /* then nothing is known of images */
 		return (struct roll){0};
 	struct arena a = *st->keep;
 	struct roll r = {.called = arena_array(&a, st->image_count + 1, sizeof(*r.called)),
@@ -147,7 +147,7 @@ struct holder roll_holder(const struct roll *r, const struct outcome *o, const s
 							  : STORE_NONE;
 
 	return r->owners && at < st->snapshot_count && r->owners[at]
-		       ? (struct holder){r->called[r->owners[at] - 1].name, r->shared[at]}
+		       ? (struct holder){r->called[r->owners[at] - 1].name, st->images[r->owners[at] - 1].name, r->shared[at]}
 		       : (struct holder){0};
 }
 

@@ -430,7 +430,7 @@ static void put_json_finding(struct sink *s, const struct outcome *o, const stru
 	put_json_field(s, "name", f->name);
 	if (f->digest.left && memchr(f->digest.at, ':', f->digest.left)) /* what dockerd made is of no layer */
 		put_json_field(s, "digest", f->digest);
-	put_json_field(s, "image", holder.name);
+	put_json_field(s, "image", holder.whole);
 	if (holder.shared)
 		puts_to(s, ",\"shared\":true");
 	put_json_field(s, "path", f->path);

@@ -47,8 +47,8 @@ const char *fate_name(enum fate f);
 /* Nothing is healed before it was. */
 const char *verdict_name(const struct outcome *o, enum image_verdict v);
 struct holder {
-	struct span name;
-	bool shared; /* with other images */
+	struct span name, whole; /* as the console calls the image, and its name */
+	bool shared;             /* with other images */
 };
 /* Whole digests fill a line twice: on the console twelve digits are enough to tell them apart, and a snapshot is called by the image
  * that stands on it, if there is one. */
