@@ -71,6 +71,7 @@ struct run {
 	uint64_t deadline_ns;    /* 0: none */
 	struct pace pace;        /* of this thread, while it reads a store */
 	bool was_reset;          /* `salvage` was */
+	bool dockerd;            /* it is docker's data root, which nobody named */
 	const char *recorded;    /* the root that is recorded */
 	const struct store *store; /* that is being looked at */
 	struct runs_root *told;  /* by place: what the last runs over it came to, this one included, once that is known */
@@ -355,6 +356,10 @@ static enum rc run_root(struct run *r, struct outcome *out, struct store *st, st
 		return run_scrub(r, out, st, s, p, progress, e);
 	enum rc rc = store_open(st, out->root, &r->hints, &r->keep, r->scratch, &out->refusal, e);
 
+	if (rc == RC_OK && r->dockerd) { /* whatever else is in it, nobody named it */
+		store_close(st);
+		out->refusal = STORE_NOT_A_ROOT;
+	}
 	if (rc == RC_OK && out->refusal == STORE_NOT_A_ROOT && o->verb != VERB_SHOW)
 		return look_at_dockerd(r, out, st, s, p, applied, e);
 	if (rc || out->refusal != STORE_OPENED)
@@ -463,7 +468,9 @@ static enum rc note_run(struct run *r, const struct outcome *o, bool clean, stru
 		.if_different = verb == VERB_REPAIR && !(o->applied && o->applied->done),
 		.in_run = verb != VERB_CHECK && !*r->sysroot};
 
-	if (verb == VERB_SHOW || (verb != VERB_BOOT && !o->store) || (o->store && o->store->dockerd && !o->applied))
+	/* of docker's own root a check at boot tells what is wrong with it, and no more */
+	const bool sound = o->store && o->store->dockerd && o->status == EXIT_CLEAN;
+	if (verb == VERB_SHOW || (verb != VERB_BOOT && !o->store) || (sound && !o->applied))
 		return RC_OK;
 	r->noted = true;
 	if (verb == VERB_SCRUB && !o->plan) { /* one without findings does not say what is left of a repair */
@@ -471,7 +478,7 @@ static enum rc note_run(struct run *r, const struct outcome *o, bool clean, stru
 		return RC_OK;
 	}
 	const enum rc rc = runs_add(&r->told[r->told_count], &new, r->scratch, e);
-	if (verb != VERB_CHECK && !geteuid())
+	if (verb != VERB_CHECK && !*r->opts->sysroot && !sound && !geteuid())
 		runs_journal(&r->told[r->told_count], verb == VERB_SCRUB);
 	return rc;
 }
@@ -495,14 +502,24 @@ static enum rc keep_knowledge(struct run *r, const struct outcome *out, struct e
 	return rc;
 }
 
-#define COMMAND_BYTES 16384
+#define COMMAND_BYTES 3000 /* what is told in one piece */
 
+/* Quoted for a shell; a command that would be too long says so, as half of one must not be typed. */
 static void add_word(char command[COMMAND_BYTES], const char *option, const char *word)
 {
-	const size_t n = strlen(command);
+	static const char too_long[] = "containerd-fsck repair, with the options of this run";
+	size_t n = strlen(command);
 
-	if (word && *word)
-		(void)print_to(command + n, COMMAND_BYTES - n, " %s'%s'", option, word); /* only told */
+	if (!word || !*word || strcmp(command, too_long) == 0)
+		return;
+	if (n + strlen(option) + 4 * strlen(word) + 4 > COMMAND_BYTES) {
+		memcpy(command, too_long, sizeof(too_long));
+		return;
+	}
+	n += (size_t)print_to(command + n, COMMAND_BYTES - n, " %s'", option);
+	for (; *word; word++)
+		n += (size_t)print_to(command + n, COMMAND_BYTES - n, *word == '\'' ? "'\\''" : "%c", *word);
+	memcpy(command + n, "'", 2);
 }
 
 /* RC_OK: it was done to its end, and the journal says so. */
@@ -532,6 +549,7 @@ static enum rc one_root(struct run *r, const struct place *root, enum exit_statu
 	r->pace = (struct pace){.ask = ask, .self = r};
 	r->hints.pace = &r->pace;
 	r->hints.may_be_half = r->repair;
+	r->dockerd = root->dockerd;
 	enum rc rc = run_root(r, &out, &st, &s, &p, &applied, &progress, &e);
 	if (rc == RC_NOMEM && arena_is_full(&r->keep) && !out.plan) {
 		e = (struct err){0};
@@ -868,6 +886,16 @@ static enum rc find_usual(struct run *r, const char *const **out, size_t *count,
 	return RC_OK;
 }
 
+static bool is_below_docker(const char *root)
+{
+	static const char end[] = "/containerd/daemon";
+	size_t n = strlen(root);
+
+	while (n && root[n - 1] == '/')
+		n--;
+	return n >= sizeof(end) - 1 && strncmp(root + n - (sizeof(end) - 1), end, sizeof(end) - 1) == 0;
+}
+
 /* The places to work on, ended by one without a path; NULL: no memory. *missing: one that was named is not below sysroot. */
 static struct place *find_places(struct run *r, const char *const *given, size_t given_count, bool *missing)
 {
@@ -878,7 +906,7 @@ static struct place *find_places(struct run *r, const char *const *given, size_t
 	if (!given_count && find_usual(r, &roots, &n, &e))
 		return NULL;
 	const enum verb verb = r->opts->verb;
-	const bool docker = verb == VERB_CHECK || verb == VERB_REPAIR || verb == VERB_BOOT;
+	const bool docker = verb == VERB_CHECK || verb == VERB_REPAIR || verb == VERB_BOOT || verb == VERB_STATUS || r->opts->last;
 	const size_t inside = strlen(r->sysroot);
 	struct place *const places = arena_array(&r->keep, 3 * n + 1, sizeof(*places));
 	for (size_t i = 0; places && i < (docker ? 3 * n : n); i++) {
@@ -888,6 +916,9 @@ static struct place *find_places(struct run *r, const char *const *given, size_t
 		struct place *const one = &places[kept];
 		if (!name)
 			return NULL;
+		/* beside what somebody named only where docker's own containerd has its root */
+		if (more && given_count && (i / n == 1 || !is_below_docker(roots[i % n])))
+			continue;
 		*one = (struct place){name, name, given_count > 0, more};
 		/* what is not there inside must not be found outside, where a link could lead */
 		if ((more || inside) && (inside ? os_resolve_in(r->sysroot, name, path, &e) : os_resolve(name, path, &e)) == RC_OK) {
@@ -1005,8 +1036,16 @@ static enum exit_status all_roots(struct run *r)
 		}
 		return record_root(r, places[0].path ? &places[0] : &usual);
 	}
-	if (o->verb == VERB_STATUS || o->last)
-		return tell_runs(r, place_count);
+	if (o->verb == VERB_STATUS || o->last) {
+		size_t n = 0;
+		for (size_t i = 0; i < place_count; i++) { /* docker's data root, if something was ever wrong with it */
+			if (places[i].dockerd)
+				runs_read(&r->told[i], r->scratch);
+			if (!places[i].dockerd || r->told[i].rc == RC_OK)
+				r->told[n++] = r->told[i];
+		}
+		return tell_runs(r, n);
+	}
 	if (!places[0].path && missing)
 		return (enum exit_status)(by_itself ? status : EXIT_FAILED);
 	if (!places[0].path) {

@@ -878,11 +878,11 @@ static enum rc set_aside(const struct store *st, struct salvage_database *d, str
 	unsigned flags = 0; /* containerd can do nothing with a database that is locked, either */
 	enum rc rc = os_stat(d->d->dir, d->file, &now, e);
 
-	if (rc || (rc = unlock(d->d->dir, d->file, &flags, e)))
+	if (rc)
 		return rc == RC_END ? RC_OK : rc;
 	(void)print_to(name, sizeof(name), "broken-%s", d->file); /* fits */
 	(void)print_to(before, sizeof(before), "%s.1", name);	  /* fits */
-	if ((rc = open_aside(st, d, &aside, e)))
+	if ((rc = open_aside(st, d, &aside, e)) || (rc = unlock(d->d->dir, d->file, &flags, e)))
 		return rc;
 	rc = os_stat(aside, name, &there, e);
 	if (rc == RC_OK && there.st_ino == now.st_ino && there.st_dev == now.st_dev)
