@@ -90,9 +90,9 @@ static enum rc mend(struct looked *l, struct arena scratch, struct err *e)
 	(void)print_to(name, sizeof(name), "%s", l->path); /* fits */
 	for (char *at = name; *at; at++)
 		*at = *at == '/' ? '-' : *at;
-	return (rc = own_copy_file(own, &l->src, l->path, name, scratch, e)) || (rc = store_open_path(l->st, place_of(l->number), &dir, e))
-		       ? rc
-		       : salvage_show(&l->b, dir, files[l->number], scratch, e);
+	if ((rc = own_copy_file(own, &l->src, l->path, name, scratch, e)) || (rc = store_open_path(l->st, place_of(l->number), &dir, e)))
+		return rc;
+	return salvage_show(&l->b, dir, files[l->number], scratch, e);
 }
 
 /* As it is told; "no memory" where there is none. */
@@ -124,8 +124,8 @@ static enum rc one(struct looked *l, int fd, enum rc opened, struct err why, boo
 	f->problem = !broken ? P_STATE_UNCHECKED : lost ? P_DOCKER_LOST : P_DOCKER_DB;
 	f->fate = !broken ? FATE_UNCHECKED : !lost ? FATE_REPAIR : l->number < FIRST_CACHE ? FATE_LEFT : FATE_DROP;
 	if (f->fate == FATE_LEFT)
-		f->left = arena_printf(keep,
-			"nothing else has what it held; docker starts without it after, in %s: mv %s %s.broken", l->st->path, l->path, l->path);
+		f->left = arena_printf(keep, "nothing else has what it held; docker starts without it after, in %s: mv %s %s.broken",
+			l->st->path, l->path, l->path);
 	p->total[f->problem]++;
 	p->finding_count++;
 	if (f->fate == FATE_DROP && *l->busy) { /* all of it would go */
