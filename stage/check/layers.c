@@ -479,7 +479,9 @@ static struct unproved find_why_unproved(struct survey_run *r, size_t index)
 	}
 	if (digest_parse(r->st->backends[index].user_key, &d) == RC_OK) {
 		u.why = "its layer is not local";
-		u.unknown = r->match.cut && !r->match.chains[index].found ? "there are more layers here than can be tried"
+		u.unknown = r->match.chains[index].deep && !r->match.chains[index].found
+				    ? "it stands on too many snapshots that are not named as layers"
+			    : r->match.cut && !r->match.chains[index].found ? "there are more layers here than can be tried"
 			    : r->some_unlearnt				  ? "a blob that may be its layer could not be read"
 									  : NULL;
 	}
@@ -564,8 +566,10 @@ static bool judge_init(struct survey_run *r, size_t index, int dir, struct unpro
 	if (!made.whole_tree) {
 		memcpy(bits, v.damaged_bits, made.node_count / 8 + 1);
 		const struct span kept = arena_copy(r->keep, span_of(bits, sizeof(bits)));
-		if (kept.bad)
+		if (kept.bad) {
+			u->unknown = "no memory";
 			return false;
+		}
 		made.damaged_bits = (uint8_t *)(uintptr_t)kept.at; /* of the arena, and ours */
 	}
 	r->s->snapshots[index] = made;

@@ -99,12 +99,16 @@ static bool chain_below(const struct match *m, size_t backend, struct digest *ch
 	const struct backend *const b = &m->st->backends[backend];
 	const struct snapshot *s = &m->st->snapshots[b->snapshot];
 
-	for (uint32_t i = 0; b->parent.left && s->parent.left && i < LIMIT_BETWEEN; i++) {
+	for (uint32_t i = 0; b->parent.left && s->parent.left; i++) {
 		if (digest_parse(s->parent, chain) == RC_OK)
 			return chain->kind == DIGEST_SHA256;
 		const size_t next = store_find_snapshot(m->st, s->ns, s->parent);
 		if (next == STORE_NONE)
 			break;
+		if (i == LIMIT_BETWEEN) {
+			m->chains[backend].deep = true;
+			break;
+		}
 		s = &m->st->snapshots[next];
 	}
 	return false;

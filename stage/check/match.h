@@ -15,6 +15,7 @@ struct match_layer {
 
 struct match_chain {
 	bool found;
+	bool deep; /* not found, and stands on more without a layer's name than are followed */
 	uint8_t diff_id[32]; /* if found: its SHA-256, the only kind that containerd names a snapshot by */
 };
 

@@ -61,7 +61,8 @@ struct survey_run {
 	size_t spare_cap;
 	uint64_t steps;          /* descriptors that a walk over all namespaces has looked at: see LIMIT_IMAGE_STEPS */
 	uint64_t asked_for;      /* what sources were asked for last, hashed; 0: nothing */
-	bool ask_again;          /* there was no time for it, or no room */
+	bool ask_again;          /* a source could not be read, or there was no time for it, or no room; */
+	const char *left_place, *left_why; /* the first of them; NULL: none, or no memory to tell */
 	unsigned search;         /* searches begun */
 	uint64_t contested_until_ns; /* of this round; 0: no end */
 	atomic_size_t document_bytes; /* what is kept of documents */

@@ -16,7 +16,6 @@
 
 struct lacking {
 	struct digest digest;
-	uint64_t size; /* the longest that a record says; 0: none */
 	bool found;
 };
 
@@ -59,6 +58,18 @@ static void say(struct asking *a, const struct lacking *now, const char *why, in
 	a->r->o->say(a->r->o->self, text);
 }
 
+/* What is in it is not known, or not taken: the first is told if something is missing for it. */
+static void leave(struct asking *a, const char *why, int error)
+{
+	struct survey_run *const r = a->r;
+
+	r->ask_again = true;
+	if (r->left_place)
+		return;
+	r->left_place = *a->name ? arena_printf(r->keep, "%s/%s", a->place, a->name) : a->place;
+	r->left_why = arena_printf(r->keep, "%s%s%s", why, error ? ": " : "", error ? error_text(error) : "");
+}
+
 /* What one file of a source came to: what stopped us ends all, the rest is said. */
 static enum rc ended(struct asking *a)
 {
@@ -67,7 +78,8 @@ static enum rc ended(struct asking *a)
 	if (rc == RC_STOPPED)
 		*a->r->e = a->why;
 	else if (rc && rc != RC_END) {
-		a->r->ask_again |= rc == RC_IO || rc == RC_NOMEM; /* what is in it is not known */
+		if (rc == RC_IO || rc == RC_NOMEM)
+			leave(a, a->why.text, a->why.sys_errno);
 		say(a, NULL, a->why.rc ? a->why.text : "is no regular file, or behind a link", a->why.sys_errno);
 	}
 	a->why = (struct err){0};
@@ -117,8 +129,6 @@ static enum rc add_found(struct asking *a, struct lacking *l, uint64_t size, boo
 	return parsed == RC_NOMEM || !spare->name || !spare->from ? no_memory(r->e) : RC_OK;
 }
 
-static const char other_bytes[] = "these are other bytes";
-
 /* Where it is no disk's fault, which ends all, it may be taken by the next run. */
 static enum rc refused(struct asking *a, const struct lacking *l, enum rc rc, const struct err *why)
 {
@@ -126,7 +136,7 @@ static enum rc refused(struct asking *a, const struct lacking *l, enum rc rc, co
 		*a->r->e = *why;
 		return rc;
 	}
-	a->r->ask_again = true;
+	leave(a, why->text, why->sys_errno);
 	say(a, l, why->text, why->sys_errno);
 	return RC_OK;
 }
@@ -145,8 +155,8 @@ static enum rc take_file(struct asking *a, struct lacking *l, uint64_t size)
 	enum rc rc = RC_OK;
 
 	hash_begin(&h, DIGEST_SHA256);
-	if (size > LIMIT_LAYER_BYTES || (l->size && size > l->size)) {
-		say(a, l, size > LIMIT_LAYER_BYTES ? "it is too large" : other_bytes, 0);
+	if (size > LIMIT_LAYER_BYTES) {
+		say(a, l, "it is too large", 0);
 		return RC_OK;
 	}
 	if (fetch && (rc = fetch->begin(fetch->self, size, &room)))
@@ -172,7 +182,7 @@ static enum rc take_file(struct asking *a, struct lacking *l, uint64_t size)
 	if (closed || rc)
 		return refused(a, l, closed ? closed : rc, &room);
 	if (whole && !good)
-		say(a, l, other_bytes, 0);
+		say(a, l, "these are other bytes", 0);
 	return good ? add_found(a, l, size, document, copy) : RC_OK;
 }
 
@@ -291,13 +301,6 @@ static uint64_t list_lacking(struct asking *a)
 		w->seen = false;
 		if (!a->count || !digest_equal(&a->all[a->count - 1].digest, w->digest))
 			a->all[a->count++].digest = *w->digest;
-		const struct store *const st = a->r->st;
-		const size_t blob = store_find_blob(st, w->digest);
-		const size_t c = w->ns == STORE_NONE ? STORE_NONE : store_find_content(st, w->ns, w->digest);
-		/* a record that was made again of what is on the disk says what the wrong file has */
-		const bool told = c != STORE_NONE && (blob == STORE_NONE || st->blob_files[blob].size != st->contents[c].size);
-		uint64_t *const size = &a->all[a->count - 1].size;
-		*size = told && st->contents[c].size > *size ? st->contents[c].size : *size;
 	}
 	a->left = a->count;
 	return fnv1a(a->all, a->count * sizeof(*a->all));
@@ -321,6 +324,7 @@ enum rc ask_sources(struct survey_run *r)
 	if (a.count && sum != r->asked_for) {
 		r->asked_for = sum;
 		r->ask_again = false;
+		r->left_place = NULL;
 		r->what = "reading sources";
 		for (size_t i = 0; rc == RC_OK && a.left && i < r->o->source_count; i++) {
 			tell_progress(r);
@@ -341,7 +345,7 @@ enum rc ask_sources(struct survey_run *r)
 	}
 	if (rc == RC_STOPPED) { /* what was not asked for may be there */
 		*r->e = (struct err){0};
-		r->ask_again = true;
+		leave(&a, "there was no time to look there", 0);
 		rc = RC_OK;
 	}
 	return rc || !a.found_any ? rc : hash_spares(r, DIGEST_SHA256);

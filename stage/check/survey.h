@@ -172,7 +172,6 @@ struct survey {
 	bool out_of_time;         /* the deadline came: some objects are unchecked for no other reason */
 	bool out_of_memory;       /* the same of some downloads */
 	bool bytes_unseen;        /* a place that may hold bytes of a blob could not be looked at: nothing is known to be missing */
-	bool sources_left;        /* bytes that are wanted may be in a source that could not be asked, or found no way in */
 	bool some_unread;         /* a blob that may be a manifest could not be read: what none leads to may be led to by that */
 	uint64_t blobs_trusted, snapshots_trusted;
 	uint64_t bytes_read, entries_compared, blobs_checked, snapshots_checked;

@@ -715,6 +715,22 @@ static void judge_unread(struct survey_run *r, size_t spare)
 	state->held = true;
 }
 
+/* And not only what a manifest names that was never fetched. */
+static bool lacks_what_was_here(const struct survey_run *r)
+{
+	const struct store *const st = r->st;
+	bool lacks = false;
+
+	for (size_t i = 0; !lacks && i < r->s->want_count; i++) {
+		const struct want *const w = &r->s->wants[i];
+		lacks = lacks_bytes(r, w) && (store_find_blob(st, w->digest) != STORE_NONE ||
+						     (w->ns != STORE_NONE && store_find_content(st, w->ns, w->digest) != STORE_NONE));
+	}
+	for (size_t i = 0; !lacks && i < st->image_count; i++)
+		lacks = st->images[i].target_known && store_find_blob(st, &st->images[i].target) == STORE_NONE;
+	return lacks;
+}
+
 enum rc judge_spares(struct survey_run *r)
 {
 	struct survey *const s = r->s;
@@ -732,10 +748,8 @@ enum rc judge_spares(struct survey_run *r)
 	if (!s->unread || !s->unread_sizes)
 		return no_memory(r->e);
 	for (size_t i = 0; r->ask_again && i < s->want_count; i++)
-		if (lacks_bytes(r, &s->wants[i])) { /* a source may have it */
+		if (lacks_bytes(r, &s->wants[i])) /* a source may have it */
 			s->unread[s->unread_count++] = *s->wants[i].digest;
-			s->sources_left = true;
-		}
 	s->wants_unknown |= r->some_unread || r->crowded;
 	for (size_t i = 0; i < r->st->spare_count; i++) { /* it may be a document, and name others */
 		const size_t ingest = speaking_ingest(r, i);
@@ -761,6 +775,10 @@ enum rc judge_spares(struct survey_run *r)
 			judge_unread(r, i);
 		state->held |= s->wants_unknown && !state->moved;
 	}
+	if (r->ask_again && r->left_place && lacks_what_was_here(r))
+		emit(r, (struct finding){.problem = P_BYTES_UNCHECKED,
+				.path = text_of(r->left_place),
+				.why = text_of(r->left_why)});
 	s->bytes_unseen = r->st->unseen_path != NULL;
 	if (s->bytes_unseen)
 		emit(r, (struct finding){.problem = P_BYTES_UNCHECKED,

@@ -270,7 +270,7 @@ enum action_outcome plan_outcome(const struct plan *p, const struct finding *f)
 void plan_conclude(struct plan *p, const struct store *st, const struct survey *s)
 {
 	p->nothing_wrong = true;
-	p->something_left = s->sources_left;
+	p->something_left = false;
 	for (size_t i = 0; i < p->finding_count; i++) {
 		const struct finding *const f = &p->findings[i];
 		p->nothing_wrong &= f->fate == FATE_NOTHING;

@@ -146,7 +146,7 @@ static void need_lease(struct planner *w, size_t ns)
 		return;
 	w->leased[ns] = true;
 	const struct span id = literal(OUR_LEASE);
-	const char *const until = arena_printf(w->keep, "%s", time_text(w->o->now_ns / 1000000000u + LEASE_SECONDS).text);
+	const char *const until = arena_string(w->keep, span_of_string(time_text(w->o->now_ns / 1000000000u + LEASE_SECONDS).text));
 	w->no_memory |= !until;
 	meta_put(w, META_PATH(ns, literal("leases"), id, literal("createdat")), encode_time(w, w->o->now_ns));
 	meta_put(w, META_PATH(ns, literal("leases"), id, literal("labels"), literal("containerd.io/gc.expire")),
