@@ -13,11 +13,11 @@
 static struct arena arena;
 static struct store st;
 static struct namespace namespaces[2];
-static struct snapshot snapshots[16];
-static struct backend backends[16];
+static struct snapshot snapshots[24];
+static struct backend backends[24];
 static struct blob blobs[LAYERS + 1];
 static struct digest diffs[LAYERS];
-static bool is_open[16];
+static bool is_open[24];
 static bool stop;
 
 static bool over(const void *self)
@@ -180,6 +180,28 @@ static void what_is_not_named_by_a_layer_is_stepped_over(void)
 	CHECK(proves(&m, top, 1) && !m.chains[init].found && !m.chains[lost].found);
 }
 
+/* Of so many, and no more; and what stands on more is not known to have no layer here. */
+static void so_many_are_stepped_over(void)
+{
+	for (unsigned more = 0; more < 2; more++) {
+		const unsigned count = LIMIT_BETWEEN + more;
+		struct match m;
+		begin(&m);
+		for (unsigned i = 0; i < count; i++) {
+			const size_t at = add(1, digest_of("nameless"), &diffs[0]);
+			snapshots[at].key = backends[at].user_key = span_of_string(arena_printf(&arena, "0-%02u", i));
+			if (i)
+				snapshots[at - 1].parent = backends[at - 1].parent = snapshots[at].key;
+		}
+		const size_t top = add(1, chain_of(&diffs[0], &diffs[1]), &diffs[0]);
+		snapshots[top].parent = backends[top].parent = SPAN_LITERAL("0-00");
+		say(&m, 0, &diffs[0]);
+		say(&m, 1, &diffs[1]);
+		resolve(&m);
+		CHECK(m.chains[top].found == !more && m.chains[top].deep == more);
+	}
+}
+
 /* A config tells whose a snapshot is though its layer is not here; and a chain that it does not have is nobody's. */
 static void a_config_names_its_chain(void)
 {
@@ -259,6 +281,7 @@ int main(void)
 	RUN(chains_without_a_manifest);
 	RUN(what_no_layer_fits_is_left_open);
 	RUN(what_is_not_named_by_a_layer_is_stepped_over);
+	RUN(so_many_are_stepped_over);
 	RUN(a_config_names_its_chain);
 	RUN(one_that_is_not_open_is_not_looked_for);
 	RUN(the_work_is_bounded);
