@@ -81,7 +81,7 @@ static void begin(struct match *m)
 		diffs[i] = digest_of((const char[]){(char)('a' + i), 0});
 	if (match_open(m, &st, &arena, &e))
 		abort();
-	m->chains = arena_array(&arena, 16, sizeof(*m->chains)); /* snapshots come later here */
+	m->chains = arena_array(&arena, 24, sizeof(*m->chains)); /* snapshots come later here */
 }
 
 static void say(struct match *m, size_t blob, const struct digest *diff)
