@@ -89,7 +89,8 @@ static enum rc mend(struct looked *l, struct arena scratch, struct err *e)
 		return fail(e, RC_LIMIT, "it is too big to copy");
 	(void)print_to(name, sizeof(name), "%s", l->path); /* fits */
 	for (char *at = name; *at; at++)
-		*at = *at == '/' ? '-' : *at;
+		if (*at == '/')
+			*at = '-';
 	if ((rc = own_copy_file(own, &l->src, l->path, name, scratch, e)) || (rc = store_open_path(l->st, place_of(l->number), &dir, e)))
 		return rc;
 	return salvage_show(&l->b, dir, files[l->number], scratch, e);

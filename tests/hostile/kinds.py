@@ -36,12 +36,13 @@ KINDS = {}
 
 class Kind:
     def __init__(self, function, sentence, verdict=("whole",), first=None, bound=False, changes=(), halts=None, refuses=None,
-                 empty=False, later=False, fails=None):
-        """fails: what of the promise is known not to hold yet; it is tried by name alone, or with all."""
+                 empty=False, later=False, fails=None, left=None):
+        """fails: what of the promise is known not to hold yet; it is tried by name alone, or with all. left: why things stay that nothing
+        could be proved of."""
         self.name, self.function, self.sentence = function.__name__.replace("_", "-"), function, sentence
         self.verdict, self.first, self.bound = verdict, first or verdict, bound
         self.changes, self.halts, self.refuses, self.empty, self.later = changes, halts, refuses, empty, later
-        self.fails = fails
+        self.fails, self.left = fails, left
         self.code = inspect.getsource(function)
 
 
@@ -828,7 +829,8 @@ def names_of_a_chain(s):
     s.meta(*(op for n in range(20000) for op in s.naming("registry.example/hostile/name-%05d:latest" % n, target, listed=n % 2000 == 0)))
 
 
-@kind("20,000 snapshots named by chain IDs, all on the top of 3,000 that are named otherwise, one on the other.", changes=(META, OVERLAY))
+@kind("20,000 snapshots named by chain IDs, all on the top of 3,000 that are named otherwise, one on the other.", changes=(META, OVERLAY),
+      left="it stands on too many snapshots that are not named as layers")
 def snapshots_on_a_chain(s):
     s.stop()
     meta, overlay = [], []
