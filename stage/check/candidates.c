@@ -161,10 +161,45 @@ static enum rc walk_found(struct survey_run *r, const struct want *found, size_t
 	return RC_OK;
 }
 
+/* An entry of buildkit's cache: its lease holds one snapshot, whose name says nothing, and the blobs that were made of it, each of
+ * the same diff ID; buildkit noted that when it made them (buildkit 0.21: cache/refs.go, cache/blobs.go; moby 28.5 has it within). */
+static enum rc walk_lease(struct survey_run *r, const struct lease *l)
+{
+	const struct store *const st = r->st;
+	const size_t snapshot = l->flat && l->snapshots.count == 1 ? store_find_snapshot(st, l->ns, l->snapshots.at[0]) : STORE_NONE;
+	const size_t backend = snapshot == STORE_NONE ? STORE_NONE : st->snapshots[snapshot].backend;
+	struct digest d;
+	enum rc rc = RC_OK;
+
+	if (backend == STORE_NONE || st->backends[backend].kind != SNAPSHOT_COMMITTED || digest_parse(st->backends[backend].user_key, &d) == RC_OK)
+		return RC_OK;
+	r->cached[backend] = true;
+	for (size_t i = 0; rc == RC_OK && i < l->contents.count && i < LIMIT_PROOFS; i++) {
+		const size_t content = digest_parse(l->contents.at[i], &d) == RC_OK ? store_find_content(st, l->ns, &d) : STORE_NONE;
+		const struct span *const label =
+			content == STORE_NONE ? NULL : labels_get(&st->contents[content].labels, "containerd.io/uncompressed");
+		struct candidate c = {.backend = backend,
+			.mode = st->backends[backend].parent.left ? LAYER_DIRECT : LAYER_BASE,
+			.labelled = true,
+			.leased = true};
+		if (!label || digest_parse(*label, &c.diff_id) || (c.blob = st->contents[content].blob) == STORE_NONE)
+			continue;
+		rc = add_candidate(r, c);
+	}
+	return rc;
+}
+
 enum rc find_candidates(struct survey_run *r)
 {
 	r->candidate_count = 0;
 	r->steps = 0;
+	if (!r->cached && !(r->cached = arena_array(r->keep, r->st->backend_count + 1, sizeof(*r->cached))))
+		return no_memory(r->e);
+	for (size_t i = 0; i < r->st->lease_count; i++) {
+		const enum rc rc = walk_lease(r, &r->st->leases[i]);
+		if (rc)
+			return rc;
+	}
 	for (size_t i = 0; i < r->st->content_count; i++) {
 		const struct content *const c = &r->st->contents[i];
 		const struct oci_doc *const doc = c->blob == STORE_NONE ? NULL : r->s->blobs[c->blob].doc;

@@ -38,6 +38,7 @@ struct emit_context {
 	bool notes_only;   /* of a comparison that is repeated if there is more to say, */
 	bool alone;        /* of one target: what accuses it comes in front of its notes */
 	bool made;         /* the layer is what dockerd makes: only what is gone is told */
+	bool leased;       /* the layer was made of the snapshot, which keeps finer times: no notes */
 	unsigned withheld;
 };
 
@@ -70,6 +71,8 @@ static void emit_difference(void *self, const struct layer_difference *d)
 
 	if (in->made && (d->kind >= DIFF_NOTE_EXTRA || d->kind == DIFF_METADATA))
 		return;
+	if (in->leased && d->kind >= DIFF_LOST_ENTRIES && d->kind != DIFF_FS_MISSING && d->kind != DIFF_UNREADABLE)
+		return;
 	if (in->notes_only && (d->kind < DIFF_NOTE_EXTRA || d->kind == DIFF_UNREADABLE || !in->alone || in->withheld)) {
 		in->withheld++;
 		return;
@@ -93,7 +96,7 @@ struct group next_group(const struct survey_run *r, const size_t *mine, size_t m
 
 	for (size_t i = *from; i < mine_count && g.count < LAYER_TARGETS_MAX; i++) {
 		const struct candidate *const c = &r->candidates[mine[i]];
-		if (first && (c->mode != first->mode || !digest_equal(&c->diff_id, &first->diff_id)))
+		if (first && (c->mode != first->mode || c->leased != first->leased || !digest_equal(&c->diff_id, &first->diff_id)))
 			break; /* sorted: neighbours are alike */
 		first = c;
 		g.candidates[g.count++] = mine[i];
@@ -115,7 +118,8 @@ static void open_targets(const struct survey_run *r, const struct group *g, stru
 	const struct store *const st = r->st;
 
 	for (unsigned i = 0; i < g->count; i++) {
-		const size_t backend = r->candidates[g->candidates[i]].backend;
+		const struct candidate *const c = &r->candidates[g->candidates[i]];
+		const size_t backend = c->backend;
 		const struct backend *const b = &st->backends[backend];
 		struct err ignored = {0}; /* what cannot be opened is judged by what was listed */
 		int fd = -1;
@@ -125,6 +129,7 @@ static void open_targets(const struct survey_run *r, const struct group *g, stru
 			.recorded_inodes = b->inodes,
 			.half_repaired = b->interrupted,
 			.deletions_written = st->schema && st->schema < STORE_SCHEMA_2,
+			.by_mount = c->leased,
 			.ignore_owners = labels_get(&b->labels, "containerd.io/snapshot/uidmapping") ||
 					 labels_get(&b->labels, "containerd.io/snapshot/gidmapping")};
 		t->backends[t->count] = backend;
@@ -150,6 +155,7 @@ static void settle_whole_tree(
 		.diff_id = diff_id,
 		.mode = c->mode,
 		.whole_tree = true,
+		.by_mount = c->leased,
 		.node_count = layer_node_count(l),
 		.rewrite_bytes = bytes,
 		.rewrite_inodes = layer_model_inodes(l)};
@@ -175,6 +181,7 @@ static void settle(struct survey_run *r, const struct layer *l, const struct can
 	*state = (struct snapshot_state){.proof = c->blob,
 		.diff_id = diff_id,
 		.mode = c->mode,
+		.by_mount = c->leased,
 		.damaged_bits = v->damaged_bits,
 		.node_count = v->node_count,
 		.unreadable = v->count[DIFF_UNREADABLE],
@@ -198,7 +205,7 @@ static enum rc settle_group(struct survey_run *r, struct worker *w, const struct
 	const char *whys[LAYER_TARGETS_MAX] = {0};
 	struct emit_context in = {.r = r, .backends = targets->backends,
 		.layer = r->st->blob_files[r->candidates[g->candidates[0]].blob].text, .notes_only = notes_only,
-		.alone = targets->count == 1};
+		.alone = targets->count == 1, .leased = r->candidates[g->candidates[0]].leased};
 
 	for (unsigned t = 0; t < targets->count; t++) {
 		struct err why = {0};
@@ -333,7 +340,9 @@ static int compare_likeness(const void *a, const void *b, const void *context)
 	const struct survey_run *const r = context;
 	const size_t x = *(const size_t *)a, y = *(const size_t *)b;
 	const struct candidate *const one = &r->candidates[x], *const other = &r->candidates[y];
-	const int order = one->mode != other->mode ? (int)one->mode - (int)other->mode : digest_compare(&one->diff_id, &other->diff_id);
+	const int order = one->mode != other->mode	 ? (int)one->mode - (int)other->mode
+			  : one->leased != other->leased ? one->leased - other->leased
+							 : digest_compare(&one->diff_id, &other->diff_id);
 
 	return order ? order : (x > y) - (x < y);
 }
@@ -456,6 +465,15 @@ static bool is_init(const struct store *st, size_t backend)
 	return store_is_init(st, store_find_namespace(st, b->ns_name), b->user_key);
 }
 
+/* NULL: it is not of a cache of builds. */
+static const char *find_cache(const struct survey_run *r, size_t index)
+{
+	return !r->cached[index] ? NULL
+	       : span_is(r->st->backends[index].ns_name, "moby")
+		       ? "it is of the build cache, which this empties: docker builder prune -af"
+		       : "it is of the build cache, which this empties: buildctl prune --all";
+}
+
 static struct unproved find_why_unproved(struct survey_run *r, size_t index)
 {
 	struct unproved u = {.why = "no local manifest leads to it"};
@@ -532,7 +550,8 @@ static bool judge_init(struct survey_run *r, size_t index, int dir, struct unpro
 	const struct backend *const b = &r->st->backends[index];
 	const struct layer_target target = {.snapshot = dir, .recorded_inodes = b->inodes, .by_mount = true};
 	struct emit_context in = {.r = r, .backends = &index, .layer = SPAN_LITERAL("by dockerd"), .made = true};
-	struct snapshot_state made = {.verdict = SNAPSHOT_IS_TORN, .proof = STORE_NONE, .mode = LAYER_DIRECT, .whole_tree = dir < 0};
+	struct snapshot_state made = {.verdict = SNAPSHOT_IS_TORN, .proof = STORE_NONE, .mode = LAYER_DIRECT, .whole_tree = dir < 0,
+		.by_mount = true};
 	struct arena scratch = *r->keep; /* what is kept of it is copied */
 	struct layer_verdict v = {0};
 	struct layer_check *check = NULL;
@@ -581,6 +600,7 @@ void judge_without_layer(struct survey_run *r, size_t index)
 	const struct backend *const b = &r->st->backends[index];
 	struct snapshot_state *const state = &r->s->snapshots[index];
 	struct unproved u = find_why_unproved(r, index);
+	const char *const cache = find_cache(r, index);
 	struct finding f = {.subject = SUBJECT_BACKEND,
 		.index = index,
 		.ns = b->ns_name,
@@ -592,13 +612,14 @@ void judge_without_layer(struct survey_run *r, size_t index)
 		pass_over_snapshot(r, index, "the last check ended at its layer"); /* perhaps in its files */
 		return;
 	}
-	state->why = u.unknown;
+	u.why = cache ? cache : u.why;
+	state->why = u.unknown ? u.unknown : cache;
 	if (!b->dir_found || !b->dir_is_directory) {
 		if (judge_init(r, index, -1, &u)) {
 			f.digest = SPAN_LITERAL("by dockerd");
 			u.unknown = NULL;
 		} else {
-			state->why = u.unknown;
+			state->why = u.unknown ? u.unknown : cache;
 			state->verdict = u.unknown ? SNAPSHOT_IS_UNREADABLE : SNAPSHOT_IS_LOST;
 		}
 		f.problem = P_SNAPSHOT_DIR;
@@ -618,7 +639,7 @@ void judge_without_layer(struct survey_run *r, size_t index)
 	at_nothing(r->o->at, 0);
 	if (!rc && !census.unreadable && (census.fs_missing || b->inodes > census.names) && judge_init(r, index, dir, &u))
 		return;
-	state->why = u.unknown;
+	state->why = u.unknown ? u.unknown : cache;
 	if (rc != RC_STOPPED) /* then it is not checked */
 		judge_by_count(r, index, &u, &census, rc, &e, f);
 }

@@ -16,6 +16,7 @@ struct candidate {
 	struct digest diff_id;
 	enum layer_mode mode;
 	bool labelled; /* see read_label */
+	bool leased;   /* see walk_lease */
 	bool claimed;  /* containerd has noted another diff ID with the blob: somebody's claim, tried after all others */
 	bool chosen; /* for this round */
 	bool contested; /* in this round: another may be tried for the same snapshot, or it is nothing but a claim */
@@ -46,6 +47,7 @@ struct survey_run {
 	size_t finding_cap;
 	struct candidate *candidates;
 	size_t candidate_count, candidate_cap;
+	bool *cached;            /* by backend: of a cache of builds, and no layer's name */
 	struct match match;
 	atomic_bool some_unlearnt; /* a blob that may be a layer could not be read, or not to its content's end */
 	bool *vouched;           /* by blob: read last; NULL: no order */

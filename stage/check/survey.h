@@ -55,7 +55,8 @@ struct snapshot_state {
 	uint32_t node_count;
 	uint64_t unreadable;    /* files that could not be read */
 	bool whole_tree;        /* <id> or fs is not there */
-	const char *why;        /* it is unreadable: the reason; NULL: files of it are */
+	bool by_mount;          /* it was made by a container, not unpacked: see struct layer_target */
+	const char *why;        /* it is unreadable, or stays though it is lost: the reason; NULL: files of it are */
 	bool trusted;           /* not compared in this run: the journal vouches for it */
 	enum emptiness content; /* of its directory, where that decides whose it is: see policy_backend */
 	uint64_t rewrite_bytes, rewrite_inodes;

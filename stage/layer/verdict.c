@@ -442,7 +442,7 @@ static unsigned half_made_bits(const struct judge *j, uint32_t node)
 
 	if (j->systematic || !layer_is_explicit(j->c->layer, node))
 		return 0;
-	if (layer_kind(j->c->layer, node) != NODE_DIR)
+	if (layer_kind(j->c->layer, node) != NODE_DIR && !j->v->target.by_mount) /* an archive may have coarser ones than were made */
 		bits |= BIT_TIME; /* those of directories are set anyway, and nobody is told */
 	if (j->v->xattrs_found)
 		bits |= BIT_XATTR; /* else the file system may keep none */
@@ -469,6 +469,9 @@ unsigned damage_bits(const struct judge *j, uint32_t node)
 		damage &= ~(unsigned)BIT_CAPABILITY;
 	if (j->opaque_is_damage)
 		damage |= BIT_OPAQUE;
+	/* as many names as were recorded: it never was there. Of what one opaque mark hid buildkit writes each name's deletion. */
+	if (j->v->target.by_mount && !j->entries_lost)
+		damage &= ~(unsigned)BIT_MISSING;
 	if (kind == NODE_WHITEOUT && j->whiteouts_unwritten)
 		damage &= ~(unsigned)BIT_MISSING;
 	if (j->torn)

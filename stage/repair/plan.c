@@ -77,9 +77,9 @@ static const char *why_left(const struct planner *w, const struct finding *f)
 		if (w->drop[i] || (w->s->snapshots[i].verdict == SNAPSHOT_IS_TORN && !st->mounted && !w->stuck_rebuild[i]))
 			return NULL;
 		return w->left[i]						? w->left[i]
-		       : w->s->snapshots[i].verdict != SNAPSHOT_IS_UNREADABLE ? "nothing safe can be done about it"
 		       : w->s->snapshots[i].why				     ? w->s->snapshots[i].why
-									     : "its layer, or a part of it, could not be read";
+		       : w->s->snapshots[i].verdict == SNAPSHOT_IS_UNREADABLE ? "its layer, or a part of it, could not be read"
+									     : "nothing safe can be done about it";
 	case SUBJECT_SNAPSHOT:
 		if (f->problem == P_LEASE_GONE)
 			return w->stuck_records;

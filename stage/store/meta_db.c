@@ -347,7 +347,10 @@ static enum rc add_lease(struct loader *l, const struct bolt_item *item, void *c
 	const int64_t created_ns = decode_time_ns(created);
 	lease->expires = expire && parse_rfc3339(*expire, &until) && created_ns > 0 &&
 			 until - created_ns / 1000000000 <= LEASE_SECONDS_MAX;
-	if ((rc = each_in(l, &b, "ingests", add_leased, &lease->ingests)))
+	/* containerd 2.3.4: core/metadata/gc.go, label "containerd.io/gc.flat" */
+	lease->flat = labels_get(&lease->labels, "containerd.io/gc.flat") != NULL;
+	if ((rc = each_in(l, &b, "ingests", add_leased, &lease->ingests)) ||
+		(lease->flat && (rc = each_in(l, &b, "content", add_leased, &lease->contents))))
 		return rc;
 	rc = get_bucket(l, &b, "snapshots", &snapshots);
 	return rc ? optional(rc) : each_in(l, &snapshots, "overlayfs", add_leased, &lease->snapshots);
