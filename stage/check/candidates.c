@@ -171,7 +171,8 @@ static enum rc walk_lease(struct survey_run *r, const struct lease *l)
 	struct digest d;
 	enum rc rc = RC_OK;
 
-	if (backend == STORE_NONE || st->backends[backend].kind != SNAPSHOT_COMMITTED || digest_parse(st->backends[backend].user_key, &d) == RC_OK)
+	if (backend == STORE_NONE || st->backends[backend].kind != SNAPSHOT_COMMITTED ||
+		digest_parse(st->backends[backend].user_key, &d) == RC_OK)
 		return RC_OK;
 	r->cached[backend] = true;
 	for (size_t i = 0; rc == RC_OK && i < l->contents.count && i < LIMIT_PROOFS; i++) {

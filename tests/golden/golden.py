@@ -646,9 +646,10 @@ class Store:
         more = [put(at + ["expected"], expected)] if expected else []
         self.meta(put(at + ["ref"], ref or "%s/1/%s" % (ns, client)), {"op": "setseq", "path": at, "sequence": 1}, *more)
 
-    def lease(self, ns, name, expires=True, **holds):
+    def lease(self, ns, name, expires=True, flat=False, **holds):
         at = ["v1", ns, "leases", name]
         more = [put(at + ["labels", "containerd.io/gc.expire"], EXPIRES)] if expires else []
+        more += [put(at + ["labels", "containerd.io/gc.flat"], EXPIRES)] if flat else []
         for what, keys in holds.items():
             for key in keys:
                 more.append(put(at + (["snapshots", "overlayfs"] if what == "snapshots" else [what]) + [key], ""))
