@@ -177,7 +177,7 @@ bool os_is_read_only(int dir);
 bool os_same_mount(int a, int b);
 /* Free bytes for root and free inodes (UINT64_MAX where the file system does not count them). */
 CHECKED enum rc os_free(int dir, uint64_t *bytes, uint64_t *inodes, struct err *e);
-/* Nanoseconds of a clock that never goes back; and of the calendar, for labels only. */
+/* Nanoseconds of a clock that never goes back; and of the calendar, for labels, and for ages that may be wrong. */
 uint64_t os_clock_ns(void);
 uint64_t os_calendar_ns(void);
 unsigned os_cpu_count(void);

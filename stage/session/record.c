@@ -34,6 +34,9 @@
 #define COPY_DISTANCE_NS ((uint64_t)300 * 1000000000)
 #define COPY_QUIET_NS ((uint64_t)10 * 1000000000)
 #define COPY_WAIT_NS ((uint64_t)60 * 1000000000)
+/* a blob that somebody may still write to is left for the next round, but no longer: containerd renames first, then sets the times and
+ * takes the right to write away (containerd 2.3.4: plugins/content/local/writer.go), and may not have come to it on a busy machine */
+#define COMMIT_NS ((uint64_t)2 * 1000000000)
 #define PIECE_BYTES ((size_t)64 << 10)
 /* bytes; of a download's name for itself, and longer ones are not recorded */
 #define REF_MAX 4096
@@ -64,7 +67,7 @@ struct recorder {
 	uint64_t whole_bytes;   /* of the journal when it was last written anew */
 	uint8_t *seen;          /* snapshots that need not be recorded, by id */
 	struct digest *pending;
-	size_t pending_count;
+	size_t pending_count, half_count; /* half_count: of the first, those that stay for the next round */
 	struct download *downloads;
 	struct span *doubtful; /* names of downloads that nobody can vouch for */
 	size_t doubtful_count;
@@ -357,6 +360,10 @@ static enum rc put_blob(struct recorder *r, struct journal_writer *w, const stru
 	record.stamp = (struct journal_stamp){.inode = st.st_ino, .size = (uint64_t)st.st_size, .ctime_ns = os_ctime_ns(&st)};
 	if (known && (journal_find_blob(known, d, &record.stamp) || journal_doubts_blob(known, d, record.stamp.inode)))
 		return RC_OK;
+	if (st.st_mode & 0222 && os_calendar_ns() - (uint64_t)record.stamp.ctime_ns < COMMIT_NS && r->half_count < PENDING_MAX) {
+		r->pending[r->half_count++] = *d; /* not before the place that is read from */
+		return RC_OK;
+	}
 	if (record.stamp.size <= LIMIT_JSON_BYTES) {
 		struct err why = {0};
 		if (os_read(fd, 0, head, sizeof(head), &got, &why))
@@ -396,6 +403,7 @@ static enum rc put_blobs(struct recorder *r, struct journal_writer *w)
 {
 	enum rc rc = RC_OK;
 
+	r->half_count = 0;
 	if (r->look_at_all)
 		rc = put_all_blobs(r, w);
 	for (size_t i = 0; rc == RC_OK && !r->look_at_all && i < r->pending_count; i++)
@@ -773,7 +781,7 @@ static enum rc settle(struct recorder *r)
 		goto out;
 	}
 	r->look_at_all = false;
-	r->pending_count = 0;
+	r->pending_count = r->half_count;
 	const bool objects = w.used;
 	if ((rc = put_names(r, &w)) || !w.used) {
 		rc = unless_gone(r, rc);
