@@ -47,7 +47,7 @@ MODULES := main opts \
 	$(addprefix check/,blobs candidates ingests layers match pool references sources survey wanted) \
 	$(addprefix repair/,apply apply_content apply_snapshots commit dockerd fetch forward plan plan_blobs plan_images plan_snapshots records salvage settled staging) \
 	$(addprefix session/,boot record record_names scrub seal) \
-	$(addprefix tell/,console images json metrics progress report runs show sink)
+	$(addprefix tell/,console images json metrics missing progress report runs show sink)
 # Where time goes; the rest is small rather than fast.
 HOT := format/digest format/sha2
 # The same of the libraries: what is not in their inner loops.

@@ -577,6 +577,8 @@ static enum rc one_root(struct run *r, const struct place *root, enum exit_statu
 	if (opened && r->opts->verb == VERB_SHOW && rc == RC_OK && !s.halted) {
 		report_show(&out, &r->report);
 		out.status = EXIT_CLEAN;
+	} else if (opened && r->opts->fetch_list && out.plan && !s.halted) {
+		report_missing(&out, &r->report);
 	} else if (opened && (!scrub || rc || out.plan)) {
 		report_console(&out, &r->report);
 	}

@@ -12,6 +12,7 @@ const char opts_help[] =
 	"usage: containerd-fsck [check] [OPTION...] [ROOT...]   look, change nothing\n"
 	"       containerd-fsck repair  [OPTION...] [ROOT...]   check and repair\n"
 	"       containerd-fsck show    [OPTION...] [ROOT...]   the store as a tree\n"
+	"       containerd-fsck fetch-list [OPTION...] [ROOT...]  check, and list what must be fetched: digest, bytes, namespace, image\n"
 	"       containerd-fsck status  [OPTION...] [ROOT...]   a line for monitors: the last run\n"
 	"       containerd-fsck boot    [OPTION...] [ROOT...]   at boot: check and repair what changed since the last clean stop\n"
 	"       containerd-fsck seal    [OPTION...] [ROOT...]   at shutdown: note that the stop was clean\n"
@@ -52,10 +53,11 @@ const char opts_help[] =
 static bool verb_of(const char *word, enum verb *verb)
 {
 	static const struct {
-		char word[8];
+		char word[12];
 		enum verb verb;
 	} verbs[] = {{"check", VERB_CHECK}, {"repair", VERB_REPAIR}, {"show", VERB_SHOW}, {"boot", VERB_BOOT}, {"seal", VERB_SEAL},
-		{"record", VERB_RECORD}, {"scrub", VERB_SCRUB}, {"status", VERB_STATUS}};
+		{"record", VERB_RECORD}, {"scrub", VERB_SCRUB}, {"status", VERB_STATUS},
+		{"fetch-list", VERB_FETCH_LIST}};
 
 	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
 		if (strcmp(word, verbs[i].word) == 0) {
@@ -222,6 +224,8 @@ enum rc opts_parse(struct opts *o, int argc, char *const *argv, struct err *e)
 			rc = take_short(&p);
 		} else if (!only_roots && !p.verb_given && o->root_count == 0 && verb_of(arg, &o->verb)) {
 			p.verb_given = true;
+			o->fetch_list = o->verb == VERB_FETCH_LIST;
+			o->verb = o->fetch_list ? VERB_CHECK : o->verb;
 		} else if (!*arg) {
 			rc = fail(e, RC_CORRUPT, "a root is the empty text");
 		} else if (!only_roots && !p.verb_given && o->root_count == 0 && !strchr(arg, '/')) {

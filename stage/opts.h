@@ -6,7 +6,8 @@
 #include "ground/base.h"
 
 enum verb {
-	VERB_CHECK, VERB_REPAIR, VERB_SHOW, VERB_BOOT, VERB_SEAL, VERB_RECORD, VERB_SCRUB, VERB_STATUS, VERB_HELP, VERB_VERSION
+	VERB_CHECK, VERB_REPAIR, VERB_SHOW, VERB_BOOT, VERB_SEAL, VERB_RECORD, VERB_SCRUB, VERB_STATUS, VERB_HELP, VERB_VERSION,
+	VERB_FETCH_LIST /* a word, and not a verb of struct opts: see fetch_list there */
 };
 
 #define OPTS_ROOTS_MAX 16
@@ -28,6 +29,7 @@ struct opts {
 	uint64_t rate;       /* scrub: bytes a second; 0: as gently as it is by itself */
 	bool remount;        /* boot only */
 	bool after_boot;     /* a person says that containerd has not run since the machine started */
+	bool fetch_list;     /* check: what must be fetched is listed, and no findings */
 	bool last;           /* show only: the last runs */
 	bool keep, full, quiet, verbose, progress;
 };

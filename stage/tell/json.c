@@ -552,6 +552,21 @@ static void put_json_body(struct sink *s, const struct outcome *o)
 			put_json_reason(s, "why", state->why);
 		puts_to(s, "}");
 	}
+	char text[DIGEST_TEXT_BYTES];
+	puts_to(s, "],\"missing\":[");
+	struct arena scratch = o->plan && o->store ? *o->store->keep : (struct arena){0};
+	const struct missing_list missing = o->plan && o->store && o->store->keep ? missing_find(o, &scratch) : (struct missing_list){0};
+	for (size_t i = 0; i < missing.count; i++) {
+		const struct image *const image = &o->store->images[missing.at[i].image];
+		puts_to(s, i ? ",\n{\"digest\":" : "\n{\"digest\":");
+		digest_format(&missing.at[i].digest, text);
+		put_json_string(s, span_of_string(text));
+		if (missing.at[i].size)
+			putf(s, ",\"bytes\":%llu", (unsigned long long)missing.at[i].size);
+		put_json_field(s, "namespace", o->store->namespaces[image->ns].name);
+		put_json_field(s, "image", image->name);
+		puts_to(s, "}");
+	}
 	puts_to(s, "],\"next\":[");
 	if (o->plan)
 		put_json_next(s, o, &roll);

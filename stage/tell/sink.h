@@ -46,6 +46,19 @@ const char *image_word(const struct image_state *state, bool repair);
 const char *fate_name(enum fate f);
 /* Nothing is healed before it was. */
 const char *verdict_name(const struct outcome *o, enum image_verdict v);
+/* missing.c */
+struct missing {
+	struct digest digest;
+	uint64_t size; /* as whoever names it says; 0: nobody does */
+	size_t image;  /* one that needs it */
+};
+struct missing_list {
+	struct missing *at; /* by digest, each once */
+	size_t count;
+	bool no_memory; /* it is not whole */
+};
+/* Nothing where no images were judged. */
+struct missing_list missing_find(const struct outcome *o, struct arena *a);
 struct holder {
 	struct span name, whole; /* as the console calls the image, and its name */
 	bool shared;             /* with other images */
