@@ -113,6 +113,26 @@ static void put_next(struct sink *s, const struct outcome *o, const struct image
 	puts_to(s, "\n");
 }
 
+/* k3s and rke2 pass over an archive that has not changed since they imported it, where this file is (k3s 1.33.1; its documentation says to
+ * delete it). */
+static void put_import_cache(struct sink *s, const char *root)
+{
+	static const char agent[] = "/agent/containerd";
+	char path[LIMIT_PATH_BYTES];
+	size_t length = strlen(root);
+
+	while (length && root[length - 1] == '/')
+		length--;
+	const size_t tail = sizeof(agent) - 1;
+	if (length < tail || strncmp(root + length - tail, agent, tail) != 0 ||
+		(size_t)print_to(path, sizeof(path), "%.*s/images/.cache.json", (int)(length - strlen("/containerd")), root) >= sizeof(path) ||
+		!os_exists(path))
+		return;
+	puts_to(s, "first, for what is in an archive there, which is imported again only then: rm ");
+	put_word(s, span_of_string(path));
+	puts_to(s, "\n");
+}
+
 void put_pulls(struct sink *s, const struct outcome *o, const struct roll *roll, const struct report_options *options)
 {
 	const struct store *const st = o->store;
@@ -157,6 +177,8 @@ void put_pulls(struct sink *s, const struct outcome *o, const struct roll *roll,
 	}
 	if (kubelet)
 		puts_to(s, "kubelet pulls what was dropped in k8s.io when a pod needs it, unless told never to pull\n");
+	if (kubelet)
+		put_import_cache(s, o->root);
 	if (unproved)
 		puts_to(s, "overlayfs' files that were not compared with their layers are compared by the first boot or check that finds "
 			   "these here\n");
