@@ -124,9 +124,10 @@ static void put_import_cache(struct sink *s, const char *root)
 	while (length && root[length - 1] == '/')
 		length--;
 	const size_t tail = sizeof(agent) - 1;
-	if (length < tail || strncmp(root + length - tail, agent, tail) != 0 ||
-		(size_t)print_to(path, sizeof(path), "%.*s/images/.cache.json", (int)(length - strlen("/containerd")), root) >= sizeof(path) ||
-		!os_exists(path))
+	if (length < tail || strncmp(root + length - tail, agent, tail) != 0)
+		return;
+	const int written = print_to(path, sizeof(path), "%.*s/images/.cache.json", (int)(length - strlen("/containerd")), root);
+	if (written < 0 || (size_t)written >= sizeof(path) || !os_exists(path))
 		return;
 	puts_to(s, "first, for what is in an archive there, which is imported again only then: rm ");
 	put_word(s, span_of_string(path));

@@ -554,8 +554,9 @@ static void put_json_body(struct sink *s, const struct outcome *o)
 	}
 	char text[DIGEST_TEXT_BYTES];
 	puts_to(s, "],\"missing\":[");
-	struct arena scratch = o->plan && o->store ? *o->store->keep : (struct arena){0};
-	const struct missing_list missing = o->plan && o->store && o->store->keep ? missing_find(o, &scratch) : (struct missing_list){0};
+	const bool judged = o->plan && o->store && o->store->keep;
+	struct arena scratch = judged ? *o->store->keep : (struct arena){0};
+	const struct missing_list missing = judged ? missing_find(o, &scratch) : (struct missing_list){0};
 	for (size_t i = 0; i < missing.count; i++) {
 		const struct image *const image = &o->store->images[missing.at[i].image];
 		puts_to(s, i ? ",\n{\"digest\":" : "\n{\"digest\":");
