@@ -169,13 +169,17 @@ static enum rc walk_lease(struct survey_run *r, const struct lease *l)
 	const size_t snapshot = l->flat && l->snapshots.count == 1 ? store_find_snapshot(st, l->ns, l->snapshots.at[0]) : STORE_NONE;
 	const size_t backend = snapshot == STORE_NONE ? STORE_NONE : st->snapshots[snapshot].backend;
 	struct digest d;
+	struct candidate found[LIMIT_PROOFS];
+	size_t count = 0;
 	enum rc rc = RC_OK;
 
 	if (backend == STORE_NONE || st->backends[backend].kind != SNAPSHOT_COMMITTED ||
 		digest_parse(st->backends[backend].user_key, &d) == RC_OK)
 		return RC_OK;
 	r->cached[backend] = true;
-	for (size_t i = 0; rc == RC_OK && i < l->contents.count && i < LIMIT_PROOFS; i++) {
+	if (l->contents.count > LIMIT_PROOFS) /* far more than there are ways to compress */
+		return RC_OK;
+	for (size_t i = 0; i < l->contents.count; i++) {
 		const size_t content = digest_parse(l->contents.at[i], &d) == RC_OK ? store_find_content(st, l->ns, &d) : STORE_NONE;
 		const struct span *const label =
 			content == STORE_NONE ? NULL : labels_get(&st->contents[content].labels, "containerd.io/uncompressed");
@@ -185,8 +189,12 @@ static enum rc walk_lease(struct survey_run *r, const struct lease *l)
 			.leased = true};
 		if (!label || digest_parse(*label, &c.diff_id) || (c.blob = st->contents[content].blob) == STORE_NONE)
 			continue;
-		rc = add_candidate(r, c);
+		if (count && !digest_equal(&c.diff_id, &found[0].diff_id))
+			return RC_OK; /* it is not of one layer */
+		found[count++] = c;
 	}
+	for (size_t i = 0; rc == RC_OK && i < count; i++)
+		rc = add_candidate(r, found[i]);
 	return rc;
 }
 

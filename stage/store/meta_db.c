@@ -348,7 +348,7 @@ static enum rc add_lease(struct loader *l, const struct bolt_item *item, void *c
 	lease->expires = expire && parse_rfc3339(*expire, &until) && created_ns > 0 &&
 			 until - created_ns / 1000000000 <= LEASE_SECONDS_MAX;
 	/* containerd 2.3.4: core/metadata/gc.go, label "containerd.io/gc.flat" */
-	lease->flat = labels_get(&lease->labels, "containerd.io/gc.flat") != NULL;
+	lease->flat = labels_get(&lease->labels, "containerd.io/gc.flat") && !expire;
 	if ((rc = each_in(l, &b, "ingests", add_leased, &lease->ingests)) ||
 		(lease->flat && (rc = each_in(l, &b, "content", add_leased, &lease->contents))))
 		return rc;
