@@ -87,7 +87,7 @@ struct lease {
 	struct labels labels;
 	bool expires; /* has a containerd.io/gc.expire at most LEASE_SECONDS_MAX after its creation */
 	struct keys snapshots, ingests; /* what it holds: of the overlayfs snapshotter; client refs */
-	bool flat; /* for ever, and holds what is named here and nothing that this refers to: an entry of a cache of builds is such a lease */
+	bool flat;            /* for ever, and of nothing but what it names: as an entry of a cache of builds is */
 	struct keys contents; /* of a flat one: digests */
 };
 
