@@ -26,7 +26,8 @@ const char opts_help[] =
 	"  -n                 check, as without a command\n"
 	"  -p, -a, -y         repair\n"
 	"  -f, --full         check everything, whatever is known of the last stop\n"
-	"  -C                 show progress even if standard error is no terminal\n"
+	"  -C                 show progress even if standard error is no terminal; a number behind it means nothing\n"
+	"  -T, -M             fsck(8)'s, and mean nothing; -v is --verbose\n"
 	"      --sysroot DIR  put before every root and before the state directories\n"
 	"      --after-boot   containerd has not run since the machine started, whatever can be proved: leftovers are removed\n"
 	"      --config FILE  containerd's configuration, instead of those in their usual places\n"
@@ -65,6 +66,60 @@ static bool verb_of(const char *word, enum verb *verb)
 			return true;
 		}
 	return false;
+}
+
+#define WORD_MOST 16
+
+/* Letters to add, leave out, change, or turn with their neighbour, from one word to the other. */
+static unsigned distance(const char *a, size_t n, const char *b, size_t m)
+{
+	uint8_t d[WORD_MOST + 1][WORD_MOST + 1];
+
+	for (size_t i = 0; i <= n; i++)
+		for (size_t j = 0; j <= m; j++) {
+			if (!i || !j) {
+				d[i][j] = (uint8_t)(i + j);
+				continue;
+			}
+			uint64_t least = min_u64(min_u64(d[i - 1][j], d[i][j - 1]) + 1u, d[i - 1][j - 1] + (a[i - 1] == b[j - 1] ? 0u : 1u));
+			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+				least = min_u64(least, d[i - 2][j - 2] + 1u);
+			d[i][j] = (uint8_t)least;
+		}
+	return d[n][m];
+}
+
+/* What comes nearest to a word that is none of ours, of those that the help has behind these letters; length 0: nothing is near. */
+static struct span nearest(const char *word, const char *behind)
+{
+	const size_t length = strcspn(word, "=");
+	struct span best = {0};
+	unsigned least = 3;
+
+	for (const char *at = opts_help; length <= WORD_MOST && (at = strstr(at, behind));) {
+		at += strlen(behind);
+		at += strcspn(at, "abcdefghijklmnopqrstuvwxyz");
+		const size_t n = strspn(at, "abcdefghijklmnopqrstuvwxyz-");
+		const unsigned far = n <= WORD_MOST ? distance(word, length, at, n) : least;
+		if (far < least && far * 2 < length) {
+			least = far;
+			best = span_of(at, n);
+		}
+	}
+	return best;
+}
+
+static enum rc unknown(struct err *e, const char *word)
+{
+	const bool option = *word == '-';
+	const struct span near = nearest(word + strspn(word, "-"), option ? "--" : "containerd-fsck ");
+
+	if (near.left)
+		return fail(e, RC_CORRUPT, "unknown %s %s: did you mean %s%.*s?", option ? "option" : "command", word, option ? "--" : "",
+			(int)near.left, (const char *)near.at);
+	return option ? fail(e, RC_CORRUPT, "unknown option %s", word)
+		      /* a relative directory would be taken for a misspelt command, and the other way round */
+		      : fail(e, RC_CORRUPT, "unknown command %s (a root is given with a slash: ./%s)", word, word);
 }
 
 struct parser {
@@ -160,16 +215,23 @@ static enum rc take_long(struct parser *p)
 	if ((rc = take_value(p, "--threads", &threads, &matched)))
 		return rc;
 	if (!matched)
-		return fail(p->e, RC_CORRUPT, "unknown option %s", arg);
+		return unknown(p->e, arg);
 	if (parse_decimal(span_of_string(threads), &count) || count < 1 || count > LIMIT_THREADS)
 		return fail(p->e, RC_CORRUPT, "--threads wants a number from 1 to %d", LIMIT_THREADS);
 	p->o->threads = (unsigned)count;
 	return RC_OK;
 }
 
+static bool is_number(const char *word)
+{
+	return *word && !word[strspn(word, "0123456789")];
+}
+
 static enum rc take_short(struct parser *p)
 {
-	for (const char *c = p->argv[p->at] + 1; *c; c++) {
+	const char *const arg = p->argv[p->at];
+
+	for (const char *c = arg + 1; *c; c++) {
 		switch (*c) {
 		case 'n':
 		case 'p':
@@ -189,6 +251,14 @@ static enum rc take_short(struct parser *p)
 			p->o->progress = true;
 			while (c[1] >= '0' && c[1] <= '9') /* fsck(8) names a descriptor for a bar of its own */
 				c++;
+			if (!c[1] && p->at + 1 < p->argc && is_number(p->argv[p->at + 1]))
+				p->at++;
+			break;
+		case 'v':
+			p->o->verbose = true;
+			break;
+		case 'T': /* no title, and not what is mounted: fsck(8)'s own, which people type all the same */
+		case 'M':
 			break;
 		case 'V':
 			p->o->verb = VERB_VERSION;
@@ -229,8 +299,7 @@ enum rc opts_parse(struct opts *o, int argc, char *const *argv, struct err *e)
 		} else if (!*arg) {
 			rc = fail(e, RC_CORRUPT, "a root is the empty text");
 		} else if (!only_roots && !p.verb_given && o->root_count == 0 && !strchr(arg, '/')) {
-			/* a relative directory would be taken for a misspelt command, and the other way round */
-			rc = fail(e, RC_CORRUPT, "unknown command %s (a root is given with a slash: ./%s)", arg, arg);
+			rc = unknown(e, arg);
 		} else if (o->root_count == OPTS_ROOTS_MAX) {
 			rc = fail(e, RC_CORRUPT, "more than %d roots", OPTS_ROOTS_MAX);
 		} else {

@@ -42,11 +42,11 @@ function note_verbs(o,   at, words, n, i) {
 	about[o] = substr(about[o], at + 2)
 }
 function line(text,   at, names) {
-	if (match(text, /^(usage:|      ) containerd-fsck +\[?[a-z]+\]? /)) {
+	if (match(text, /^(usage:|      ) containerd-fsck +\[?[a-z-]+\]? /)) {
 		verbs++
-		match(text, /containerd-fsck +\[?[a-z]+/)
+		match(text, /containerd-fsck +\[?[a-z-]+/)
 		verb[verbs] = substr(text, RSTART + 15, RLENGTH - 15)
-		gsub(/[^a-z]/, "", verb[verbs])
+		gsub(/[^a-z-]/, "", verb[verbs])
 		at = match(text, /\]  +/)
 		meaning[verbs] = substr(text, RSTART + RLENGTH)
 	} else if (text ~ /^ +-/) {
