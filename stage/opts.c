@@ -81,7 +81,8 @@ static unsigned distance(const char *a, size_t n, const char *b, size_t m)
 				d[i][j] = (uint8_t)(i + j);
 				continue;
 			}
-			uint64_t least = min_u64(min_u64(d[i - 1][j], d[i][j - 1]) + 1u, d[i - 1][j - 1] + (a[i - 1] == b[j - 1] ? 0u : 1u));
+			const unsigned other = a[i - 1] != b[j - 1];
+			uint64_t least = min_u64(min_u64(d[i - 1][j], d[i][j - 1]) + 1u, d[i - 1][j - 1] + other);
 			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
 				least = min_u64(least, d[i - 2][j - 2] + 1u);
 			d[i][j] = (uint8_t)least;
