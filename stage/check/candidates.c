@@ -176,7 +176,9 @@ static enum rc walk_lease(struct survey_run *r, const struct lease *l)
 	if (backend == STORE_NONE || st->backends[backend].kind != SNAPSHOT_COMMITTED ||
 		digest_parse(st->backends[backend].user_key, &d) == RC_OK)
 		return RC_OK;
-	r->cached[backend] = true;
+	if (r->cached[backend] == PAIRED)
+		return RC_OK;
+	r->cached[backend] = CACHED;
 	if (l->contents.count > LIMIT_PROOFS) /* far more than there are ways to compress */
 		return RC_OK;
 	for (size_t i = 0; i < l->contents.count; i++) {
@@ -193,8 +195,10 @@ static enum rc walk_lease(struct survey_run *r, const struct lease *l)
 			return RC_OK; /* it is not of one layer */
 		found[count++] = c;
 	}
-	for (size_t i = 0; rc == RC_OK && i < count; i++)
+	for (size_t i = 0; rc == RC_OK && i < count; i++) {
+		r->cached[backend] = PAIRED;
 		rc = add_candidate(r, found[i]);
+	}
 	return rc;
 }
 
@@ -204,6 +208,7 @@ enum rc find_candidates(struct survey_run *r)
 	r->steps = 0;
 	if (!r->cached && !(r->cached = arena_array(r->keep, r->st->backend_count + 1, sizeof(*r->cached))))
 		return no_memory(r->e);
+	memset(r->cached, 0, r->st->backend_count);
 	for (size_t i = 0; i < r->st->lease_count; i++) {
 		const enum rc rc = walk_lease(r, &r->st->leases[i]);
 		if (rc)

@@ -71,7 +71,7 @@ static void emit_difference(void *self, const struct layer_difference *d)
 
 	if (in->made && (d->kind >= DIFF_NOTE_EXTRA || d->kind == DIFF_METADATA))
 		return;
-	if (in->leased && d->kind >= DIFF_LOST_ENTRIES && d->kind != DIFF_FS_MISSING && d->kind != DIFF_UNREADABLE)
+	if (in->leased && d->kind >= DIFF_NOTE_EXTRA && d->kind != DIFF_UNREADABLE)
 		return;
 	if (in->notes_only && (d->kind < DIFF_NOTE_EXTRA || d->kind == DIFF_UNREADABLE || !in->alone || in->withheld)) {
 		in->withheld++;
@@ -130,6 +130,7 @@ static void open_targets(const struct survey_run *r, const struct group *g, stru
 			.half_repaired = b->interrupted,
 			.deletions_written = st->schema && st->schema < STORE_SCHEMA_2,
 			.by_mount = c->leased,
+			.origin = c->leased,
 			.ignore_owners = labels_get(&b->labels, "containerd.io/snapshot/uidmapping") ||
 					 labels_get(&b->labels, "containerd.io/snapshot/gidmapping")};
 		t->backends[t->count] = backend;
@@ -203,14 +204,17 @@ static enum rc settle_group(struct survey_run *r, struct worker *w, const struct
 {
 	struct layer_verdict verdicts[LAYER_TARGETS_MAX] = {0};
 	const char *whys[LAYER_TARGETS_MAX] = {0};
+	bool known[LAYER_TARGETS_MAX] = {0};
 	struct emit_context in = {.r = r, .backends = targets->backends,
 		.layer = r->st->blob_files[r->candidates[g->candidates[0]].blob].text, .notes_only = notes_only,
 		.alone = targets->count == 1, .leased = r->candidates[g->candidates[0]].leased};
 
 	for (unsigned t = 0; t < targets->count; t++) {
 		struct err why = {0};
-		if (layer_check_finish(check, t, w->keep, emit_difference, &in, &verdicts[t], &why) == RC_OK)
+		const enum rc rc = layer_check_finish(check, t, w->keep, emit_difference, &in, &verdicts[t], &why);
+		if (rc == RC_OK)
 			continue;
+		known[t] = rc == RC_CORRUPT;
 		const struct span text = arena_copy(w->keep, span_of_string(why.text));
 		whys[t] = text.bad ? "no memory" : (const char *)text.at;
 		in.withheld++;
@@ -233,11 +237,13 @@ static enum rc settle_group(struct survey_run *r, struct worker *w, const struct
 		} else if (t == targets->count && b->dir_found && b->dir_is_directory) {
 			c->why = "its directory could not be opened";
 			c->unknown = true;
+		} else if (t == targets->count && c->leased && b->inodes > layer_model_inodes(layer)) {
+			c->why = "its layer is not all that was in it";
 		} else if (t == targets->count) {
 			settle_whole_tree(r, layer, c, diff_id, content_bytes);
 		} else if (whys[t]) {
 			c->why = whys[t];
-			c->unknown = true;
+			c->unknown = !known[t];
 		} else {
 			settle(r, layer, c, diff_id, &verdicts[t], content_bytes);
 			lock_take(&r->lock);
@@ -491,6 +497,10 @@ static struct unproved find_why_unproved(struct survey_run *r, size_t index)
 	}
 	if (u.layer.left)
 		return u;
+	if (r->cached[index]) {
+		u.why = "it is of the build cache, and no layer here was made of it";
+		return u;
+	}
 	if (is_init(r->st, index)) {
 		u.why = "dockerd made it, of no layer";
 		return u;
@@ -612,7 +622,6 @@ void judge_without_layer(struct survey_run *r, size_t index)
 		pass_over_snapshot(r, index, "the last check ended at its layer"); /* perhaps in its files */
 		return;
 	}
-	u.why = cache ? cache : u.why;
 	state->why = u.unknown ? u.unknown : cache;
 	if (!b->dir_found || !b->dir_is_directory) {
 		if (judge_init(r, index, -1, &u)) {

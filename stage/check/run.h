@@ -10,6 +10,8 @@
 #include "layer/feed.h"
 #include "policy/policy.h"
 
+enum { CACHED = 1, PAIRED };
+
 /* One blob that can prove one snapshot. */
 struct candidate {
 	size_t backend, blob;
@@ -47,7 +49,7 @@ struct survey_run {
 	size_t finding_cap;
 	struct candidate *candidates;
 	size_t candidate_count, candidate_cap;
-	bool *cached;            /* by backend: of a cache of builds, and no layer's name */
+	uint8_t *cached;         /* by backend: CACHED, of a cache of builds, and no layer's name; PAIRED: and a lease has its layer */
 	struct match match;
 	atomic_bool some_unlearnt; /* a blob that may be a layer could not be read, or not to its content's end */
 	bool *vouched;           /* by blob: read last; NULL: no order */

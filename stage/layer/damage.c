@@ -225,6 +225,8 @@ static enum rc judge_nothing(struct judge *j, struct arena *keep, struct err *e)
 	return RC_OK;
 }
 
+static const char not_all[] = "its layer is not all that was in it";
+
 enum rc judge(struct judge *j, struct arena *keep, struct err *e)
 {
 	bool mounted = false;
@@ -234,6 +236,8 @@ enum rc judge(struct judge *j, struct arena *keep, struct err *e)
 		rc = turn_batches(j->c, e);
 	if (rc || (rc = mark_alive(j, e)) || (rc = sort_records(j, e)))
 		return rc;
+	if (j->v->fs < 0 && j->v->target.origin && j->v->target.recorded_inodes > layer_model_inodes(j->c->layer))
+		return fail(e, RC_CORRUPT, "%s", not_all);
 	if (j->v->fs < 0)
 		return judge_nothing(j, keep, e);
 	if ((rc = was_mounted(j->v->target.snapshot, &mounted, e)) || (rc = walk_disk(j, e)) ||
@@ -248,6 +252,8 @@ enum rc judge(struct judge *j, struct arena *keep, struct err *e)
 		return fail(e, RC_LIMIT, "a difference");
 	if ((rc = settle_damage(j, keep, e)))
 		return rc;
+	if (j->v->target.origin && !is_explained(j))
+		return fail(e, RC_CORRUPT, "%s", not_all);
 	return tell_all(j, e);
 }
 

@@ -123,6 +123,7 @@ struct layer_target {
 	bool half_repaired;       /* a repair of it was cut off: see DIFF_METADATA */
 	bool deletions_written;   /* whoever unpacked it is known to have written whiteouts and opaque marks */
 	bool by_mount;            /* it was made through a mount, and all its names are known nonetheless */
+	bool origin;              /* the same, and the layer was made of it: what it has need not be in the layer */
 };
 #define LAYER_TARGETS_MAX 8 /* snapshots compared in one pass over a blob */
 
@@ -161,6 +162,7 @@ struct layer_difference {
 	uint64_t got, want; /* bytes, or counts, or 0; DIFF_UNREADABLE: got is errno */
 };
 
+/* layer_check_finish is RC_CORRUPT where an origin holds, or was recorded with, what is not in the layer: then nothing is told of it. */
 enum layer_unverified {
 	VERIFIED,
 	UNVERIFIED_MOUNTED, /* unpacked through a mount: contents only were compared */

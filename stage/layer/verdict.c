@@ -129,6 +129,28 @@ static enum rc keep_extra(struct judge *j, const struct tree *t, const char *nam
 	return RC_OK;
 }
 
+static bool has_mark(int dir, const char *name, const char *key, const char *other)
+{
+	struct err ignored = {0}; /* what cannot be asked is taken to be there */
+	char value[16];
+	size_t n = 0;
+
+	return os_xattr_get(dir, name, key, value, sizeof(value), &n, &ignored) != RC_END ||
+	       os_xattr_get(dir, name, other, value, sizeof(value), &n, &ignored) != RC_END;
+}
+
+/* A file whose bytes overlayfs leaves in a layer below (Linux: fs/overlayfs/copy_up.c, metacopy); what is no directory, and not in the
+ * layer; a directory that hides what is below, of which whoever made the layer wrote each name's deletion. */
+static void look_at_origin(struct judge *j, int dir, const struct os_name *n, uint32_t node)
+{
+	if (node == TAG_EXTRA || node == LAYER_NO_NODE)
+		j->unexplained |= n->type != DT_DIR && n->type != DT_SOCK && n->type != DT_FIFO;
+	else if (n->type == DT_DIR && has_mark(dir, n->name, "trusted.overlay.opaque", "user.overlay.opaque"))
+		j->marks[node] |= MARK_HIDES;
+	if (n->type == DT_REG || n->type == DT_UNKNOWN)
+		j->unexplained |= has_mark(dir, n->name, "trusted.overlay.metacopy", "user.overlay.metacopy");
+}
+
 static enum rc disk_name(void *self, const struct tree *t, const struct os_name *n, bool *into, uint32_t *tag, struct err *e)
 {
 	struct judge *const j = self;
@@ -137,6 +159,8 @@ static enum rc disk_name(void *self, const struct tree *t, const struct os_name 
 	(void)into; /* stays true: what is beneath counts in any case */
 	j->names++;
 	*tag = dir == TAG_EXTRA ? TAG_EXTRA : layer_child(j->c->layer, dir, span_of_string(n->name));
+	if (j->v->target.origin)
+		look_at_origin(j, t->frames[t->depth - 1].fd, n, *tag);
 	if (dir != TAG_EXTRA && *tag == LAYER_NO_NODE) {
 		const enum rc rc = keep_extra(j, t, n->name, e);
 		if (rc)
@@ -469,8 +493,9 @@ unsigned damage_bits(const struct judge *j, uint32_t node)
 		damage &= ~(unsigned)BIT_CAPABILITY;
 	if (j->opaque_is_damage)
 		damage |= BIT_OPAQUE;
-	/* as many names as were recorded: it never was there. Of what one opaque mark hid buildkit writes each name's deletion. */
-	if (j->v->target.by_mount && !j->entries_lost)
+	/* as many names as were recorded: it may never have been there */
+	if (j->v->target.origin && (!j->entries_lost ||
+					   (kind == NODE_WHITEOUT && j->marks[layer_parent(j->c->layer, node)] & MARK_HIDES)))
 		damage &= ~(unsigned)BIT_MISSING;
 	if (kind == NODE_WHITEOUT && j->whiteouts_unwritten)
 		damage &= ~(unsigned)BIT_MISSING;
@@ -544,6 +569,21 @@ void judge_counts(struct judge *j)
 	const bool unwritten = j->whiteouts_unwritten || (j->opaques_missing && !j->opaque_is_damage);
 	if (j->verdict.unverified == VERIFIED && unwritten && !unsure)
 		j->verdict.count[DIFF_NOTE_WHITEOUTS] = 1;
+}
+
+/* Whether all that an origin was recorded with is there, or in the layer: else what can be compared is not all of it. */
+bool is_explained(const struct judge *j)
+{
+	uint64_t restored = 0;
+
+	for (uint32_t i = 0; i < j->nodes; i++)
+		if (alive(j, i) && all_bits(j, i) & BIT_MISSING) {
+			const bool damage = damage_bits(j, i) & BIT_MISSING;
+			if (!damage && layer_kind(j->c->layer, i) != NODE_WHITEOUT)
+				return false;
+			restored += damage;
+		}
+	return !j->unexplained && j->v->target.recorded_inodes <= j->names + restored;
 }
 
 enum rc settle_damage(struct judge *j, struct arena *keep, struct err *e)

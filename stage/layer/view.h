@@ -148,6 +148,7 @@ enum {
 	MARK_SHOWN = 4,   /* has something to say, or something beneath it has */
 	MARK_BEHIND = 8,  /* the inode's first name is gone, and was compared at a place that is another's by now */
 	MARK_LATE = 16,   /* its time is set by the entry of another path */
+	MARK_HIDES = 64,  /* a directory with an opaque mark on disk; looked for in an origin alone */
 	MARK_UNKNOWN = 32 /* one of its names could not be looked at, so which of them are one file is not known */
 };
 
@@ -171,6 +172,7 @@ struct judge {
 	/* deletions: whiteouts and opaque marks. Unknown: could not be looked at; unread: that and everything else */
 	uint64_t whiteouts_missing, opaques_missing, deletions_there, deletions_unknown, other_missing, unread;
 	bool systematic, chowned, whiteouts_unwritten, entries_lost, opaque_is_damage;
+	bool unexplained; /* of an origin: it has what may come from elsewhere, or bytes that lie below */
 	bool torn; /* something is damaged, or a repair of it was cut off: see half_made_bits */
 	int late_errno; /* of what could not be looked at after the records were sorted */
 	struct inodes numbers;
@@ -214,6 +216,7 @@ CHECKED enum rc mark_alive(struct judge *j, struct err *e);
 CHECKED enum rc sort_records(struct judge *j, struct err *e);
 const struct record *find_record(const struct judge *j, uint32_t node);
 CHECKED enum rc walk_disk(struct judge *j, struct err *e);
+bool is_explained(const struct judge *j);
 CHECKED enum rc judge_links(struct judge *j, struct err *e);
 /* Entries of directories whose names lead elsewhere by the end: times as the last of them has it. */
 CHECKED enum rc judge_times(struct judge *j, struct err *e);

@@ -112,8 +112,11 @@ static enum rc verify_rebuilt(struct applier *w, size_t backend, struct arena sc
 
 	if ((rc = os_open_dir(w->st->snapshots_dir, b->dir, &dir, w->e)))
 		return rc == RC_END || rc == RC_CORRUPT ? fail(w->e, RC_IO, "snapshots/%s is gone", b->dir) : rc;
-	const struct layer_target target = {
-		.snapshot = dir, .recorded_inodes = b->inodes, .by_mount = w->s->snapshots[backend].by_mount};
+	const struct snapshot_state *const state = &w->s->snapshots[backend];
+	const struct layer_target target = {.snapshot = dir,
+		.recorded_inodes = b->inodes,
+		.by_mount = state->by_mount,
+		.origin = state->by_mount && state->proof != STORE_NONE};
 	if ((rc = layer_open(&l, w->s->snapshots[backend].mode, &w->pace, &scratch, w->e)) ||
 		(rc = layer_check_open(&check, l, &target, 1, &scratch, w->e)))
 		return rc;

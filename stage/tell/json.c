@@ -552,8 +552,12 @@ static void put_json_body(struct sink *s, const struct outcome *o)
 			put_json_reason(s, "why", state->why);
 		puts_to(s, "}");
 	}
+	puts_to(s, "],\"next\":[");
+	if (o->plan)
+		put_json_next(s, o, &roll);
 	char text[DIGEST_TEXT_BYTES];
 	puts_to(s, "],\"missing\":[");
+	/* behind next, of which the memory is, too */
 	const bool judged = o->plan && o->store && o->store->keep;
 	struct arena scratch = judged ? *o->store->keep : (struct arena){0};
 	const struct missing_list missing = judged ? missing_find(o, &scratch) : (struct missing_list){0};
@@ -568,9 +572,6 @@ static void put_json_body(struct sink *s, const struct outcome *o)
 		put_json_field(s, "image", image->name);
 		puts_to(s, "}");
 	}
-	puts_to(s, "],\"next\":[");
-	if (o->plan)
-		put_json_next(s, o, &roll);
 	puts_to(s, "]}\n");
 	sink_flush(s);
 }

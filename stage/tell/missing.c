@@ -17,6 +17,11 @@ static bool was_here(const struct outcome *o, size_t ns, const struct digest *d)
 	return store_find_blob(o->store, d) != STORE_NONE || store_find_content(o->store, ns, d) != STORE_NONE;
 }
 
+static bool lacks(const struct image_state *state)
+{
+	return state->verdict == IMAGE_NEEDS_PULL || state->damaged;
+}
+
 static void add(struct missing_list *l, struct arena *a, const struct digest *d, uint64_t size, size_t image)
 {
 	struct missing *const fresh = arena_push(a, (void **)&l->at, &l->count, sizeof(*fresh));
@@ -31,8 +36,7 @@ static void add(struct missing_list *l, struct arena *a, const struct digest *d,
 static void add_children(struct missing_list *l, struct arena *a, const struct outcome *o, size_t image, const struct oci_doc *doc)
 {
 	const size_t ns = o->store->images[image].ns;
-	const struct image_state *const state = &o->plan->images[image];
-	bool all = doc->kind == OCI_INDEX || state->verdict == IMAGE_NEEDS_PULL || state->damaged;
+	bool all = doc->kind == OCI_INDEX || lacks(&o->plan->images[image]);
 
 	for (size_t i = 0; doc->kind == OCI_INDEX && i < doc->child_count; i++)
 		all &= !doc->children[i].digest_known || doc->children[i].attestation || !was_here(o, ns, &doc->children[i].digest);
@@ -93,11 +97,14 @@ struct missing_list missing_find(const struct outcome *o, struct arena *a)
 				   ? arena_array(a, st->blob_count + 1, sizeof(*seen))
 				   : NULL;
 
-	/* a name by a config is none that anything can be fetched by */
-	for (unsigned by_config = 0; seen && by_config < 2; by_config++)
-		for (size_t i = 0; i < st->image_count; i++)
-			if (image_is_named_by_config(&st->images[i]) == (by_config == 1))
+	l.no_memory = !seen && st && o->plan;
+	/* what something is wrong of leads; a name by a config is none that anything can be fetched by */
+	for (unsigned pass = 0; seen && pass < 4; pass++)
+		for (size_t i = 0; i < st->image_count; i++) {
+			const bool right = !lacks(&o->plan->images[i]);
+			if (right == (pass >= 2) && image_is_named_by_config(&st->images[i]) == (pass % 2 == 1))
 				walk(&l, a, o, i, seen);
+		}
 	if (l.count)
 		sort(l.at, l.count, sizeof(*l.at), by_digest);
 	size_t kept = 0;
@@ -108,7 +115,7 @@ struct missing_list missing_find(const struct outcome *o, struct arena *a)
 	return l;
 }
 
-void report_missing(const struct outcome *o, const struct report_options *options)
+bool report_missing(const struct outcome *o, const struct report_options *options)
 {
 	struct err ignored = {0};
 	struct sink s = {.out = options->out, .e = &ignored};
@@ -126,4 +133,5 @@ void report_missing(const struct outcome *o, const struct report_options *option
 		puts_to(&s, "\n");
 	}
 	sink_flush(&s);
+	return !l.no_memory && !o->failure && !o->survey->out_of_time && !o->survey->some_unread && !o->survey->bytes_unseen;
 }
