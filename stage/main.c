@@ -578,7 +578,7 @@ static enum rc one_root(struct run *r, const struct place *root, enum exit_statu
 		report_show(&out, &r->report);
 		out.status = EXIT_CLEAN;
 	} else if (opened && r->opts->fetch_list && out.plan && !s.halted) {
-		static const char more[] = "containerd-fsck: not all could be looked at, and there may be more: see containerd-fsck check\n";
+		static const char more[] = "containerd-fsck: not all could be looked at: there may be more: containerd-fsck check\n";
 		if (!report_missing(&out, &r->report)) /* a console that is gone cannot be told so */
 			(void)os_put(STDERR_FILENO, more, sizeof(more) - 1);
 	} else if (opened && (!scrub || rc || out.plan)) {
