@@ -214,7 +214,7 @@ static enum rc settle_group(struct survey_run *r, struct worker *w, const struct
 		const enum rc rc = layer_check_finish(check, t, w->keep, emit_difference, &in, &verdicts[t], &why);
 		if (rc == RC_OK)
 			continue;
-		known[t] = rc == RC_CORRUPT;
+		known[t] = rc == RC_CORRUPT && in.leased;
 		const struct span text = arena_copy(w->keep, span_of_string(why.text));
 		whys[t] = text.bad ? "no memory" : (const char *)text.at;
 		in.withheld++;
