@@ -376,15 +376,42 @@ static enum rc hold(struct maker *m, const struct forward_backend *x)
 	return put_at(m, &label, ROOT_LABEL, SPAN_LITERAL("containerd-fsck"));
 }
 
+enum { UNASKED, ASKED, STANDS, FALLS };
+
+static struct forward_backend *parent_of(const struct forward *f, const struct forward_backend *x)
+{
+	const struct forward_backend *const parent = x->parent.left ? find_backend(f, x->parent) : NULL;
+	return parent && parent->user_key.left ? &f->backends[parent - f->backends] : NULL;
+}
+
+/* Down to what meta.db has, or to the lowest: of one that is not made the name is in no record, and a child there would be half of one.
+ * Each is asked once. */
+static bool stands(const struct forward *f, struct forward_backend *x)
+{
+	bool holds = false; /* also where it comes to itself again */
+	struct forward_backend *at = x;
+
+	for (; at && at->stands == UNASKED; at = parent_of(f, at)) {
+		at->stands = ASKED;
+		if ((holds = !at->parent.left || (at != x && find_name(f, at->key))))
+			break;
+	}
+	if (at && at->stands > ASKED)
+		holds = at->stands == STANDS;
+	for (at = x; at && at->stands == ASKED; at = parent_of(f, at))
+		at->stands = holds ? STANDS : FALLS;
+	return x->stands == STANDS;
+}
+
 /* A snapshot that only metadata.db knows. */
-static enum rc make_snapshot(struct maker *m, const struct forward_backend *x)
+static enum rc make_snapshot(struct maker *m, struct forward_backend *x)
 {
 	const struct bolt_path path = SNAPSHOT_PATH(x->ns, x->user_key);
-	const struct forward_backend *const parent = x->parent.left ? find_backend(m->f, x->parent) : NULL;
+	const struct forward_backend *const parent = parent_of(m->f, x);
 	enum rc rc;
 
-	if (x->parent.left && (!parent || !parent->user_key.left))
-		return RC_OK; /* it stands on nothing */
+	if (!stands(m->f, x))
+		return RC_OK;
 	if ((rc = put_at(m, &path, "name", x->key)) || (rc = put_at(m, &path, "createdat", m->now)) ||
 		(rc = put_at(m, &path, "updatedat", m->now)))
 		return rc;
@@ -424,7 +451,7 @@ static enum rc make_snapshots(struct maker *m)
 	if (f->snapshot_count)
 		sort(f->snapshots, f->snapshot_count, sizeof(*f->snapshots), compare_names);
 	for (size_t i = 0; i < f->backend_count; i++) {
-		const struct forward_backend *const x = &f->backends[i];
+		struct forward_backend *const x = &f->backends[i];
 		struct bolt_path bucket = SNAPSHOT_PATH(x->ns, x->user_key);
 		if (!x->user_key.left)
 			continue;

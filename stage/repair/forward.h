@@ -15,6 +15,7 @@ struct forward_backend { /* in metadata.db */
 	struct span key, parent, ns, user_key;
 	uint64_t number, id;
 	enum snapshot_kind kind;
+	uint8_t stands; /* whether all beneath it is there, or can be made: see forward.c */
 };
 struct forward_image {
 	struct span ns, name;
