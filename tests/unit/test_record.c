@@ -182,7 +182,7 @@ static void commit_blob(unsigned i)
 	name_of(name, i);
 	blob_name(blob, i);
 	(void)snprintf(path, sizeof(path), "%s/data", name);
-	CHECK(renameat(ingest, path, blobs, blob) == 0);
+	CHECK(renameat(ingest, path, blobs, blob) == 0 && fchmodat(blobs, blob, 0444, 0) == 0);
 	CHECK(unlinkat(ingest, name, AT_REMOVEDIR) == 0);
 	m->now.objects[i].blob = true;
 }
