@@ -477,7 +477,7 @@ static const char *find_cache(const struct survey_run *r, size_t index)
 	return !r->cached[index] ? NULL
 	       : span_is(r->st->backends[index].ns_name, "moby")
 		       ? "it is of the build cache, which this empties: docker builder prune -af"
-		       : "it is of the build cache, which this empties: buildctl prune --all";
+		       : "a lease keeps it, as buildkit keeps its cache, which this empties: buildctl prune --all";
 }
 
 static struct unproved find_why_unproved(struct survey_run *r, size_t index)
@@ -498,7 +498,7 @@ static struct unproved find_why_unproved(struct survey_run *r, size_t index)
 	if (u.layer.left)
 		return u;
 	if (r->cached[index]) {
-		u.why = "it is of the build cache, and no layer here was made of it";
+		u.why = "the lease that keeps it pairs it with no layer that is here";
 		return u;
 	}
 	if (is_init(r->st, index)) {

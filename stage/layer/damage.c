@@ -243,6 +243,8 @@ enum rc judge(struct judge *j, struct arena *keep, struct err *e)
 	if ((rc = was_mounted(j->v->target.snapshot, &mounted, e)) || (rc = walk_disk(j, e)) ||
 		(rc = judge_links(j, e)) || (rc = judge_times(j, e)))
 		return rc;
+	if (j->v->target.origin && !j->walk_complete) /* what lies there may be what explains the rest */
+		return fail(e, RC_LIMIT, "a directory in it cannot be read");
 	j->verdict.unverified = mounted && !j->v->target.by_mount ? UNVERIFIED_MOUNTED : VERIFIED;
 	count_missing(j);
 	count_systematic(j);
@@ -253,7 +255,7 @@ enum rc judge(struct judge *j, struct arena *keep, struct err *e)
 	if ((rc = settle_damage(j, keep, e)))
 		return rc;
 	if (j->v->target.origin && !is_explained(j))
-		return fail(e, RC_CORRUPT, "%s", not_all);
+		return j->unread ? fail(e, RC_LIMIT, "a file in it cannot be read") : fail(e, RC_CORRUPT, "%s", not_all);
 	return tell_all(j, e);
 }
 

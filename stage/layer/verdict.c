@@ -129,26 +129,38 @@ static enum rc keep_extra(struct judge *j, const struct tree *t, const char *nam
 	return RC_OK;
 }
 
-static bool has_mark(int dir, const char *name, const char *key, const char *other)
+/* What cannot be asked is no verdict. */
+static enum rc has_mark(int dir, const char *name, const char *mark, bool *has, struct err *e)
 {
-	struct err ignored = {0}; /* what cannot be asked is taken to be there */
-	char value[16];
+	static const char *const kinds[] = {"trusted", "user"};
+	char key[40], value[1];
 	size_t n = 0;
 
-	return os_xattr_get(dir, name, key, value, sizeof(value), &n, &ignored) != RC_END ||
-	       os_xattr_get(dir, name, other, value, sizeof(value), &n, &ignored) != RC_END;
+	for (unsigned i = 0; i < 2; i++) {
+		(void)print_to(key, sizeof(key), "%s.overlay.%s", kinds[i], mark); /* fits */
+		const enum rc rc = os_xattr_get(dir, name, key, value, sizeof(value), &n, e);
+		*has |= rc == RC_OK || rc == RC_LIMIT; /* whatever it says */
+		if (rc == RC_IO)
+			return rc;
+	}
+	return RC_OK;
 }
 
 /* A file whose bytes overlayfs leaves in a layer below (Linux: fs/overlayfs/copy_up.c, metacopy); what is no directory, and not in the
  * layer; a directory that hides what is below, of which whoever made the layer wrote each name's deletion. */
-static void look_at_origin(struct judge *j, int dir, const struct os_name *n, uint32_t node)
+static enum rc look_at_origin(struct judge *j, int dir, const struct os_name *n, uint32_t node, struct err *e)
 {
-	if (node == TAG_EXTRA || node == LAYER_NO_NODE)
+	const bool extra = node == TAG_EXTRA || node == LAYER_NO_NODE;
+	bool hides = false;
+	enum rc rc = pace_on(layer_pace(j->c->layer), 2 * PACE_CALL, e);
+
+	if (extra)
 		j->unexplained |= n->type != DT_DIR && n->type != DT_SOCK && n->type != DT_FIFO;
-	else if (n->type == DT_DIR && has_mark(dir, n->name, "trusted.overlay.opaque", "user.overlay.opaque"))
+	else if (rc == RC_OK && (n->type == DT_DIR || n->type == DT_UNKNOWN))
+		rc = has_mark(dir, n->name, "opaque", &hides, e);
+	if (hides)
 		j->marks[node] |= MARK_HIDES;
-	if (n->type == DT_REG || n->type == DT_UNKNOWN)
-		j->unexplained |= has_mark(dir, n->name, "trusted.overlay.metacopy", "user.overlay.metacopy");
+	return rc == RC_OK && (n->type == DT_REG || n->type == DT_UNKNOWN) ? has_mark(dir, n->name, "metacopy", &j->unexplained, e) : rc;
 }
 
 static enum rc disk_name(void *self, const struct tree *t, const struct os_name *n, bool *into, uint32_t *tag, struct err *e)
@@ -159,8 +171,9 @@ static enum rc disk_name(void *self, const struct tree *t, const struct os_name 
 	(void)into; /* stays true: what is beneath counts in any case */
 	j->names++;
 	*tag = dir == TAG_EXTRA ? TAG_EXTRA : layer_child(j->c->layer, dir, span_of_string(n->name));
-	if (j->v->target.origin)
-		look_at_origin(j, t->frames[t->depth - 1].fd, n, *tag);
+	const enum rc looked = j->v->target.origin ? look_at_origin(j, t->frames[t->depth - 1].fd, n, *tag, e) : RC_OK;
+	if (looked)
+		return looked;
 	if (dir != TAG_EXTRA && *tag == LAYER_NO_NODE) {
 		const enum rc rc = keep_extra(j, t, n->name, e);
 		if (rc)
@@ -190,7 +203,8 @@ static enum rc disk_trouble(void *self, const struct tree *t, const char *name, 
 
 enum rc walk_disk(struct judge *j, struct err *e)
 {
-	struct tree t = {.root = j->v->fs, .name = disk_name, .trouble = disk_trouble, .self = j, .pace = layer_pace(j->c->layer)};
+	struct tree t = {.root = j->v->fs, .name = disk_name, .trouble = disk_trouble, .self = j, .pace = layer_pace(j->c->layer),
+		.opened = j->v->target.origin};
 	struct arena scratch = *j->c->arena;
 	struct stat st = {0};
 	enum rc rc;

@@ -127,6 +127,7 @@ struct tree {
 	struct frame *frames;
 	size_t depth; /* frames in use */
 	int root;
+	bool opened; /* the top frame's directory is open when name is called */
 	/* Says what a name is. *into: look inside, if it is a directory; *tag: its own. */
 	enum rc (*name)(void *self, const struct tree *t, const struct os_name *n, bool *into, uint32_t *tag, struct err *e);
 	/* The directory of the top frame, or the name it looked at last, could not be read. */

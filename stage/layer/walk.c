@@ -58,7 +58,8 @@ static enum rc visit(struct tree *t, struct arena *a, struct err *e)
 	auto_fd fd = -1;
 	enum rc rc;
 
-	if ((rc = pace_on(t->pace, PACE_STEP, e)) || (rc = t->name(t->self, t, n, &into, &tag, e)))
+	if ((rc = pace_on(t->pace, PACE_STEP, e)) || (t->opened && f->fd < 0 && (rc = frame_fd(t, e))) ||
+		(rc = t->name(t->self, t, n, &into, &tag, e)))
 		return rc;
 	if (!into || (type != DT_DIR && type != DT_UNKNOWN))
 		return RC_OK;

@@ -57,10 +57,12 @@ static void walk(struct missing_list *l, struct arena *a, const struct outcome *
 	size_t depth = 0;
 	const struct digest *at = &o->store->images[image].target;
 
-	if (o->store->images[image].target_known && !is_here(o, at))
-		add(l, a, at, 0, image);
 	if (!o->store->images[image].target_known)
 		return;
+	if (!is_here(o, at)) {
+		const size_t record = store_find_content(o->store, o->store->images[image].ns, at);
+		add(l, a, at, record == STORE_NONE ? 0 : o->store->contents[record].size, image);
+	}
 	for (;;) {
 		const size_t blob = at ? store_find_blob(o->store, at) : STORE_NONE;
 		const struct oci_doc *const doc = blob == STORE_NONE || seen[blob] ? NULL : o->survey->blobs[blob].doc;
