@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "memory/acks.h"
+#include "memory/own.h"
 #include "repair/apply.h"
 #include "repair/dockerd.h"
 #include "repair/fetch.h"
@@ -116,6 +118,14 @@ static const struct journal *journal_of(struct run *r, const struct store *st)
 		journal_read(j, own, &r->keep, &ignored) || !j->present || journal_add_doubts(j, own, &r->keep, &ignored))
 		return NULL;
 	return j;
+}
+
+static struct span acks_of(struct run *r, int dir)
+{
+	struct err ignored = {0};
+	auto_fd own = -1;
+
+	return acks_read(os_open_dir(dir, STORE_OWN_DIR, &own, &ignored) ? -1 : own, &r->keep);
 }
 
 /* A repair by hand: the marker, if there is one, is used up before the first change, and until the repair has ended nothing is
@@ -335,6 +345,7 @@ static enum rc look_at_dockerd(struct run *r, struct outcome *out, struct store 
 		store_close(st);
 		return rc == RC_END ? RC_OK : rc;
 	}
+	p->acks = acks_of(r, st->dir);
 	plan_conclude(p, st, s);
 	out->refusal = STORE_OPENED;
 	out->store = st;
@@ -350,7 +361,7 @@ static enum rc run_root(struct run *r, struct outcome *out, struct store *st, st
 {
 	const struct opts *const o = r->opts;
 	const unsigned threads = o->threads ? o->threads : os_cpu_count();
-	const struct plan_options deciding = {.keep = o->keep, .now_ns = os_calendar_ns()};
+	struct plan_options deciding = {.keep = o->keep, .now_ns = os_calendar_ns()};
 	arena_bound(&r->keep, LIMIT_STORE_BYTES);
 	if (o->verb == VERB_SCRUB)
 		return run_scrub(r, out, st, s, p, progress, e);
@@ -366,6 +377,7 @@ static enum rc run_root(struct run *r, struct outcome *out, struct store *st, st
 		return rc;
 	arena_trim(&r->scratch);
 	out->store = st;
+	deciding.acks = acks_of(r, st->dir);
 	errno = EROFS;
 	if (r->repair && st->read_only)
 		return fail(e, RC_IO, "the file system is mounted read-only: remount it, or run containerd-fsck check");
@@ -672,6 +684,32 @@ static void say_passed_over(const struct run *r, const struct place *root, const
 	(void)print_to(text, sizeof(text), "passing over %s %s, where the last checks ended: containerd-fsck repair by hand tries it again",
 		at_kind_word(one->kind), one->name); /* fits */
 	report_message(&r->report, root->path, text);
+}
+
+static enum exit_status ack_root(struct run *r, const struct place *root)
+{
+	const struct opts *const o = r->opts;
+	char text[LIMIT_PATH_BYTES];
+	struct err e = {0};
+	auto_fd dir = -1, own = -1;
+	enum rc rc;
+
+	if (is_no_root(r, root))
+		return EXIT_FAILED;
+	if (!(rc = os_open_root(root->path, &dir, &e)) && !o->id) {
+		const struct span lines = acks_of(r, dir);
+		return os_put(STDOUT_FILENO, lines.at, lines.left) ? EXIT_CLEAN : EXIT_FAILED;
+	}
+	if (!rc && !(rc = own_open_dir(dir, STORE_OWN_DIR, &own, &e)))
+		rc = acks_change(own, o->id, o->undo, r->scratch, &e);
+	if (rc && rc != RC_END) {
+		say_failure(r, root->path, &e);
+		return EXIT_FAILED;
+	}
+	(void)print_to(text, sizeof(text), "%s %s%s", o->id, rc ? "was so already: " : "",
+		o->undo ? "counts" : "is acknowledged: it is told, and fails no run"); /* cut, it is still true */
+	report_message(&r->report, root->path, text);
+	return EXIT_CLEAN;
 }
 
 /* A boot at which nothing is looked at is noted in /run alone: it would take long, and hide the runs that somebody asks for. */
@@ -1040,6 +1078,10 @@ static enum exit_status all_roots(struct run *r)
 		}
 		return record_root(r, places[0].path ? &places[0] : &usual);
 	}
+	if (o->verb == VERB_ACK && o->id && places[0].path && places[1].path && !o->root_count) {
+		report_message(&r->report, "containerd-fsck", "several containerd roots are here: name the one that is meant");
+		return EXIT_USAGE;
+	}
 	if (o->verb == VERB_STATUS || o->last) {
 		size_t n = 0;
 		for (size_t i = 0; i < place_count; i++) { /* docker's data root, if something was ever wrong with it */
@@ -1069,6 +1111,8 @@ static enum exit_status all_roots(struct run *r)
 			one = boot_root(r, &places[i], &wish);
 		else if (o->verb == VERB_SEAL)
 			one = seal_root(r, &places[i]);
+		else if (o->verb == VERB_ACK)
+			one = ack_root(r, &places[i]);
 		else
 			(void)one_root(r, &places[i], &one); /* told, and in the status */
 		status = (unsigned)one > status ? (unsigned)one : status; /* the numbers grow with the weight */
@@ -1152,7 +1196,7 @@ int main(int argc, char **argv)
 		complain(&e, "");
 		return EXIT_FAILED;
 	}
-	const bool looks = o.verb != VERB_SEAL && o.verb != VERB_RECORD;
+	const bool looks = o.verb != VERB_SEAL && o.verb != VERB_RECORD && o.verb != VERB_ACK;
 	enum exit_status status = EXIT_FAILED;
 	bool told = !looks || !o.json || strcmp(o.json, "-") == 0 || report_file_open(&r.json, o.json, false, &e) == RC_OK;
 	if (told) {

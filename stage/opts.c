@@ -14,6 +14,7 @@ const char opts_help[] =
 	"       containerd-fsck show    [OPTION...] [ROOT...]   the store as a tree\n"
 	"       containerd-fsck fetch-list [OPTION...] [ROOT...]  check, and list what must be fetched: digest, bytes, namespace, image\n"
 	"       containerd-fsck status  [OPTION...] [ROOT...]   a line for monitors: the last run\n"
+	"       containerd-fsck ack     [--undo] [ID] [ROOT...] what is left is known: it fails no run any more\n"
 	"       containerd-fsck boot    [OPTION...] [ROOT...]   at boot: check and repair what changed since the last clean stop\n"
 	"       containerd-fsck seal    [OPTION...] [ROOT...]   at shutdown: note that the stop was clean\n"
 	"       containerd-fsck record  [OPTION...] [ROOT]      beside containerd: note what is durable, so that a cut costs seconds\n"
@@ -35,6 +36,7 @@ const char opts_help[] =
 	"      --source PLACE take missing or damaged blobs from there: a root, an OCI layout, an archive, a directory of these\n"
 	"      --metrics FILE the same for Prometheus' node exporter\n"
 	"      --last         show: the last runs\n"
+	"      --undo         ack: takes it back; ID: a path, digest or name as reports print it\n"
 	"      --keep         set damaged blobs aside instead of removing them\n"
 	"      --budget SECONDS\n"
 	"                     begin nothing new after that long; the rest is unchecked, and the next run begins there\n"
@@ -57,7 +59,7 @@ static bool verb_of(const char *word, enum verb *verb)
 		char word[12];
 		enum verb verb;
 	} verbs[] = {{"check", VERB_CHECK}, {"repair", VERB_REPAIR}, {"show", VERB_SHOW}, {"boot", VERB_BOOT}, {"seal", VERB_SEAL},
-		{"record", VERB_RECORD}, {"scrub", VERB_SCRUB}, {"status", VERB_STATUS},
+		{"record", VERB_RECORD}, {"scrub", VERB_SCRUB}, {"status", VERB_STATUS}, {"ack", VERB_ACK},
 		{"fetch-list", VERB_FETCH_LIST}};
 
 	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
@@ -162,6 +164,7 @@ static enum rc take_long(struct parser *p)
 		bool *flag;
 	} flags[] = {{"--keep", &p->o->keep},
 		{"--last", &p->o->last},
+		{"--undo", &p->o->undo},
 		{"--full", &p->o->full},
 		{"--quiet", &p->o->quiet},
 		{"--verbose", &p->o->verbose},
@@ -301,6 +304,8 @@ enum rc opts_parse(struct opts *o, int argc, char *const *argv, struct err *e)
 			rc = fail(e, RC_CORRUPT, "a root is the empty text");
 		} else if (!only_roots && !p.verb_given && o->root_count == 0 && !strchr(arg, '/')) {
 			rc = unknown(e, arg);
+		} else if (o->verb == VERB_ACK && !o->id && (only_roots || !strchr("/.", *arg))) {
+			o->id = arg;
 		} else if (o->root_count == OPTS_ROOTS_MAX) {
 			rc = fail(e, RC_CORRUPT, "more than %d roots", OPTS_ROOTS_MAX);
 		} else {
@@ -325,9 +330,12 @@ enum rc opts_parse(struct opts *o, int argc, char *const *argv, struct err *e)
 		return fail(e, RC_CORRUPT, "--interval and --distance are for the command record");
 	if (o->last && o->verb != VERB_SHOW && o->verb != VERB_HELP && o->verb != VERB_VERSION)
 		return fail(e, RC_CORRUPT, "--last is for the command show");
+	if (o->undo && (o->verb != VERB_ACK || !o->id) && o->verb != VERB_HELP && o->verb != VERB_VERSION)
+		return fail(e, RC_CORRUPT, "--undo is for the command ack, with what is meant");
 	if (o->rate && o->verb != VERB_SCRUB && o->verb != VERB_HELP && o->verb != VERB_VERSION)
 		return fail(e, RC_CORRUPT, "--rate is for the command scrub");
-	if (o->after_boot && (o->verb == VERB_SEAL || o->verb == VERB_RECORD || o->verb == VERB_SCRUB || o->verb == VERB_STATUS))
+	if (o->after_boot && (o->verb == VERB_SEAL || o->verb == VERB_RECORD || o->verb == VERB_SCRUB || o->verb == VERB_STATUS ||
+				     o->verb == VERB_ACK))
 		return fail(e, RC_CORRUPT, "--after-boot is for the commands that look: check, repair, show and boot");
 	o->interval_s += o->interval_s ? 0 : 2;
 	o->distance_s += o->distance_s ? 0 : 5;

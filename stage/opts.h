@@ -6,7 +6,7 @@
 #include "ground/base.h"
 
 enum verb {
-	VERB_CHECK, VERB_REPAIR, VERB_SHOW, VERB_BOOT, VERB_SEAL, VERB_RECORD, VERB_SCRUB, VERB_STATUS, VERB_HELP, VERB_VERSION,
+	VERB_CHECK, VERB_REPAIR, VERB_SHOW, VERB_BOOT, VERB_SEAL, VERB_RECORD, VERB_SCRUB, VERB_STATUS, VERB_ACK, VERB_HELP, VERB_VERSION,
 	VERB_FETCH_LIST /* a word, and not a verb of struct opts: see fetch_list there */
 };
 
@@ -31,6 +31,8 @@ struct opts {
 	bool after_boot;     /* a person says that containerd has not run since the machine started */
 	bool fetch_list;     /* check: what must be fetched is listed, and no findings */
 	bool last;           /* show only: the last runs */
+	const char *id;      /* ack: NULL: those that are there are listed */
+	bool undo;           /* ack: taken back */
 	bool keep, full, quiet, verbose, progress;
 };
 

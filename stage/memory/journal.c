@@ -8,6 +8,7 @@
 
 #include "ground/os.h"
 #include "ground/os_write.h"
+#include "memory/own.h"
 
 #define JOURNAL_VERSION "2" /* 1: ingest records without ref */
 #define CHECKSUM_DIGITS 16
@@ -1116,25 +1117,18 @@ static bool is_there_already(const struct journal_writer *w, int own, const char
 
 enum rc journal_commit_file(struct journal_writer *w, int own, const char *name, struct err *e)
 {
-	char temporary[32];
 	auto_fd fd = -1;
 	enum rc rc;
 
-	(void)print_to(temporary, sizeof(temporary), "%s.tmp", name); /* fits */
 	if (w->full)
 		return no_memory(e);
 	if (w->used > LIMIT_JOURNAL_BYTES)
 		return fail(e, RC_LIMIT, "the store has more objects than a journal may list");
 	if (is_there_already(w, own, name))
 		return RC_OK;
-	if ((rc = os_unlink(own, temporary, e)) && rc != RC_END) /* of a run that was cut off */
+	if ((rc = own_create_beside(own, name, &fd, e)) || (rc = os_write(fd, 0, w->at, w->used, e)))
 		return rc;
-	if ((rc = os_create(own, temporary, 0600, &fd, e)))
-		return rc == RC_END ? fail(e, RC_IO, "%s is in the way", temporary) : rc;
-	if ((rc = os_write(fd, 0, w->at, w->used, e)) || (rc = os_fsync(fd, e)) ||
-		(rc = os_rename(own, temporary, own, name, e)))
-		return rc;
-	return os_fsync(own, e);
+	return own_put_in_place(own, name, fd, e);
 }
 
 enum rc journal_commit(struct journal_writer *w, int own, struct err *e)

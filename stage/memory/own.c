@@ -49,23 +49,44 @@ enum rc own_open_dir(int parent, const char *name, int *fd, struct err *e)
 		       : rc;
 }
 
+static const char *beside(const char *name, char temporary[LIMIT_NAME_BYTES + 8])
+{
+	(void)print_to(temporary, LIMIT_NAME_BYTES + 8, "%s.tmp", name); /* a name that is too long is refused */
+	return temporary;
+}
+
+enum rc own_create_beside(int dir, const char *name, int *fd, struct err *e)
+{
+	char temporary[LIMIT_NAME_BYTES + 8];
+	enum rc rc = os_unlink(dir, beside(name, temporary), e);
+
+	if (rc && rc != RC_END)
+		return rc;
+	rc = os_create(dir, temporary, 0600, fd, e);
+	return rc == RC_END ? fail(e, RC_IO, "%s is in the way", temporary) : rc;
+}
+
+enum rc own_put_in_place(int dir, const char *name, int fd, struct err *e)
+{
+	char temporary[LIMIT_NAME_BYTES + 8];
+	enum rc rc;
+
+	if ((rc = os_fsync(fd, e)) || (rc = os_rename(dir, beside(name, temporary), dir, name, e)))
+		return rc;
+	return os_fsync(dir, e);
+}
+
 enum rc own_copy_file(int own, const struct src *src, const char *path, const char *name, struct arena scratch, struct err *e)
 {
 	uint8_t *const buf = arena_get(&scratch, COPY_BYTES);
 	uint8_t *const again = arena_get(&scratch, COPY_BYTES);
-	char temporary[64];
 	auto_fd fd = -1, backup = -1;
 	enum rc rc;
 
 	if (!buf || !again)
 		return fail(e, RC_NOMEM, "no memory to copy %s", path);
-	if ((rc = own_open_dir(own, OWN_BACKUP_DIR, &backup, e)))
+	if ((rc = own_open_dir(own, OWN_BACKUP_DIR, &backup, e)) || (rc = own_create_beside(backup, name, &fd, e)))
 		return rc;
-	(void)print_to(temporary, sizeof(temporary), "%s.tmp", name); /* fits */
-	if ((rc = os_unlink(backup, temporary, e)) && rc != RC_END) /* of a run that was cut off */
-		return rc;
-	if ((rc = os_create(backup, temporary, 0600, &fd, e)))
-		return rc == RC_END ? fail(e, RC_IO, "backup/%s is in the way", temporary) : rc;
 	for (uint64_t at = 0; at < src->size; at += COPY_BYTES) {
 		const size_t n = (size_t)min_u64(COPY_BYTES, src->size - at);
 		if ((rc = src_read(src, at, buf, n, e)) || (rc = os_write(fd, at, buf, n, e)))
@@ -84,7 +105,5 @@ enum rc own_copy_file(int own, const struct src *src, const char *path, const ch
 			return fail(e, RC_IO, "the copy of %s does not read back as it was written", path);
 		}
 	}
-	if ((rc = os_rename(backup, temporary, backup, name, e)))
-		return rc;
-	return os_fsync(backup, e);
+	return own_put_in_place(backup, name, fd, e);
 }

@@ -25,6 +25,11 @@ CHECKED enum rc own_sync(struct own_synced *s, int fd, struct err *e);
 /* Opens a directory of ours, and makes it, durably, if it is not there. *fd >= 0: it is open already. */
 CHECKED enum rc own_open_dir(int parent, const char *name, int *fd, struct err *e);
 
+/* A file that replaces <dir>/<name>: made beside it, as <name>.tmp, instead of what a run left there that was cut off; and, when all
+ * of it is written, put in its place, durably. A cut leaves all of the old or all of the new. */
+CHECKED enum rc own_create_beside(int dir, const char *name, int *fd, struct err *e);
+CHECKED enum rc own_put_in_place(int dir, const char *name, int fd, struct err *e);
+
 /* containerd-fsck/backup/<name> becomes a copy of the file at path, which is read from src, and compared with it byte by byte: all
  * old bytes of the last copy, or all of this one. */
 CHECKED enum rc own_copy_file(int own, const struct src *src, const char *path, const char *name, struct arena scratch, struct err *e);

@@ -60,6 +60,7 @@ struct finding {
 	enum fate fate;   /* set by plan */
 	const char *left; /* FATE_LEFT: a sentence */
 	size_t action;    /* index of the plan's action that answers it, SIZE_MAX: none */
+	bool acknowledged; /* it is left, or unchecked, and a person said that this is known: see plan_conclude */
 	/* fields of the message; raw bytes from disk, escaped when printed; empty if the message has no use for them */
 	struct span path, ns, name, digest, why;
 	uint64_t got, want;

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "memory/acks.h"
 #include "policy/policy.h"
 #include "repair/planner.h"
 
@@ -268,24 +269,48 @@ enum action_outcome plan_outcome(const struct plan *p, const struct finding *f)
 					 : p->actions[f->action].outcome;
 }
 
+/* The same of a report's line, whatever else the thing has that can be named. */
+static bool is_acknowledged(const struct plan *p, const struct finding *f)
+{
+	const bool stays = f->fate == FATE_UNCHECKED || plan_outcome(p, f) == OUTCOME_LEFT;
+
+	return stays && (acks_have(p->acks, f->path) || acks_have(p->acks, f->digest) || acks_have(p->acks, f->name));
+}
+
 void plan_conclude(struct plan *p, const struct store *st, const struct survey *s)
 {
+	uint64_t open[P_COUNT], listed = 0, all = 0;
+
 	p->nothing_wrong = true;
 	p->something_left = false;
+	p->acknowledged = 0;
+	memcpy(open, p->total, sizeof(open));
 	for (size_t i = 0; i < p->finding_count; i++) {
-		const struct finding *const f = &p->findings[i];
-		p->nothing_wrong &= f->fate == FATE_NOTHING;
-		p->something_left |= f->fate == FATE_UNCHECKED || f->fate == FATE_HALTED ||
-				     (problems[f->problem].harm != HARM_STALE && plan_outcome(p, f) == OUTCOME_LEFT);
+		struct finding *const f = &p->findings[i];
+		f->acknowledged = is_acknowledged(p, f);
+		listed += p->total[f->problem] > 0;
+		p->acknowledged += f->acknowledged;
+		if (f->acknowledged && f->action != STORE_NONE)
+			p->actions[f->action].acknowledged = true;
+		open[f->problem] -= f->acknowledged && open[f->problem];
+		p->nothing_wrong &= f->acknowledged || f->fate == FATE_NOTHING;
+		p->something_left |= !f->acknowledged &&
+				     (f->fate == FATE_UNCHECKED || f->fate == FATE_HALTED ||
+					     (problems[f->problem].harm != HARM_STALE && plan_outcome(p, f) == OUTCOME_LEFT));
+	}
+	for (unsigned i = 0; i < P_COUNT; i++) {
+		p->nothing_wrong &= problems[i].harm == HARM_NOTE || open[i] == 0;
+		all += p->total[i];
 	}
 	/* findings past the cap are not listed, their objects still count */
 	for (size_t i = 0; i < p->action_count; i++)
-		p->something_left |= p->actions[i].outcome == OUTCOME_LEFT && plan_depends_on(p->actions[i].kind);
-	for (size_t i = 0; !s->halted && !s->interrupted && i < st->backend_count; i++)
+		p->something_left |= p->actions[i].outcome == OUTCOME_LEFT && plan_depends_on(p->actions[i].kind) &&
+				     !p->actions[i].acknowledged;
+	if (s->halted || s->interrupted || (p->acknowledged && listed == all))
+		return;
+	for (size_t i = 0; i < st->backend_count; i++)
 		p->something_left |= (s->snapshots[i].verdict == SNAPSHOT_IS_LOST && !p->dropped[i]) ||
 				     s->snapshots[i].verdict == SNAPSHOT_IS_UNREADABLE;
-	for (unsigned i = 0; i < P_COUNT; i++)
-		p->nothing_wrong &= problems[i].harm == HARM_NOTE || p->total[i] == 0;
 }
 
 /* ---- earlier rounds ---- */
@@ -432,7 +457,7 @@ enum rc plan_make(struct plan *p, const struct store *st, const struct survey *s
 	struct planner *const w = &planner;
 	size_t extra_count = 0;
 
-	*p = (struct plan){0};
+	*p = (struct plan){.acks = o->acks};
 	memcpy(p->total, s->total, sizeof(p->total));
 	struct finding *const extra = room(w, 2 * st->image_count, sizeof(*extra));
 	p->images = room(w, st->image_count, sizeof(*p->images));

@@ -41,6 +41,7 @@ struct action {
 	bool set_aside; /* moved to aside/ instead of removed */
 	bool recorded;  /* the databases name it: it goes only after its records */
 	bool earlier;   /* its outcome is of an earlier round */
+	bool acknowledged; /* so is a finding that it answers */
 	enum action_outcome outcome;
 	const char *why; /* OUTCOME_LEFT: a phrase, raw bytes from disk in it; else NULL */
 };
@@ -99,15 +100,19 @@ struct plan {
 	struct finding *findings;   /* survey's, with fates, and those about images; in the order of codes */
 	size_t finding_count;
 	uint64_t write_bytes, write_inodes; /* what the actions put on the disk, without the databases */
+	/* but for what is acknowledged: */
 	bool nothing_wrong; /* no finding but notes */
 	bool something_left; /* after the plan: damage that stays, or something that could not be checked; see plan_conclude */
 	uint64_t total[P_COUNT];
+	struct span acks; /* memory/acks.h */
+	uint64_t acknowledged; /* findings */
 };
 
 struct plan_options {
 	bool keep;        /* --keep: damaged blobs are set aside */
 	uint64_t now_ns;  /* Unix time: labels only */
 	const struct deeds *deeds; /* of earlier rounds; NULL: none */
+	struct span acks;
 };
 
 CHECKED enum rc plan_make(struct plan *p, const struct store *st, const struct survey *s, const struct plan_options *o,
@@ -122,7 +127,7 @@ static inline bool plan_depends_on(enum action_kind k)
 /* What became of what a finding is about: of its answering action; OUTCOME_LEFT for FATE_LEFT, OUTCOME_NOTHING where there is none. */
 enum action_outcome plan_outcome(const struct plan *p, const struct finding *f);
 
-/* Sets something_left from fates and outcomes as they are now. A leftover that could not be removed is told and is no damage. */
+/* Sets what depends on fates and outcomes, as they are now. A leftover that could not be removed is told and is no damage. */
 void plan_conclude(struct plan *p, const struct store *st, const struct survey *s);
 
 #endif

@@ -232,10 +232,13 @@ static void put_summary(struct sink *s, const struct outcome *o, const struct re
 		return;
 	}
 	if (p->nothing_wrong && !p->something_left) {
-		if (!options->quiet)
-			put_proved(s, o);
-		if (!options->quiet)
-			put_trusted(s, o->survey);
+		if (options->quiet)
+			return;
+		put_proved(s, o);
+		if (p->acknowledged)
+			putf(s, "acknowledged, and counted no more: %llu (containerd-fsck ack lists them)\n",
+				(unsigned long long)p->acknowledged);
+		put_trusted(s, o->survey);
 		return;
 	}
 	putf(s, "found: %llu damaged %s, %llu lost %s, %llu %s", (unsigned long long)torn, plural(torn, "thing", "things"),
@@ -272,7 +275,7 @@ static void put_summary(struct sink *s, const struct outcome *o, const struct re
 	if (o->applied->interrupted || o->failure)
 		puts_to(s, "stopped between two actions; run again for the rest\n");
 	else if (p->something_left)
-		puts_to(s, "some of it is left, see below\n");
+		puts_to(s, "some of it is left, see below; for what is known, and is to fail no run: containerd-fsck ack ID\n");
 }
 
 static void put_failure(struct sink *s, const struct err *e)
@@ -439,6 +442,8 @@ static void put_json_finding(struct sink *s, const struct outcome *o, const stru
 		put_json_field(s, "outcome", span_of_string(outcome_name(plan_outcome(o->plan, f))));
 	if (left)
 		put_json_reason(s, "left_because", left);
+	if (f->acknowledged)
+		puts_to(s, ",\"acknowledged\":true");
 	if (f->got || f->want)
 		putf(s, ",\"got\":%llu,\"want\":%llu", (unsigned long long)f->got, (unsigned long long)f->want);
 	puts_to(s, ",\"message\":");
@@ -654,21 +659,15 @@ enum rc report_file_close(struct report_file *f, struct err *e)
 
 enum rc keep_in(int dir, const char *name, void (*put_all)(struct sink *s, const void *what), const void *what, struct err *e)
 {
-	char temporary[LIMIT_NAME_BYTES + 8];
 	auto_fd fd = -1;
-	enum rc rc;
+	enum rc rc = own_create_beside(dir, name, &fd, e);
 
-	(void)print_to(temporary, sizeof(temporary), "%s.tmp", name); /* a name that is too long is refused */
-	if ((rc = os_unlink(dir, temporary, e)) && rc != RC_END)
+	if (rc)
 		return rc;
-	if ((rc = os_create(dir, temporary, 0600, &fd, e)))
-		return rc == RC_END ? fail(e, RC_IO, "%s is in the way", temporary) : rc;
 	struct sink s = {.fd = fd, .e = e};
 	put_all(&s, what);
 	sink_flush(&s);
-	if ((rc = s.rc) || (rc = os_fsync(fd, e)) || (rc = os_rename(dir, temporary, dir, name, e)))
-		return rc;
-	return os_fsync(dir, e);
+	return s.rc ? s.rc : own_put_in_place(dir, name, fd, e);
 }
 
 static void put_report(struct sink *s, const void *what)

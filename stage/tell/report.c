@@ -93,6 +93,8 @@ const char *fate_word(const struct outcome *o, const struct finding *f)
 	const enum action_outcome happened = o->applied ? plan_outcome(o->plan, f) : OUTCOME_PENDING;
 	const bool done = happened == OUTCOME_DONE || happened == OUTCOME_NOTHING;
 
+	if (f->acknowledged)
+		return "acknowledged";
 	if (o->applied && !done && (f->fate == FATE_REPAIR || f->fate == FATE_REMOVE || f->fate == FATE_DROP))
 		return happened == OUTCOME_LEFT ? "left alone" : "not done";
 	switch (f->fate) {

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "ground/os.h"
+#include "memory/acks.h"
 #include "tell/sink.h"
 
 /* bytes: ten runs, and a line for each problem there is, come to 9,000 */
@@ -133,7 +134,7 @@ static uint64_t this_boot(void)
 static void count_findings(struct runs *all, uint64_t *n, const struct outcome *o)
 {
 	const struct plan *const p = o->plan;
-	uint64_t right[P_COUNT] = {0};
+	uint64_t right[P_COUNT] = {0}, known[P_COUNT] = {0};
 
 	for (size_t i = 0; o->applied && i < P_COUNT; i++)
 		right[i] = p->something_left ? 0 : p->total[i];
@@ -143,11 +144,13 @@ static void count_findings(struct runs *all, uint64_t *n, const struct outcome *
 		const bool done = got == OUTCOME_DONE || (got == OUTCOME_NOTHING && f->action != STORE_NONE);
 		right[f->problem] += (uint64_t)(p->something_left ? done : done - 1);
 	}
+	for (size_t i = 0; i < p->finding_count; i++)
+		known[p->findings[i].problem] += p->findings[i].acknowledged;
 	for (size_t i = 0; i < P_COUNT; i++) {
 		const enum harm harm = problems[i].harm;
 		if (harm == HARM_NOTE)
 			continue;
-		all->left[i] = p->total[i] - right[i];
+		all->left[i] = p->total[i] - right[i] - known[i];
 		all->repaired[i] += right[i];
 		if (harm == HARM_STALE)
 			continue;
@@ -166,9 +169,14 @@ static void count(struct runs *all, uint64_t *n, const struct outcome *o)
 	n[RUN_KNOWN] = RUN_LOOKED;
 	n[RUN_HALTED] = o->survey->halted;
 	n[RUN_BYTES] = o->survey->bytes_read;
+	n[RUN_ACKNOWLEDGED] = o->plan->acknowledged;
 	count_findings(all, n, o);
 	for (size_t i = 0; !o->survey->halted && i < o->store->image_count; i++) {
 		const enum image_verdict v = o->plan->images[i].verdict;
+		if (v == IMAGE_NEEDS_PULL && acks_have(o->plan->acks, o->store->images[i].name)) {
+			n[RUN_ACKNOWLEDGED]++;
+			continue;
+		}
 		n[v == IMAGE_IS_HEALED && !o->applied ? RUN_DAMAGED : number[v]]++;
 	}
 }
@@ -260,7 +268,8 @@ static enum runs_state judge(const struct runs_root *r, char out[LINE_BYTES])
 
 /* from RUN_STARTED on */
 static const char numbers[] = "started\0milliseconds\0exit_status\0after_unclean_stop\0halted\0repaired\0left\0images_whole\0"
-			      "images_repaired\0images_damaged\0images_lost\0images_unchecked\0bytes_read\0unclean_stops";
+			      "images_repaired\0images_damaged\0images_lost\0images_unchecked\0bytes_read\0unclean_stops\0"
+			      "acknowledged";
 
 void runs_journal(const struct runs_root *r, bool scrub)
 {

@@ -46,6 +46,7 @@ enum run_number {
 	RUN_UNCHECKED,
 	RUN_BYTES,
 	RUN_UNCLEAN, /* stops, until now */
+	RUN_ACKNOWLEDGED, /* findings and images: in none of the counts before */
 	RUN_NUMBERS
 };
 
