@@ -489,7 +489,16 @@ static enum rc note_run(struct run *r, const struct outcome *o, bool clean, stru
 		runs_read(&r->told[r->told_count], r->scratch);
 		return RC_OK;
 	}
+	const struct runs *const all = &r->told[r->told_count].runs;
 	const enum rc rc = runs_add(&r->told[r->told_count], &new, r->scratch, e);
+	const uint64_t again = all->count ? all->at[all->count - 1][RUN_AGAIN] : 0;
+	if (again) {
+		char text[400];
+		(void)print_to(text, sizeof(text), /* fits */
+			"repaired within the last week, and damaged again: %llu, one is %s: is the disk failing?", (unsigned long long)again,
+			all->again);
+		report_message(&r->report, o->root, text);
+	}
 	if (verb != VERB_CHECK && !*r->opts->sysroot && !sound && !geteuid())
 		runs_journal(&r->told[r->told_count], verb == VERB_SCRUB);
 	return rc;

@@ -314,25 +314,26 @@ enum rc opts_parse(struct opts *o, int argc, char *const *argv, struct err *e)
 	}
 	if (rc)
 		return rc;
-	if (p.mode_given && o->verb != VERB_HELP && o->verb != VERB_VERSION) {
+	if (o->verb == VERB_HELP || o->verb == VERB_VERSION)
+		return RC_OK;
+	if (p.mode_given) {
 		if (p.verb_given && o->verb != p.mode)
 			return fail(e, RC_CORRUPT, "the command and -n, -p, -a or -y contradict each other");
 		o->verb = p.mode;
 	}
-	if (o->remount && o->verb != VERB_BOOT && o->verb != VERB_HELP && o->verb != VERB_VERSION)
+	if (o->remount && o->verb != VERB_BOOT)
 		return fail(e, RC_CORRUPT, "--remount is for the command boot");
-	if (o->source_count && o->verb != VERB_CHECK && o->verb != VERB_REPAIR && o->verb != VERB_BOOT && o->verb != VERB_HELP &&
-		o->verb != VERB_VERSION)
+	if (o->source_count && o->verb != VERB_CHECK && o->verb != VERB_REPAIR && o->verb != VERB_BOOT)
 		return fail(e, RC_CORRUPT, "--source is for the commands check, repair and boot");
-	if (o->reset && (o->verb != VERB_REPAIR || o->root_count != 1) && o->verb != VERB_HELP && o->verb != VERB_VERSION)
+	if (o->reset && (o->verb != VERB_REPAIR || o->root_count != 1))
 		return fail(e, RC_CORRUPT, "--reset is for the command repair, with the root that is meant");
-	if ((o->interval_s || o->distance_s) && o->verb != VERB_RECORD && o->verb != VERB_HELP && o->verb != VERB_VERSION)
+	if ((o->interval_s || o->distance_s) && o->verb != VERB_RECORD)
 		return fail(e, RC_CORRUPT, "--interval and --distance are for the command record");
-	if (o->last && o->verb != VERB_SHOW && o->verb != VERB_HELP && o->verb != VERB_VERSION)
+	if (o->last && o->verb != VERB_SHOW)
 		return fail(e, RC_CORRUPT, "--last is for the command show");
-	if (o->undo && (o->verb != VERB_ACK || !o->id) && o->verb != VERB_HELP && o->verb != VERB_VERSION)
+	if (o->undo && (o->verb != VERB_ACK || !o->id))
 		return fail(e, RC_CORRUPT, "--undo is for the command ack, with what is meant");
-	if (o->rate && o->verb != VERB_SCRUB && o->verb != VERB_HELP && o->verb != VERB_VERSION)
+	if (o->rate && o->verb != VERB_SCRUB)
 		return fail(e, RC_CORRUPT, "--rate is for the command scrub");
 	if (o->after_boot && (o->verb == VERB_SEAL || o->verb == VERB_RECORD || o->verb == VERB_SCRUB || o->verb == VERB_STATUS ||
 				     o->verb == VERB_ACK))

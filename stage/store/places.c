@@ -22,18 +22,35 @@ struct usual {
 	bool arguments; /* started with --root and --state, which win over the file */
 	bool docker;    /* a daemon.json: the directories of its own containerd lie in its own */
 };
-static const struct usual usual[] = {
-	{"/etc/containerd/config.toml", "/var/lib/containerd", "/run/containerd", false, false},
-	{"/var/lib/rancher/k3s/agent/etc/containerd/config.toml", "/var/lib/rancher/k3s/agent/containerd", "/run/k3s/containerd", false,
-		false},
-	{"/var/lib/rancher/rke2/agent/etc/containerd/config.toml", "/var/lib/rancher/rke2/agent/containerd", "/run/k3s/containerd",
-		false, false},
-	{"/etc/k0s/containerd.toml", "/var/lib/k0s/containerd", "/run/k0s/containerd", true, false},
-	{"/var/snap/microk8s/current/args/containerd.toml", "/var/snap/microk8s/common/var/lib/containerd",
-		"/var/snap/microk8s/common/run/containerd", true, false},
-	{"/etc/docker/daemon.json", "/var/lib/docker", "/var/run/docker", false, true},
-};
-#define USUAL_COUNT (sizeof(usual) / sizeof(usual[0]))
+/* file, in front of it an A for arguments; root; state */
+static const char usual[] = "/etc/containerd/config.toml\0"
+			    "/var/lib/containerd\0"
+			    "/run/containerd\0"
+			    "/var/lib/rancher/k3s/agent/etc/containerd/config.toml\0"
+			    "/var/lib/rancher/k3s/agent/containerd\0"
+			    "/run/k3s/containerd\0"
+			    "/var/lib/rancher/rke2/agent/etc/containerd/config.toml\0"
+			    "/var/lib/rancher/rke2/agent/containerd\0"
+			    "/run/k3s/containerd\0"
+			    "A/etc/k0s/containerd.toml\0"
+			    "/var/lib/k0s/containerd\0"
+			    "/run/k0s/containerd\0"
+			    "A/var/snap/microk8s/current/args/containerd.toml\0"
+			    "/var/snap/microk8s/common/var/lib/containerd\0"
+			    "/var/snap/microk8s/common/run/containerd\0"
+			    "/etc/docker/daemon.json\0"
+			    "/var/lib/docker\0"
+			    "/var/run/docker\0";
+#define USUAL_COUNT 6
+
+static struct usual take_usual(const char **at)
+{
+	const bool arguments = **at == 'A';
+	const char *const file = *at + arguments, *const root = file + strlen(file) + 1, *const state = root + strlen(root) + 1;
+
+	*at = state + strlen(state) + 1;
+	return (struct usual){file, root, state, arguments, false};
+}
 
 struct reader {
 	const char *sysroot;
@@ -201,12 +218,13 @@ enum rc places_read(const char *sysroot, const char *file, struct arena *a, stru
 	size_t *count, struct err *e)
 {
 	struct store_known *const found = arena_array(a, USUAL_COUNT + 1, sizeof(*found));
+	const char *at = usual;
 	size_t n = 0;
 
 	if (!found)
 		return no_memory(e);
 	for (size_t i = 0; i < (file ? 1 : USUAL_COUNT); i++) {
-		struct usual u = usual[i];
+		struct usual u = take_usual(&at);
 		struct reader *const r = arena_get(a, sizeof(*r));
 		struct err why = {0};
 		if (!r)
@@ -216,7 +234,7 @@ enum rc places_read(const char *sysroot, const char *file, struct arena *a, stru
 		if (file)
 			u.file = file;
 		const size_t length = strlen(u.file);
-		u.docker |= length > 5 && strcmp(u.file + length - 5, ".json") == 0;
+		u.docker = length > 5 && strcmp(u.file + length - 5, ".json") == 0;
 		if (file && u.docker)
 			u = (struct usual){file, "/var/lib/docker", "/var/run/docker", false, true};
 		enum rc rc = read_all(r, u.file, u.docker, !file && i == 0 ? "/etc/containerd/conf.d/*.toml" : NULL, scratch, &why);

@@ -11,46 +11,56 @@
 
 /* ---- this boot, or an earlier one ---- */
 
-#define KNOWN_STATES 2
 
 /* some KiB, whatever a container is given */
 #define DOCKER_CONFIG_BYTES ((size_t)1 << 20)
 
-struct known_root {
-	const char *root, *states[KNOWN_STATES];
-};
+/* Pairs: where the products put a root, and a state directory that goes with it. Docker's directory is also used by the system's
+ * containerd, with that one's state (Home Assistant OS). */
+static const char known_roots[] = "/var/lib/containerd\0"
+				  "/run/containerd\0"
+				  "/var/lib/rancher/k3s/agent/containerd\0"
+				  "/run/k3s/containerd\0"
+				  "/var/lib/rancher/rke2/agent/containerd\0"
+				  "/run/k3s/containerd\0"
+				  "/var/lib/k0s/containerd\0"
+				  "/run/k0s/containerd\0"
+				  "/var/snap/microk8s/common/var/lib/containerd\0"
+				  "/var/snap/microk8s/common/run/containerd\0"
+				  "/var/lib/docker/containerd/daemon\0"
+				  "/var/run/docker/containerd/daemon\0"
+				  "/var/lib/docker/containerd/daemon\0"
+				  "/run/containerd\0"
+				  "/system/var/lib/containerd\0"
+				  "/system/run/containerd\0"
+				  "/var/lib/host-containerd\0"
+				  "/run/host-containerd\0";
+#define KNOWN_ROOTS 9
 
-/* Where the products put them. Docker's directory is also used by the system's containerd, with that one's state (Home Assistant OS). */
-static const struct known_root known_roots[] = {
-	{"/var/lib/containerd", {"/run/containerd"}},
-	{"/var/lib/rancher/k3s/agent/containerd", {"/run/k3s/containerd"}},
-	{"/var/lib/rancher/rke2/agent/containerd", {"/run/k3s/containerd"}},
-	{"/var/lib/k0s/containerd", {"/run/k0s/containerd"}},
-	{"/var/snap/microk8s/common/var/lib/containerd", {"/var/snap/microk8s/common/run/containerd"}},
-	{"/var/lib/docker/containerd/daemon", {"/var/run/docker/containerd/daemon", "/run/containerd"}},
-	{"/system/var/lib/containerd", {"/system/run/containerd"}},
-	{"/var/lib/host-containerd", {"/run/host-containerd"}},
-};
-
-#define KNOWN_ROOTS (sizeof(known_roots) / sizeof(known_roots[0]))
+static const char *behind(const char *text)
+{
+	return text + strlen(text) + 1;
+}
 
 enum rc store_well_known(const char *sysroot, struct arena *a, const char ***roots, struct err *e)
 {
-	const size_t n = KNOWN_ROOTS;
-	const char **const found = arena_array(a, n + 1, sizeof(*found));
+	const char **const found = arena_array(a, KNOWN_ROOTS + 1, sizeof(*found));
+	const char *last = "";
 	size_t count = 0;
 
 	if (!found)
 		return no_memory(e);
-	for (size_t i = 0; i < n; i++) {
+	for (const char *root = known_roots; *root; last = root, root = behind(behind(root))) {
 		auto_fd fd = -1;
 		char inside[LIMIT_PATH_BYTES];
-		const char *const path = arena_printf(a, "%s%s", sysroot, known_roots[i].root);
+		if (strcmp(root, last) == 0)
+			continue;
+		const char *const path = arena_printf(a, "%s%s", sysroot, root);
 		struct err ignored = {0};
 		if (!path)
 			return no_memory(e);
 		/* what cannot be opened exists and is reported when it is its turn */
-		const enum rc rc = *sysroot ? os_resolve_in(sysroot, known_roots[i].root, inside, &ignored)
+		const enum rc rc = *sysroot ? os_resolve_in(sysroot, root, inside, &ignored)
 					    : os_open_root(path, &fd, &ignored);
 		if (rc != RC_END)
 			found[count++] = path;
@@ -92,18 +102,17 @@ static enum rc find_states(const struct store *st, const char *real, struct stat
 	const struct store_hints *const h = st->hints;
 	bool doubtful = false;
 
-	s->at = arena_array(a, KNOWN_ROOTS * KNOWN_STATES + h->known_count + 1, sizeof(*s->at));
+	s->at = arena_array(a, KNOWN_ROOTS + h->known_count + 1, sizeof(*s->at));
 	s->names = arena_array(a, KNOWN_ROOTS + h->known_count + 3, sizeof(*s->names));
 	if (!s->at || !s->names)
 		return no_memory(e);
 	s->names[s->name_count++] = real;
 	s->names[s->name_count++] = st->path;
-	for (size_t i = 0; i < KNOWN_ROOTS; i++) {
-		if (!leads_here(st, known_roots[i].root))
+	for (const char *root = known_roots; *root; root = behind(behind(root))) {
+		if (!leads_here(st, root))
 			continue;
-		s->names[s->name_count++] = known_roots[i].root;
-		for (size_t k = 0; k < KNOWN_STATES && known_roots[i].states[k]; k++)
-			add_state(st, s, known_roots[i].states[k]);
+		s->names[s->name_count++] = root;
+		add_state(st, s, behind(root));
 	}
 	for (size_t i = 0; i < h->known_count; i++) {
 		const struct store_known *const k = &h->known[i];
@@ -114,10 +123,9 @@ static enum rc find_states(const struct store *st, const char *real, struct stat
 		add_state(st, s, k->state);
 	}
 	s->known = s->count && !doubtful;
-	for (size_t i = 0; !s->count && i < KNOWN_ROOTS; i++)
-		for (size_t k = 0; !s->there && k < KNOWN_STATES && known_roots[i].states[k]; k++)
-			if (host_may_have(h->sysroot, known_roots[i].states[k]))
-				s->there = known_roots[i].states[k];
+	for (const char *root = known_roots; !s->count && !s->there && *root; root = behind(behind(root)))
+		if (host_may_have(h->sysroot, behind(root)))
+			s->there = behind(root);
 	return RC_OK;
 }
 
@@ -237,7 +245,7 @@ enum rc judge_boot(struct store *st, struct arena scratch, struct err *e)
 		.written = was_written(&st->meta, started_ns, now_ns) || was_written(&st->overlay, started_ns, now_ns)};
 	const size_t moby = store_find_namespace(st, SPAN_LITERAL("moby"));
 	/* where docker was changed over to containerd's store they are there still, and of no use */
-	st->beside_docker = (moby == STORE_NONE ? text_find(real, "/docker/containerd/daemon") || leads_here(st, known_roots[0].root)
+	st->beside_docker = (moby == STORE_NONE ? text_find(real, "/docker/containerd/daemon") || leads_here(st, known_roots)
 						: !st->namespaces[moby].images.count) &&
 			    host_may_have(h->sysroot, "/var/lib/docker/image/overlay2/imagedb");
 	if ((rc = find_unleased(st, moby, real, scratch, e)))

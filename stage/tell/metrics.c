@@ -26,6 +26,7 @@ static const struct family {
 	{"images", RUN_WHOLE, 5, VERDICT, false},
 	{"read_bytes", RUN_BYTES, 1, NONE, false},
 	{"unclean_stops_total", RUN_UNCLEAN, 1, NONE, true},
+	{"damaged_again", RUN_AGAIN, 1, NONE, false},
 	{"findings", 0, P_COUNT, HARM, false},
 	{"repairs_total", 0, P_COUNT, NONE, true}};
 

@@ -8,9 +8,11 @@
 #include "memory/acks.h"
 #include "tell/sink.h"
 
-/* bytes: ten runs, and a line for each problem there is, come to 9,000 */
-#define RUNS_BYTES 16384
+/* bytes: ten runs, and a line for each problem there is, come to 9,000; 512 things to 17,000 */
+#define RUNS_BYTES 32768
 #define HEAD "containerd-fsck runs 1"
+#define AGAIN "again "
+#define WEEK_SECONDS (7u * 86400)
 #define LINE_BYTES 79 /* of status, with its newline; node-problem-detector takes one more */
 
 /* ---- the file ---- */
@@ -31,7 +33,17 @@ static void put_runs(struct sink *s, const void *what)
 	for (size_t i = 0; i < P_COUNT; i++)
 		if (all->left[i] || all->repaired[i])
 			put_numbers(s, (const uint64_t[]){problems[i].code, all->left[i], all->repaired[i]}, 3);
-	puts_to(s, "\n");
+	for (size_t i = 0; i < all->mended_count; i++)
+		put_numbers(s, all->mended[i], 2);
+	putf(s, *all->again ? "\n" AGAIN "%s\n" : "\n", all->again);
+}
+
+/* Of things put right, what is older than the others goes. */
+static void add_mended(struct runs *all, const uint64_t one[2])
+{
+	if (all->mended_count == RUNS_MENDED_MAX)
+		memmove(all->mended, all->mended + 1, --all->mended_count * sizeof(*all->mended));
+	memcpy(all->mended[all->mended_count++], one, sizeof(*all->mended));
 }
 
 /* What stands before the next `end`, which is stepped over. */
@@ -65,10 +77,17 @@ static enum rc read_runs(int dir, const char *name, struct runs *out, struct are
 		uint64_t n[RUN_NUMBERS] = {0};
 		size_t count = 0;
 		line = take_to(&text, '\n');
+		if (span_starts(line, AGAIN)) {
+			(void)print_to(out->again, sizeof(out->again), "%.*s", (int)min_u64(line.left, 255) - (int)sizeof(AGAIN) + 1,
+				(const char *)line.at + sizeof(AGAIN) - 1);
+			continue;
+		}
 		while (count < RUN_NUMBERS && parse_decimal(take_to(&line, ' '), &n[count]) == RC_OK)
 			count++;
 		if (count > 3)
 			memcpy(new_run(out), n, sizeof(n)); /* an older version counted less */
+		if (count == 2)
+			add_mended(out, n);
 		for (size_t i = 0; count == 3 && i < P_COUNT; i++)
 			if (problems[i].code == n[0]) {
 				out->left[i] = n[1];
@@ -159,6 +178,38 @@ static void count_findings(struct runs *all, uint64_t *n, const struct outcome *
 	}
 }
 
+/* Whatever is wrong with it, it is the same thing. */
+static uint64_t sum_of(const struct finding *f)
+{
+	return fnv1a(f->path.at, f->path.left) * 3 + fnv1a(f->digest.at, f->digest.left) * 5 + fnv1a(f->name.at, f->name.left);
+}
+
+/* What is put right is on the disk: that it is damaged again no cut explains. A clock that is wrong makes it go unnoticed. */
+static void compare_with_week(struct runs *all, uint64_t *n, const struct outcome *o)
+{
+	const uint64_t now = n[RUN_STARTED];
+	size_t kept = 0;
+
+	for (size_t i = 0; i < all->mended_count; i++)
+		if (now - all->mended[i][1] <= WEEK_SECONDS)
+			memcpy(all->mended[kept++], all->mended[i], sizeof(*all->mended));
+	all->mended_count = kept;
+	*all->again = 0;
+	for (size_t i = 0; i < o->plan->finding_count; i++) {
+		const struct finding *const f = &o->plan->findings[i];
+		const uint64_t one[] = {sum_of(f), now};
+		size_t at = 0;
+		if (problems[f->problem].harm != HARM_TORN && problems[f->problem].harm != HARM_LOST)
+			continue;
+		while (at < kept && (all->mended[at][0] != one[0] || all->mended[at][1] == now))
+			at++;
+		if (at < kept && !n[RUN_AGAIN]++)
+			(void)escape(all->again, sizeof(all->again), f->path.left ? f->path : f->digest.left ? f->digest : f->name);
+		if (f->fate == FATE_REPAIR && o->applied && plan_outcome(o->plan, f) == OUTCOME_DONE)
+			add_mended(all, one);
+	}
+}
+
 static void count(struct runs *all, uint64_t *n, const struct outcome *o)
 {
 	static const uint8_t number[] = {[IMAGE_IS_WHOLE] = RUN_WHOLE, [IMAGE_IS_HEALED] = RUN_REPAIRED, [IMAGE_NEEDS_PULL] = RUN_LOST,
@@ -171,6 +222,7 @@ static void count(struct runs *all, uint64_t *n, const struct outcome *o)
 	n[RUN_BYTES] = o->survey->bytes_read;
 	n[RUN_ACKNOWLEDGED] = o->plan->acknowledged;
 	count_findings(all, n, o);
+	compare_with_week(all, n, o);
 	for (size_t i = 0; !o->survey->halted && i < o->store->image_count; i++) {
 		const enum image_verdict v = o->plan->images[i].verdict;
 		if (v == IMAGE_NEEDS_PULL && acks_have(o->plan->acks, o->store->images[i].name)) {
@@ -269,7 +321,7 @@ static enum runs_state judge(const struct runs_root *r, char out[LINE_BYTES])
 /* from RUN_STARTED on */
 static const char numbers[] = "started\0milliseconds\0exit_status\0after_unclean_stop\0halted\0repaired\0left\0images_whole\0"
 			      "images_repaired\0images_damaged\0images_lost\0images_unchecked\0bytes_read\0unclean_stops\0"
-			      "acknowledged";
+			      "acknowledged\0damaged_again";
 
 void runs_journal(const struct runs_root *r, bool scrub)
 {
@@ -328,6 +380,8 @@ static void put_root(struct sink *s, const struct runs_root *r, bool json, bool 
 		put_run(s, r->runs.at[i], json);
 		puts_to(s, json && i > first ? ",\n" : "");
 	}
+	if (last && !json && n && *r->runs.again)
+		putf(s, "  was repaired within a week before, and is damaged again: %s\n", r->runs.again);
 	puts_to(s, json ? "]}\n" : "");
 }
 

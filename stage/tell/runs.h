@@ -5,6 +5,8 @@
  *   containerd-fsck runs 1
  *   <number> <number> <number> <number>...   a run, in the order of enum run_number
  *   <code> <left> <repaired>                 of a problem: left by the last run that looked, and repaired by all
+ *   <sum> <seconds>                          of a thing: when it was put right last; those of the last week
+ *   again <path, digest or name>             of the last run: one of them was damaged again
  *
  * all in decimal. Further numbers of a run are of a later version and passed over. It decides nothing about a store. */
 #ifndef RUNS_H
@@ -14,6 +16,7 @@
 
 #define RUNS_NAME "runs"
 #define RUNS_MAX 10 /* the oldest goes */
+#define RUNS_MENDED_MAX 512
 
 enum run_verb { RUN_CHECK, RUN_REPAIR, RUN_BOOT, RUN_SCRUB, RUN_VERBS };
 enum run_known {
@@ -47,6 +50,7 @@ enum run_number {
 	RUN_BYTES,
 	RUN_UNCLEAN, /* stops, until now */
 	RUN_ACKNOWLEDGED, /* findings and images: in none of the counts before */
+	RUN_AGAIN, /* what was put right within the week before, and is damaged again: the disk does not keep it */
 	RUN_NUMBERS
 };
 
@@ -54,6 +58,9 @@ struct runs {
 	uint64_t at[RUNS_MAX][RUN_NUMBERS]; /* the newest last */
 	size_t count;
 	uint64_t left[P_COUNT], repaired[P_COUNT];
+	uint64_t mended[RUNS_MENDED_MAX][2]; /* the newest last; older ones go */
+	size_t mended_count;
+	char again[256]; /* escaped; "": none was damaged again */
 };
 
 /* Of one root. */
