@@ -495,8 +495,8 @@ static enum rc note_run(struct run *r, const struct outcome *o, bool clean, stru
 	if (again) {
 		char text[400];
 		(void)print_to(text, sizeof(text), /* fits */
-			"repaired within the last week, and damaged again: %llu, one is %s: is the disk failing?", (unsigned long long)again,
-			all->again);
+			"repaired within the last week, and damaged again: %llu, one is %s: is the disk failing?",
+			(unsigned long long)again, all->again);
 		report_message(&r->report, o->root, text);
 	}
 	if (verb != VERB_CHECK && !*r->opts->sysroot && !sound && !geteuid())

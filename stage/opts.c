@@ -99,7 +99,7 @@ static struct span nearest(const char *word, const char *behind)
 	struct span best = {0};
 	unsigned least = 3;
 
-	for (const char *at = opts_help; length <= WORD_MOST && (at = strstr(at, behind));) {
+	for (const char *at = opts_help; length <= WORD_MOST && (at = text_find(at, behind));) {
 		at += strlen(behind);
 		at += strcspn(at, "abcdefghijklmnopqrstuvwxyz");
 		const size_t n = strspn(at, "abcdefghijklmnopqrstuvwxyz-");
