@@ -424,13 +424,21 @@ static enum rc add_stored_sandbox(struct loader *l, const struct bolt_item *item
 	return read_extension(l, &b, CRI_STORED_EXTENSION, CRI_STORED, &r->metadata);
 }
 
+/* bytes: names of pods and containers are shorter */
+#define LABEL_MOST 256
+
 static enum rc see_label(struct loader *l, const struct bolt_item *item, void *context)
 {
-	bool *const nerdctl = context;
+	struct container *const c = context;
+	/* kubelet: pkg/kubelet/types/labels.go; nerdctl: pkg/labels/labels.go */
+	struct span *const to = span_is(item->key, "io.kubernetes.pod.namespace") ? &c->pod_ns
+				: span_is(item->key, "io.kubernetes.pod.name") || span_is(item->key, "nerdctl/name") ? &c->name
+														      : NULL;
 
-	(void)l;
-	*nerdctl |= span_starts(item->key, "nerdctl/");
-	return RC_OK;
+	l->st->namespaces[c->ns].nerdctl |= span_starts(item->key, "nerdctl/");
+	if (to && item->value.left <= LABEL_MOST)
+		*to = arena_copy(l->st->keep, item->value);
+	return to && to->bad ? no_memory(l->e) : RC_OK;
 }
 
 static enum rc add_container(struct loader *l, const struct bolt_item *item, void *context)
@@ -451,7 +459,7 @@ static enum rc add_container(struct loader *l, const struct bolt_item *item, voi
 		(rc = optional(get_value(l, &b, "snapshotter", &c->snapshotter))) ||
 		(rc = optional(get_value(l, &b, "snapshotKey", &c->snapshot_key))) ||
 		(rc = optional(lookup(l, &b, "createdat", &created))) ||
-		(rc = each_in(l, &b, "labels", see_label, &l->st->namespaces[in->ns].nerdctl)))
+		(rc = each_in(l, &b, "labels", see_label, c)))
 		return rc;
 	c->created_ns = decode_time_ns(created);
 	return l->st->namespaces[in->ns].kubernetes ? add_cri(l, &b, l->st->container_count - 1) : RC_OK;

@@ -94,6 +94,7 @@ struct lease {
 struct container {
 	size_t ns;
 	struct span id, image, snapshotter, snapshot_key;
+	struct span name, pod_ns; /* of its pod, which kubelet labels it with; or its own, by nerdctl; else empty */
 	int64_t created_ns; /* Unix time, 0 unknown */
 };
 
@@ -378,6 +379,8 @@ size_t store_find_snapshot(const struct store *st, size_t ns, struct span key);
 size_t store_find_foreign(const struct store *st, size_t ns, const struct digest *chain);
 size_t store_find_backend(const struct store *st, struct span key);
 size_t store_find_namespace(const struct store *st, struct span name);
+/* What docker calls its container with this id; empty if that cannot be read. In *a. */
+struct span store_docker_name(const struct store *st, struct span id, struct arena *a);
 size_t store_find_image(const struct store *st, size_t ns, struct span name);
 
 /* What policy asks about them. ns may be STORE_NONE. */

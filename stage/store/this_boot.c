@@ -171,27 +171,49 @@ static const char *sentence(const struct store *st, const struct boot_facts *f, 
 				: arena_printf(a, "%s: not all processes could be looked at", unknown);
 }
 
-/* Whether docker has this container, and does not remove it: it notes that there before it removes the lease, and its directory last; and
- * it makes the lease before the snapshot (moby 28.5: daemon/delete.go, daemon/containerd/image_snapshot.go). Its data root is two
- * directories above the root of its own containerd, or beside that of the system. */
-static bool docker_has(const char *real, const struct digest *id, struct arena scratch)
+/* What docker notes of a container, a NUL behind it; false: nothing that can be read. Its data root is two directories above the root
+ * of its own containerd, or beside that of the system. */
+static bool read_docker(const char *real, const struct digest *id, struct arena *a, const char **config)
 {
 	static const char places[][22] = {"/../../containers", "/../docker/containers"};
-	bool has = false;
 
+	*config = NULL;
 	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
 		char path[LIMIT_PATH_BYTES + 128], hex[DIGEST_TEXT_BYTES];
-		struct span config = {0};
+		struct span text = {0};
 		struct err ignored = {0}; /* what cannot be read says nothing */
 		auto_fd dir = -1;
 		digest_format(id, hex);
 		(void)print_to(path, sizeof(path), "%s%s/%s", real, places[i], hex + 7); /* fits; without "sha256:" */
-		if (os_open_root(path, &dir, &ignored) ||
-			os_read_small(dir, "config.v2.json", DOCKER_CONFIG_BYTES, &scratch, &config, &ignored))
-			continue;
-		has |= text_find((const char *)config.at, "\"Dead\":false") != NULL; /* it ends with a NUL */
+		if (!os_open_root(path, &dir, &ignored) &&
+			!os_read_small(dir, "config.v2.json", DOCKER_CONFIG_BYTES, a, &text, &ignored))
+			*config = (const char *)text.at;
 	}
-	return has;
+	return *config;
+}
+
+/* Whether docker has this container, and does not remove it: it notes that there before it removes the lease, and its directory last; and
+ * it makes the lease before the snapshot (moby 28.5: daemon/delete.go, daemon/containerd/image_snapshot.go). */
+static bool docker_has(const char *real, const struct digest *id, struct arena scratch)
+{
+	const char *config;
+
+	return read_docker(real, id, &scratch, &config) && text_find(config, "\"Dead\":false");
+}
+
+struct span store_docker_name(const struct store *st, struct span id, struct arena *a)
+{
+	static const char before[] = "\"Name\":\"/"; /* moby 28.5: container/container.go; no other name begins so */
+	char real[LIMIT_PATH_BYTES];
+	const char *config, *at;
+	struct err ignored = {0};
+	struct digest d;
+
+	if (os_resolve(st->path, real, &ignored) || digest_parse_hex(DIGEST_SHA256, id, &d) || !read_docker(real, &d, a, &config) ||
+		!(at = text_find(config, before)))
+		return (struct span){0};
+	at += sizeof(before) - 1;
+	return span_of(at, strcspn(at, "\""));
 }
 
 static enum rc find_unleased(struct store *st, size_t moby, const char *real, struct arena scratch, struct err *e)

@@ -110,6 +110,34 @@ static void find_owners(struct roll *r, const struct store *st, size_t image, si
 	}
 }
 
+/* By its name, or by the snapshot that it writes to, which docker puts on one more. */
+static size_t image_of(const struct store *st, const struct container *c, const size_t *by_top)
+{
+	size_t image = c->image.left ? store_find_image(st, c->ns, c->image) : STORE_NONE;
+	size_t at = store_find_snapshot(st, c->ns, c->snapshot_key);
+
+	for (unsigned i = 0; image == STORE_NONE && at != STORE_NONE && i < 3; i++) {
+		image = by_top[at] - 1;
+		at = parent_of(st, at);
+	}
+	return image;
+}
+
+static void find_users(struct roll *r, const struct store *st, const struct plan *p, size_t *by_top)
+{
+	for (size_t i = st->image_count; i-- > 0;)
+		if (p->images[i].top < st->snapshot_count)
+			by_top[p->images[i].top] = i + 1;
+	for (size_t i = st->container_count; i-- > 0;) {
+		const size_t image = image_of(st, &st->containers[i], by_top);
+		if (image == STORE_NONE)
+			continue;
+		size_t *const first = &r->user[r->called[image].first];
+		r->next_user[i] = *first;
+		*first = i + 1;
+	}
+}
+
 struct roll roll_make(const struct outcome *o)
 {
 	const struct store *const st = o->store;
@@ -118,10 +146,13 @@ struct roll roll_make(const struct outcome *o)
 	struct arena a = *st->keep;
 	struct roll r = {.called = arena_array(&a, st->image_count + 1, sizeof(*r.called)),
 		.owners = arena_array(&a, st->snapshot_count + 1, sizeof(*r.owners)),
-		.shared = arena_array(&a, st->snapshot_count + 1, sizeof(bool))};
+		.shared = arena_array(&a, st->snapshot_count + 1, sizeof(bool)),
+		.user = arena_array(&a, st->image_count + 1, sizeof(*r.user)),
+		.next_user = arena_array(&a, st->container_count + 1, sizeof(*r.next_user))};
 	struct item *const items = arena_array(&a, st->image_count + 1, sizeof(*items));
+	size_t *const by_top = arena_array(&a, st->snapshot_count + 1, sizeof(*by_top));
 
-	if (!r.called || !r.owners || !r.shared || !items)
+	if (!r.called || !r.owners || !r.shared || !r.user || !r.next_user || !items || !by_top)
 		return (struct roll){0};
 	for (size_t i = 0; i < st->image_count; i++) {
 		const struct image *const image = &st->images[i];
@@ -131,6 +162,8 @@ struct roll roll_make(const struct outcome *o)
 			find_owners(&r, st, i, top);
 	}
 	find_names(r.called, items, st->image_count);
+	find_users(&r, st, o->plan, by_top);
+	r.rest = a;
 	return r;
 }
 
@@ -220,6 +253,49 @@ static void put_state(struct sink *s, const struct outcome *o, const struct imag
 		putf(s, "      and %zu more %s of it\n", more, plural(more, "name", "names"));
 }
 
+#define USERS_LISTED 3
+#define ID_DIGITS 12 /* as docker ps shows it */
+
+void put_users(struct sink *s, const struct outcome *o, const struct roll *roll, size_t image, bool json)
+{
+	const struct store *const st = o->store;
+	size_t n = 0;
+
+	for (size_t at = roll->user ? roll->user[image] : 0; at; at = roll->next_user[at - 1]) {
+		const struct container *const c = &st->containers[at - 1];
+		struct arena a = roll->rest;
+		struct span id = c->id, name = c->name;
+		if (json || n < USERS_LISTED) {
+			if (!name.left && span_is(st->namespaces[c->ns].name, "moby"))
+				name = store_docker_name(st, id, &a);
+			if (!name.left && !json)
+				name = id.left > ID_DIGITS ? span_sub(&id, ID_DIGITS) : id;
+			puts_to(s, json ? n ? ",{\"id\":" : "{\"id\":" : n ? ", " : "      used by ");
+			if (json)
+				put_json_string(s, c->id);
+			if (json && name.left)
+				puts_to(s, ",\"name\":");
+			if (!json)
+				puts_to(s, c->pod_ns.left ? "pod " : "container ");
+			if (!json && c->pod_ns.left) {
+				put_escaped(s, c->pod_ns);
+				puts_to(s, "/");
+			}
+			if (!json || name.left)
+				(json ? put_json_string : put_escaped)(s, name);
+			if (json && c->pod_ns.left) {
+				puts_to(s, ",\"pod_namespace\":");
+				put_json_string(s, c->pod_ns);
+			}
+			puts_to(s, json ? "}" : "");
+		}
+		n++;
+	}
+	if (!json && n > USERS_LISTED)
+		putf(s, ", and %zu more", n - USERS_LISTED);
+	puts_to(s, n && !json ? "\n" : "");
+}
+
 void put_images(struct sink *s, const struct outcome *o, const struct roll *roll, const struct report_options *options)
 {
 	/* what somebody has to do something for comes first */
@@ -257,5 +333,7 @@ void put_images(struct sink *s, const struct outcome *o, const struct roll *roll
 		fill(&row, o, roll, i);
 		put_state(s, o, state, put_row(s, &row, widths), options->verbose || !roll->called ? 0 : roll->called[i].more,
 			options->colour);
+		if (state->verdict != IMAGE_IS_WHOLE)
+			put_users(s, o, roll, i, false);
 	}
 }

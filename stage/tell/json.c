@@ -555,6 +555,11 @@ static void put_json_body(struct sink *s, const struct outcome *o)
 				(unsigned long long)state->lost_bytes);
 		if (state->why)
 			put_json_reason(s, "why", state->why);
+		if (roll.user && roll.user[i]) {
+			puts_to(s, ",\"used_by\":[");
+			put_users(s, o, &roll, i, true);
+			puts_to(s, "]");
+		}
 		puts_to(s, "}");
 	}
 	puts_to(s, "],\"next\":[");

@@ -99,12 +99,17 @@ struct roll {
 	struct called *called; /* by image; NULL: there was no memory, each is told by its whole name, and nothing is known of the rest */
 	size_t *owners;        /* by snapshot of meta.db: an image and 1; 0: none stands on it */
 	bool *shared;          /* others do, too */
+	/* Of an image the first container on it, of a container the next on the same image, each and 1; 0: none. NULL as above. */
+	size_t *user, *next_user;
+	struct arena rest;     /* behind them */
 };
 /* In what is left of keep, which whoever tells has no more use for. */
 struct roll roll_make(const struct outcome *o);
 /* Of the names of one target the first by which it can be fetched. */
 bool roll_is_first(const struct roll *r, size_t image);
 struct holder roll_holder(const struct roll *r, const struct outcome *o, const struct finding *f);
+/* The containers on an image; json: as members of an array, else as a line. */
+void put_users(struct sink *s, const struct outcome *o, const struct roll *roll, size_t image, bool json);
 void put_images(struct sink *s, const struct outcome *o, const struct roll *roll, const struct report_options *options);
 
 /* console.c */

@@ -999,5 +999,5 @@ def cook(case, known):
         code = compile(f.read(), case + "/recipe", "exec")
     exec(code, {"s": s, "put": put, "remove": remove, "remove_key": remove_key, "os": os, "shutil": shutil, "sh": sh,
                 "META": META, "OVERLAY": OVERLAY, "OVERLAY_DIR": OVERLAY_DIR, "CONTENT": CONTENT, "UUID": UUID,
-                "hashlib": hashlib, "TIME": TIME, "any_of": any_of})
+                "hashlib": hashlib, "TIME": TIME, "any_of": any_of, "reference": laboratory.reference})
     return s
