@@ -127,7 +127,7 @@ $(call library_objects,$1): $(BUILD)/$1/%.o: $(SOURCES_DONE) Makefile
 -include $$(patsubst %,$(BUILD)/$1/stage/%.d,$(MODULES))
 endef
 # What is small rather than fast. The modules see into each other when they are linked: 8 KiB less. Beside that they are common objects, for what must not.
-COMPACT := -Oz -fno-tree-dominator-opts -fno-tree-sra -fno-move-loop-invariants -fno-caller-saves -fno-tree-loop-im -fno-tree-coalesce-vars \
+COMPACT := -Oz -fno-if-conversion -fno-schedule-insns2 -fno-tree-dominator-opts -fno-tree-sra -fno-move-loop-invariants -fno-caller-saves -fno-tree-loop-im -fno-tree-coalesce-vars \
 	-fno-thread-jumps -fno-tree-vrp -fno-shrink-wrap -fno-expensive-optimizations -fno-ipa-sra -fno-inline-small-functions -fno-ivopts -fno-partial-inlining -fno-tree-ch -fno-tree-tail-merge -fno-tree-fre \
 	--param=large-stack-frame=64 --param=large-stack-frame-growth=10
 $(eval $(call variant,musl,$(MUSL_CC),$(MUSL_CFLAGS),$(COMPACT),-flto -ffat-lto-objects))

@@ -9,20 +9,23 @@
 #define RATE_MAX ((uint64_t)1 << 40)
 
 const char opts_help[] =
-	"usage: containerd-fsck [check] [OPTION...] [ROOT...]   look, change nothing\n"
-	"       containerd-fsck repair  [OPTION...] [ROOT...]   check and repair\n"
-	"       containerd-fsck show    [OPTION...] [ROOT...]   the store as a tree\n"
-	"       containerd-fsck fetch-list [OPTION...] [ROOT...]  check, and list what must be fetched: digest, bytes, namespace, image\n"
-	"       containerd-fsck status  [OPTION...] [ROOT...]   a line for monitors: the last run\n"
-	"       containerd-fsck ack     [--undo] [ID] [ROOT...] what is left is known: it fails no run any more\n"
-	"       containerd-fsck boot    [OPTION...] [ROOT...]   at boot: check and repair what changed since the last clean stop\n"
-	"       containerd-fsck seal    [OPTION...] [ROOT...]   at shutdown: note that the stop was clean\n"
-	"       containerd-fsck record  [OPTION...] [ROOT]      beside containerd: note what is durable, so that a cut costs seconds\n"
-	"       containerd-fsck scrub   [OPTION...] [ROOT...]   beside containerd: look at everything, gently\n"
+	"usage: containerd-fsck [COMMAND] [OPTION...] [ROOT...]\n"
+	"       containerd-fsck ack [--undo] [ID] [ROOT...]\n"
 	"       fsck.containerd [-n | -p | -a | -y] [OPTION...] [ROOT...]\n"
 	"\n"
 	"Checks and repairs containerd's store while containerd is stopped, from local data, without the network.\n"
 	"ROOT is containerd's root directory; without one, every well-known root that exists is taken.\n"
+	"\n"
+	"  check              look, change nothing; what is done without a command\n"
+	"  repair             check and repair\n"
+	"  show               the store as a tree\n"
+	"  fetch-list         check, and list what must be fetched: digest, bytes, namespace, image\n"
+	"  status             a line for monitors: the last run\n"
+	"  ack                what is left is known: it fails no run any more\n"
+	"  boot               at boot: check and repair what changed since the last clean stop\n"
+	"  seal               at shutdown: note that the stop was clean\n"
+	"  record             beside containerd: note what is durable, so that a cut costs seconds\n"
+	"  scrub              beside containerd: look at everything, gently\n"
 	"\n"
 	"  -n                 check, as without a command\n"
 	"  -p, -a, -y         repair\n"
@@ -34,7 +37,7 @@ const char opts_help[] =
 	"      --config FILE  containerd's configuration, instead of those in their usual places\n"
 	"      --json FILE    write the report as JSON; - is standard output\n"
 	"      --source PLACE take missing or damaged blobs from there: a root, an OCI layout, an archive, a directory of these\n"
-	"      --metrics FILE the same for Prometheus' node exporter\n"
+	"      --metrics FILE write metrics for Prometheus' node exporter\n"
 	"      --last         show: the last runs\n"
 	"      --undo         ack: takes it back; ID: a path, digest or name as reports print it\n"
 	"      --keep         set damaged blobs aside instead of removing them\n"
@@ -92,7 +95,7 @@ static unsigned distance(const char *a, size_t n, const char *b, size_t m)
 	return d[n][m];
 }
 
-/* What comes nearest to a word that is none of ours, of those that the help has behind these letters; length 0: nothing is near. */
+/* What comes nearest to a word that is none of ours, of those that the help has behind this; length 0: nothing is near. */
 static struct span nearest(const char *word, const char *behind)
 {
 	const size_t length = strcspn(word, "=");
@@ -101,7 +104,6 @@ static struct span nearest(const char *word, const char *behind)
 
 	for (const char *at = opts_help; length <= WORD_MOST && (at = text_find(at, behind));) {
 		at += strlen(behind);
-		at += strcspn(at, "abcdefghijklmnopqrstuvwxyz");
 		const size_t n = strspn(at, "abcdefghijklmnopqrstuvwxyz-");
 		const unsigned far = n <= WORD_MOST ? distance(word, length, at, n) : least;
 		if (far < least && far * 2 < length) {
@@ -115,7 +117,7 @@ static struct span nearest(const char *word, const char *behind)
 static enum rc unknown(struct err *e, const char *word)
 {
 	const bool option = *word == '-';
-	const struct span near = nearest(word + strspn(word, "-"), option ? "--" : "containerd-fsck ");
+	const struct span near = nearest(word + strspn(word, "-"), option ? "--" : "\n  ");
 
 	if (near.left)
 		return fail(e, RC_CORRUPT, "unknown %s %s: did you mean %s%.*s?", option ? "option" : "command", word, option ? "--" : "",

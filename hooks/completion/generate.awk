@@ -3,7 +3,7 @@
 # binary:    awk -v shell=bash|zsh|fish -f hooks/completion/generate.awk stage/opts.c
 #
 # What is read there:
-#   "usage: containerd-fsck [check] ...   what it is"    a command
+#   "  check          what it is"                        a command
 #   "  -f, --full     what it is"                        an option, by all its names
 #   "  --json FILE    what it is"                        one with a value; FILE and PLACE are files, DIR is a directory
 #   "  --name   boot, record: what it is"                one of these commands only
@@ -42,13 +42,9 @@ function note_verbs(o,   at, words, n, i) {
 	about[o] = substr(about[o], at + 2)
 }
 function line(text,   at, names) {
-	if (match(text, /^(usage:|      ) containerd-fsck +\[?[a-z-]+\]? /)) {
-		verbs++
-		match(text, /containerd-fsck +\[?[a-z-]+/)
-		verb[verbs] = substr(text, RSTART + 15, RLENGTH - 15)
-		gsub(/[^a-z-]/, "", verb[verbs])
-		at = match(text, /\]  +/)
-		meaning[verbs] = substr(text, RSTART + RLENGTH)
+	if (match(text, /^  [a-z-]+  +/) && text !~ /^ +-/) {
+		verb[++verbs] = substr(text, 3, index(substr(text, 3), " ") - 1)
+		meaning[verbs] = substr(text, RLENGTH + 1)
 	} else if (text ~ /^ +-/) {
 		sub(/^ +/, "", text)
 		if ((at = match(text, /  +/)) || (at = match(text, /[A-Z] [a-z]/) ? RSTART + 1 : 0)) {

@@ -86,8 +86,8 @@ struct image_state {
 	const char *left;           /* of an incomplete one in k8s.io: a sentence, why its name stays; else NULL */
 	bool unproved;              /* a pull takes files of it as they are that were compared with nothing */
 	bool left_out;              /* a layer's blob is not here, its snapshot is, or nobody knows: a pull need not fetch that blob */
-	size_t top;                 /* snapshot of its top layer, STORE_NONE if it has no complete chain */
-	/* Of that chain: what a repair writes, or has written: files, directories and the like, and the files' bytes. */
+	size_t top;                 /* snapshot of its top layer, STORE_NONE if that is not there */
+	/* Of its chain, if that is complete: what a repair writes, or has written: entries, and their bytes. */
 	uint64_t lost_entries, lost_bytes;
 };
 

@@ -223,13 +223,13 @@ static struct image_eval eval_manifest(struct planner *w, size_t ns, const struc
 	r.damaged |= f.lost_layer || f.torn || f.lost || f.dropped;
 	/* a manifest for another platform may share the first layers: what was unpacked has its top */
 	r.unpacked = f.top != STORE_NONE;
+	r.top = f.top;
 	r.pinned = f.lost;
 	r.unproved = f.config_gone ? w->unproved[ns] : f.unverified || f.unread;
 	r.left_out = f.config_gone ? w->uncompared[ns] : f.left_out && !f.for_good;
 	if (f.complete && !f.lost) {
 		r.chained = true;
 		r.config = m->config.digest;
-		r.top = f.top;
 		r.lost_entries = f.lost_entries;
 		r.lost_bytes = f.lost_bytes;
 	}
@@ -532,7 +532,7 @@ void plan_images(struct planner *w, struct finding *extra, size_t *extra_count)
 			.unproved = r.unproved,
 			.left_out = r.left_out,
 			.imported = is_imported(w, image),
-			.top = r.chained ? r.top : STORE_NONE,
+			.top = r.unpacked ? r.top : STORE_NONE,
 			.lost_entries = r.lost_entries,
 			.lost_bytes = r.lost_bytes,
 			.why = r.why ? r.why : r.verdict == IMAGE_NEEDS_PULL ? "parts of it are not local" : NULL};

@@ -58,9 +58,9 @@ struct image_eval {
 	bool pinned;            /* its files are lost, and something keeps their records: a pull would say "done" */
 	bool unproved;          /* a pull would take files as they are that no layer here proves */
 	bool left_out;          /* a pull need not fetch all of its layers: see image_state */
-	bool chained;           /* it has a complete one: config and top are set */
+	bool chained;           /* it has a complete one: config is set */
 	struct digest config;
-	size_t top;             /* meta.db snapshot */
+	size_t top;             /* if unpacked: meta.db snapshot */
 	uint64_t lost_entries, lost_bytes; /* of that chain: see image_state */
 	const char *why;
 };

@@ -110,17 +110,28 @@ static void find_owners(struct roll *r, const struct store *st, size_t image, si
 	}
 }
 
-/* By its name, or by the snapshot that it writes to, which docker puts on one more. */
-static size_t image_of(const struct store *st, const struct container *c, const size_t *by_top)
+/* Of a roll's users: a container, or, behind those, the snapshot of one of docker's, which has a record only while it runs. */
+static struct container user_at(const struct store *st, size_t at)
 {
-	size_t image = c->image.left ? store_find_image(st, c->ns, c->image) : STORE_NONE;
-	size_t at = store_find_snapshot(st, c->ns, c->snapshot_key);
+	if (at < st->container_count)
+		return st->containers[at];
+	const struct snapshot *const s = &st->snapshots[at - st->container_count];
+	return (struct container){.ns = s->ns, .id = s->key, .snapshot_key = s->key};
+}
 
-	for (unsigned i = 0; image == STORE_NONE && at != STORE_NONE && i < 3; i++) {
-		image = by_top[at] - 1;
-		at = parent_of(st, at);
-	}
-	return image;
+static bool is_docker(const struct store *st, size_t ns)
+{
+	return span_is(st->namespaces[ns].name, "moby");
+}
+
+static bool is_user(const struct store *st, size_t at)
+{
+	struct digest d;
+
+	if (at < st->container_count)
+		return !is_docker(st, st->containers[at].ns);
+	const struct snapshot *const s = &st->snapshots[at - st->container_count];
+	return is_docker(st, s->ns) && digest_parse_hex(DIGEST_SHA256, s->key, &d) == RC_OK;
 }
 
 static void find_users(struct roll *r, const struct store *st, const struct plan *p, size_t *by_top)
@@ -128,8 +139,17 @@ static void find_users(struct roll *r, const struct store *st, const struct plan
 	for (size_t i = st->image_count; i-- > 0;)
 		if (p->images[i].top < st->snapshot_count)
 			by_top[p->images[i].top] = i + 1;
-	for (size_t i = st->container_count; i-- > 0;) {
-		const size_t image = image_of(st, &st->containers[i], by_top);
+	for (size_t i = st->container_count + st->snapshot_count; i-- > 0;) {
+		if (!is_user(st, i))
+			continue;
+		/* by its name, or by the snapshot that it writes to, which docker puts on one more */
+		const struct container c = user_at(st, i);
+		size_t image = c.image.left ? store_find_image(st, c.ns, c.image) : STORE_NONE;
+		size_t at = store_find_snapshot(st, c.ns, c.snapshot_key);
+		for (unsigned k = 0; image == STORE_NONE && at != STORE_NONE && k < 3; k++) {
+			image = by_top[at] - 1;
+			at = parent_of(st, at);
+		}
 		if (image == STORE_NONE)
 			continue;
 		size_t *const first = &r->user[r->called[image].first];
@@ -148,7 +168,7 @@ struct roll roll_make(const struct outcome *o)
 		.owners = arena_array(&a, st->snapshot_count + 1, sizeof(*r.owners)),
 		.shared = arena_array(&a, st->snapshot_count + 1, sizeof(bool)),
 		.user = arena_array(&a, st->image_count + 1, sizeof(*r.user)),
-		.next_user = arena_array(&a, st->container_count + 1, sizeof(*r.next_user))};
+		.next_user = arena_array(&a, st->container_count + st->snapshot_count + 1, sizeof(*r.next_user))};
 	struct item *const items = arena_array(&a, st->image_count + 1, sizeof(*items));
 	size_t *const by_top = arena_array(&a, st->snapshot_count + 1, sizeof(*by_top));
 
@@ -259,37 +279,23 @@ static void put_state(struct sink *s, const struct outcome *o, const struct imag
 void put_users(struct sink *s, const struct outcome *o, const struct roll *roll, size_t image, bool json)
 {
 	const struct store *const st = o->store;
+	char ns[300], name[1024], text[1400];
 	size_t n = 0;
 
-	for (size_t at = roll->user ? roll->user[image] : 0; at; at = roll->next_user[at - 1]) {
-		const struct container *const c = &st->containers[at - 1];
+	for (size_t at = roll->user ? roll->user[image] : 0; at; at = roll->next_user[at - 1], n++) {
+		struct container c = user_at(st, at - 1);
 		struct arena a = roll->rest;
-		struct span id = c->id, name = c->name;
-		if (json || n < USERS_LISTED) {
-			if (!name.left && span_is(st->namespaces[c->ns].name, "moby"))
-				name = store_docker_name(st, id, &a);
-			if (!name.left && !json)
-				name = id.left > ID_DIGITS ? span_sub(&id, ID_DIGITS) : id;
-			puts_to(s, json ? n ? ",{\"id\":" : "{\"id\":" : n ? ", " : "      used by ");
-			if (json)
-				put_json_string(s, c->id);
-			if (json && name.left)
-				puts_to(s, ",\"name\":");
-			if (!json)
-				puts_to(s, c->pod_ns.left ? "pod " : "container ");
-			if (!json && c->pod_ns.left) {
-				put_escaped(s, c->pod_ns);
-				puts_to(s, "/");
-			}
-			if (!json || name.left)
-				(json ? put_json_string : put_escaped)(s, name);
-			if (json && c->pod_ns.left) {
-				puts_to(s, ",\"pod_namespace\":");
-				put_json_string(s, c->pod_ns);
-			}
-			puts_to(s, json ? "}" : "");
-		}
-		n++;
+		if (!json && n >= USERS_LISTED)
+			continue;
+		if (!c.name.left && is_docker(st, c.ns))
+			c.name = store_docker_name(st, c.id, &a);
+		if (!c.name.left)
+			c.name = json || c.id.left <= ID_DIGITS ? c.id : span_sub(&c.id, ID_DIGITS);
+		(void)escape(ns, sizeof(ns), c.pod_ns); /* cut, they are still names */
+		(void)escape(name, sizeof(name), c.name);
+		(void)print_to(text, sizeof(text), *ns ? "pod %s/%s" : "container %s%s", ns, name);
+		puts_to(s, n ? ", " : json ? "" : "      used by ");
+		(json ? put_json_text : puts_to)(s, text);
 	}
 	if (!json && n > USERS_LISTED)
 		putf(s, ", and %zu more", n - USERS_LISTED);

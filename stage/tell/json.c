@@ -275,7 +275,7 @@ static void put_summary(struct sink *s, const struct outcome *o, const struct re
 	if (o->applied->interrupted || o->failure)
 		puts_to(s, "stopped between two actions; run again for the rest\n");
 	else if (p->something_left)
-		puts_to(s, "some of it is left, see below; for what is known, and is to fail no run: containerd-fsck ack ID\n");
+		puts_to(s, "some of it is left, see below, and fails each run until it is known (containerd-fsck ack ID)\n");
 }
 
 static void put_failure(struct sink *s, const struct err *e)

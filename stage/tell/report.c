@@ -167,7 +167,7 @@ void put_message(struct sink *s, const struct finding *f, const struct holder *h
 	size_t n;
 
 	(void)problem_message(f, text, sizeof(text)); /* a cut message is still a message */
-	if (holder->name.left && !whole && strncmp(text, snapshot, sizeof(snapshot) - 1) == 0 &&
+	if (holder->name.left && !whole && f->problem != P_SNAPSHOT_META_ONLY && strncmp(text, snapshot, sizeof(snapshot) - 1) == 0 &&
 		strspn(text + sizeof(snapshot) - 1, digits) == 64) { /* what a parent is called is not ours to say */
 		put_escaped(s, holder->name);
 		puts_to(s, holder->shared ? " and others" : "");
