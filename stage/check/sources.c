@@ -17,6 +17,7 @@
 struct lacking {
 	struct digest digest;
 	bool found;
+	struct span member; /* of the archive that is being read: it hashes to this, whatever it is called */
 };
 
 struct asking {
@@ -28,6 +29,7 @@ struct asking {
 	const char *place, *name; /* name: below the place, "" for an archive that is one */
 	struct tar *tar;          /* of an archive; NULL: it is no archive */
 	int fd;                   /* of any other */
+	bool unnamed;             /* it has members that are not called after what they hash to */
 	enum rc end;              /* how it ended */
 	uint8_t *buf, *document;  /* OS_READER_BYTES, LIMIT_JSON_BYTES: what is read, and all of it if it is a document */
 	struct arena scratch;
@@ -186,35 +188,99 @@ static enum rc take_file(struct asking *a, struct lacking *l, uint64_t size)
 	return good ? add_found(a, l, size, document, copy) : RC_OK;
 }
 
-/* "blobs/sha256/<hex>" and its like. */
-static struct lacking *find_member(const struct asking *a, struct span name)
+static struct lacking *find_lacking(const struct asking *a, const struct digest *d)
 {
-	struct digest d;
-	struct lacking *const l = name.left < 64 || digest_parse_hex(DIGEST_SHA256, span_of(name.at + name.left - 64, 64), &d)
-					  ? NULL
-					  : bsearch(&d, a->all, a->count, sizeof(*l), digest_order);
+	struct lacking *const l = bsearch(d, a->all, a->count, sizeof(*l), digest_order);
 
 	return l && !l->found ? l : NULL;
 }
 
-/* Once, for all that is lacking. */
-static enum rc read_archive(struct asking *a)
+static bool take_end(struct span *name, const char *end)
+{
+	const size_t n = strlen(end);
+
+	if (name->left < n || memcmp(name->at + name->left - n, end, n) != 0)
+		return false;
+	*name = span_of(name->at, name->left - n);
+	return true;
+}
+
+/* "blobs/sha256/<hex>" and its like; "<hex>.json" and "<hex>.tar" in what docker and podman saved before that. */
+static struct lacking *find_member(const struct asking *a, struct span name)
+{
+	struct digest d;
+
+	if (!take_end(&name, ".json"))
+		(void)take_end(&name, ".tar");
+	return name.left < 64 || digest_parse_hex(DIGEST_SHA256, span_of(name.at + name.left - 64, 64), &d) ? NULL : find_lacking(a, &d);
+}
+
+/* "<a number of docker's>/layer.tar" (moby 24: image/tarexport/save.go). */
+static enum rc hash_member(struct asking *a, struct span name)
+{
+	struct span piece = {0};
+	struct digest d;
+	struct hash h;
+
+	hash_begin(&h, DIGEST_SHA256);
+	while (!(a->end = next_piece(a, 0, &piece)))
+		hash_add(&h, piece.at, piece.left);
+	if (a->end != RC_END)
+		return RC_OK;
+	a->end = RC_OK;
+	hash_end(&h, &d);
+	struct lacking *const l = find_lacking(a, &d);
+	if (l)
+		l->member = arena_copy(a->r->keep, name);
+	return l && l->member.bad ? no_memory(a->r->e) : RC_OK;
+}
+
+enum pass { BY_NAME, HASHED, AS_HASHED, PASSES };
+
+static enum rc take_member(struct asking *a, enum pass pass, const struct tar_entry *entry)
+{
+	struct span rest = entry->name;
+	const bool unnamed = take_end(&rest, "/layer.tar");
+	struct lacking *l = pass == BY_NAME ? find_member(a, entry->name) : NULL;
+
+	a->unnamed |= unnamed;
+	if (pass == HASHED && unnamed)
+		return hash_member(a, entry->name);
+	for (size_t i = 0; pass == AS_HASHED && unnamed && !l && i < a->count; i++)
+		if (!a->all[i].found && a->all[i].member.left && span_equal(a->all[i].member, entry->name))
+			l = &a->all[i];
+	return l ? take_file(a, l, entry->size) : RC_OK;
+}
+
+static enum rc read_members(struct asking *a, enum pass pass)
 {
 	const struct feed_options options = {.pace = &a->r->alone.pace, .bytes = &a->r->bytes, .idle = &a->r->idle};
 	struct arena scratch = a->scratch;
 	struct tar_entry entry = {0};
 	struct feed *feed = NULL;
+	int fd = os_dup(a->fd); /* one that is none is an error to read */
 	enum rc rc = RC_OK;
 
-	if (!(a->end = feed_open(&feed, &a->fd, LIMIT_LAYER_BYTES, &a->all[0].digest, &options, &scratch, &a->why)))
+	if (!(a->end = feed_open(&feed, &fd, LIMIT_LAYER_BYTES, &a->all[0].digest, &options, &scratch, &a->why)))
 		a->end = feed_tar(feed, &a->tar, &a->why);
-	while (!rc && !a->end && a->left && !(a->end = tar_next(a->tar, &entry, &a->why))) {
-		struct lacking *const l = entry.type == TAR_FILE && entry.stored == entry.size ? find_member(a, entry.name) : NULL;
-		if (l)
-			rc = take_file(a, l, entry.size);
-	}
+	while (!rc && !a->end && a->left && !(a->end = tar_next(a->tar, &entry, &a->why)))
+		if (entry.type == TAR_FILE && entry.stored == entry.size)
+			rc = take_member(a, pass, &entry);
 	feed_close(feed);
 	a->tar = NULL;
+	return rc;
+}
+
+/* For all that is lacking at once. Members that are not called after their digests are hashed first, and taken the time after. */
+static enum rc read_archive(struct asking *a)
+{
+	enum rc rc = RC_OK;
+
+	a->unnamed = false;
+	for (size_t i = 0; i < a->count; i++)
+		a->all[i].member = (struct span){0};
+	for (enum pass pass = BY_NAME; !rc && a->left && pass < PASSES && (pass == BY_NAME || (a->unnamed && a->end == RC_END)); pass++)
+		rc = read_members(a, pass);
 	return rc;
 }
 
