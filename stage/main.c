@@ -285,7 +285,7 @@ static enum rc reset(struct run *r, struct store *st, struct outcome *out, struc
 static enum rc run_scrub(struct run *r, struct outcome *out, struct store *st, struct survey *s, struct plan *p,
 	struct progress_state *progress, struct err *e)
 {
-	const struct plan_options deciding = {0};
+	struct plan_options deciding = {0};
 	const struct scrub_options options = {.hints = &r->hints,
 		.rate = r->opts->rate,
 		.deadline_ns = r->deadline_ns,
@@ -304,6 +304,7 @@ static enum rc run_scrub(struct run *r, struct outcome *out, struct store *st, s
 	out->survey = s;
 	if (!s->finding_count)
 		return RC_OK;
+	deciding.acks = acks_of(r, st->dir);
 	if ((rc = plan_make(p, st, s, &deciding, &r->keep, e)))
 		return rc;
 	out->plan = p;
@@ -510,7 +511,8 @@ static enum rc keep_knowledge(struct run *r, const struct outcome *out, struct e
 {
 	const struct seal_check check = {.survey = out->survey,
 		.plan = out->plan,
-		.status = (unsigned)out->status,
+		/* the store is no better for it: nothing is sealed */
+		.status = (unsigned)(out->plan && out->plan->acknowledged && out->status < EXIT_LEFT ? EXIT_LEFT : out->status),
 		.stuck = r->stuck,
 		.only_update = !r->journalled};
 
@@ -588,8 +590,9 @@ static enum rc one_root(struct run *r, const struct place *root, enum exit_statu
 	out.status = report_status(&out, r->repair);
 	if (r->was_reset && out.status == EXIT_CLEAN)
 		out.status = EXIT_REPAIRED;
+	const bool known = out.plan && p.nothing_wrong && !p.something_left;
 	if (scrub && !rc && out.refusal == STORE_OPENED)
-		out.status = r->scrub.found.count ? EXIT_LEFT : out.store ? EXIT_CLEAN : EXIT_INTERRUPTED;
+		out.status = r->scrub.found.count && !known ? EXIT_LEFT : out.store ? EXIT_CLEAN : EXIT_INTERRUPTED;
 	r->report.priority = scrub ? out.status > EXIT_CLEAN ? 3 : 6 : r->report.priority;
 	const bool opened = out.refusal == STORE_OPENED;
 	if (!opened || (st.dockerd && !root->dockerd)) /* of that a person may expect more */
@@ -703,11 +706,16 @@ static enum exit_status ack_root(struct run *r, const struct place *root)
 	auto_fd dir = -1, own = -1;
 	enum rc rc;
 
-	if (is_no_root(r, root))
+	(void)print_to(text, sizeof(text), "%s/volumes/metadata.db", root->path); /* of docker's own; cut, it is not there */
+	if (!os_exists(text) && is_no_root(r, root))
 		return EXIT_FAILED;
 	if (!(rc = os_open_root(root->path, &dir, &e)) && !o->id) {
-		const struct span lines = acks_of(r, dir);
-		return os_put(STDOUT_FILENO, lines.at, lines.left) ? EXIT_CLEAN : EXIT_FAILED;
+		for (struct span lines = acks_of(r, dir); lines.left;) {
+			const struct span one = span_take_to(&lines, '\n');
+			(void)print_to(text, sizeof(text), "%.*s", (int)min_u64(one.left, sizeof(text)), (const char *)one.at);
+			report_message(&r->report, root->path, text);
+		}
+		return EXIT_CLEAN;
 	}
 	if (!rc && !(rc = own_open_dir(dir, STORE_OWN_DIR, &own, &e)))
 		rc = acks_change(own, o->id, o->undo, r->scratch, &e);
@@ -715,7 +723,7 @@ static enum exit_status ack_root(struct run *r, const struct place *root)
 		say_failure(r, root->path, &e);
 		return EXIT_FAILED;
 	}
-	(void)print_to(text, sizeof(text), "%s %s%s", o->id, rc ? "was so already: " : "",
+	(void)print_to(text, sizeof(text), "%s%s %s", rc ? "as before: " : "what reports call ", o->id,
 		o->undo ? "counts" : "is acknowledged: it is told, and fails no run"); /* cut, it is still true */
 	report_message(&r->report, root->path, text);
 	return EXIT_CLEAN;

@@ -230,7 +230,7 @@ static enum rc hash_member(struct asking *a, struct span name)
 	a->end = RC_OK;
 	hash_end(&h, &d);
 	struct lacking *const l = find_lacking(a, &d);
-	if (l)
+	if (l && !l->member.left)
 		l->member = arena_copy(a->r->keep, name);
 	return l && l->member.bad ? no_memory(a->r->e) : RC_OK;
 }
@@ -400,7 +400,7 @@ enum rc ask_sources(struct survey_run *r)
 		size_t left = 0;
 		for (size_t i = 0; i < a.count; i++)
 			if (!a.all[i].found)
-				a.all[left++] = a.all[i];
+				a.all[left++] = (struct lacking){.digest = a.all[i].digest};
 		r->asked_for = fnv1a(a.all, left * sizeof(*a.all));
 	}
 	arena_close(&a.scratch);

@@ -228,6 +228,7 @@ static enum rc begin_documents(struct survey_run *r)
 			order[count++] = i;
 		else if (!state->trusted && state->verdict == BLOB_NOT_CHECKED)
 			state->document = false;
+		r->some_unread |= b->unreadable != 0; /* nor is its size known */
 	}
 	r->documents = true;
 	return begin_pool(r, "reading manifests", hash_blobs, order, count);

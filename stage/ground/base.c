@@ -125,6 +125,15 @@ struct span span_sub(struct span *s, size_t n)
 	return s->bad ? (struct span){.bad = true} : span_of(at, n);
 }
 
+struct span span_take_to(struct span *s, char end)
+{
+	const uint8_t *const at = s->left ? memchr(s->at, end, s->left) : NULL;
+	const struct span out = span_sub(s, at ? (size_t)(at - s->at) : s->left);
+
+	(void)span_take(s, at != NULL);
+	return out;
+}
+
 static uint64_t take_number(struct span *s, size_t n, bool big_endian)
 {
 	const uint8_t *const at = span_take(s, n);

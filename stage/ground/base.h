@@ -98,6 +98,8 @@ struct span span_of_string(const char *s);
 const uint8_t *span_take(struct span *s, size_t n);
 /* Cuts the first n bytes off *s and returns them as a span of their own; both become bad if fewer are left. */
 struct span span_sub(struct span *s, size_t n);
+/* What stands before the next `end`, which is stepped over; all, if there is none. */
+struct span span_take_to(struct span *s, char end);
 uint8_t span_u8(struct span *s);
 uint16_t span_u16le(struct span *s);
 uint32_t span_u32le(struct span *s);

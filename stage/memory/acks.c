@@ -24,11 +24,9 @@ struct span acks_read(int own, struct arena *a)
 static const uint8_t *find(struct span lines, const char *id, size_t n)
 {
 	while (lines.left) {
-		const uint8_t *const end = memchr(lines.at, '\n', lines.left);
-		const size_t length = end ? (size_t)(end - lines.at) : lines.left;
-		if (length == n && memcmp(lines.at, id, n) == 0)
-			return lines.at;
-		(void)span_take(&lines, length + (end != NULL));
+		const struct span one = span_take_to(&lines, '\n');
+		if (span_equal(one, span_of(id, n)))
+			return one.at;
 	}
 	return NULL;
 }
@@ -51,9 +49,9 @@ enum rc acks_change(int own, const char *id, bool undo, struct arena scratch, st
 	auto_fd fd = -1;
 	enum rc rc = os_read_small(own, ACKS_NAME, FILE_BYTES, &scratch, &lines, e);
 
-	if ((rc && rc != RC_END) || !line)
-		return fail(e, RC_IO, STORE_OWN_DIR "/" ACKS_NAME " cannot be read: move it away");
-	if (strchr(id, '\n') || n >= ID_BYTES || lines.left + n >= FILE_BYTES)
+	if ((rc && rc != RC_END) || !line || (lines.left && lines.at[lines.left - 1] != '\n'))
+		return fail(e, RC_CORRUPT, STORE_OWN_DIR "/" ACKS_NAME " cannot be read: move it away");
+	if (strchr(id, '\n') || n >= ID_BYTES || (!undo && lines.left + n >= FILE_BYTES))
 		return fail(e, RC_LIMIT, "that is too long, or there are too many");
 	const uint8_t *const at = find(lines, id, n);
 	if (!at == undo)

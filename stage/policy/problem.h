@@ -66,6 +66,9 @@ struct finding {
 	uint64_t got, want;
 };
 
+/* What it is acknowledged by (memory/acks.h): one of its fields, of a snapshot's entry that of the snapshot. */
+struct span finding_id(const struct finding *f);
+
 /* Fills the message of a finding, escaped; at most cap - 1 bytes and a NUL. */
 size_t problem_message(const struct finding *f, char *out, size_t cap);
 

@@ -269,12 +269,14 @@ enum action_outcome plan_outcome(const struct plan *p, const struct finding *f)
 					 : p->actions[f->action].outcome;
 }
 
-/* The same of a report's line, whatever else the thing has that can be named. */
-static bool is_acknowledged(const struct plan *p, const struct finding *f)
+bool plan_stays(const struct plan *p, const struct finding *f)
 {
-	const bool stays = f->fate == FATE_UNCHECKED || plan_outcome(p, f) == OUTCOME_LEFT;
+	return f->fate == FATE_UNCHECKED || (problems[f->problem].harm != HARM_STALE && plan_outcome(p, f) == OUTCOME_LEFT);
+}
 
-	return stays && (acks_have(p->acks, f->path) || acks_have(p->acks, f->digest) || acks_have(p->acks, f->name));
+struct span finding_id(const struct finding *f)
+{
+	return f->name.left ? f->name : f->digest.left ? f->digest : f->path;
 }
 
 void plan_conclude(struct plan *p, const struct store *st, const struct survey *s)
@@ -287,26 +289,25 @@ void plan_conclude(struct plan *p, const struct store *st, const struct survey *
 	memcpy(open, p->total, sizeof(open));
 	for (size_t i = 0; i < p->finding_count; i++) {
 		struct finding *const f = &p->findings[i];
-		f->acknowledged = is_acknowledged(p, f);
+		f->acknowledged = plan_stays(p, f) && acks_have(p->acks, finding_id(f));
 		listed += p->total[f->problem] > 0;
 		p->acknowledged += f->acknowledged;
 		if (f->acknowledged && f->action != STORE_NONE)
 			p->actions[f->action].acknowledged = true;
 		open[f->problem] -= f->acknowledged && open[f->problem];
 		p->nothing_wrong &= f->acknowledged || f->fate == FATE_NOTHING;
-		p->something_left |= !f->acknowledged &&
-				     (f->fate == FATE_UNCHECKED || f->fate == FATE_HALTED ||
-					     (problems[f->problem].harm != HARM_STALE && plan_outcome(p, f) == OUTCOME_LEFT));
+		p->something_left |= !f->acknowledged && (plan_stays(p, f) || f->fate == FATE_HALTED);
 	}
 	for (unsigned i = 0; i < P_COUNT; i++) {
 		p->nothing_wrong &= problems[i].harm == HARM_NOTE || open[i] == 0;
 		all += p->total[i];
 	}
-	/* findings past the cap are not listed, their objects still count */
+	/* findings past the cap are not listed, their objects still count; and nobody has acknowledged what nobody saw */
+	p->something_left |= p->acknowledged && listed != all;
 	for (size_t i = 0; i < p->action_count; i++)
 		p->something_left |= p->actions[i].outcome == OUTCOME_LEFT && plan_depends_on(p->actions[i].kind) &&
 				     !p->actions[i].acknowledged;
-	if (s->halted || s->interrupted || (p->acknowledged && listed == all))
+	if (s->halted || s->interrupted || p->acknowledged)
 		return;
 	for (size_t i = 0; i < st->backend_count; i++)
 		p->something_left |= (s->snapshots[i].verdict == SNAPSHOT_IS_LOST && !p->dropped[i]) ||

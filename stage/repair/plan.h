@@ -105,7 +105,7 @@ struct plan {
 	bool something_left; /* after the plan: damage that stays, or something that could not be checked; see plan_conclude */
 	uint64_t total[P_COUNT];
 	struct span acks; /* memory/acks.h */
-	uint64_t acknowledged; /* findings */
+	uint64_t acknowledged; /* findings, no leftovers among them */
 };
 
 struct plan_options {
@@ -126,6 +126,9 @@ static inline bool plan_depends_on(enum action_kind k)
 
 /* What became of what a finding is about: of its answering action; OUTCOME_LEFT for FATE_LEFT, OUTCOME_NOTHING where there is none. */
 enum action_outcome plan_outcome(const struct plan *p, const struct finding *f);
+
+/* Whether it is there after the plan as well, so that a run does not end well: left, or unchecked. A leftover is none of these. */
+bool plan_stays(const struct plan *p, const struct finding *f);
 
 /* Sets what depends on fates and outcomes, as they are now. A leftover that could not be removed is told and is no damage. */
 void plan_conclude(struct plan *p, const struct store *st, const struct survey *s);

@@ -355,14 +355,15 @@ static enum rc is_of_store(struct bolt *b, const struct store *st, bool is_meta,
 	return RC_OK;
 }
 
-/* A copy of ours: it passes the whole check, is no newer than the file, and is of this store. *best is replaced by a newer one. */
+/* A copy of ours: it passes the whole check, is no newer than the file, and is of this store. *best is replaced by a newer one. RC_IO:
+ * it is there, and nobody knows: what is made without it would be made for good. */
 static enum rc look_at_copy(struct candidate *best, const struct store *st, bool is_meta, int backup, const char *name,
 	uint64_t newest, struct arena *keep, struct arena scratch, struct err *e)
 {
 	struct candidate c = {.fd = -1, .name = name};
 	struct bolt_fault fault = {0};
 	struct bolt_stats stats = {0};
-	struct err why = {0}; /* what cannot be read is no copy */
+	struct err why = {0}; /* what is damaged is no copy */
 	const struct arena mark = *keep;
 	enum rc rc = os_open_file(backup, name, &c.fd, &why);
 
@@ -378,13 +379,16 @@ static enum rc look_at_copy(struct candidate *best, const struct store *st, bool
 		rc = is_of_store(&c.b, st, is_meta, &ours, *keep, scratch, &why);
 	if (rc == RC_NOMEM || rc == RC_STOPPED)
 		*e = why;
+	errno = why.sys_errno;
+	if (rc == RC_IO)
+		rc = fail(e, rc, STORE_OWN_DIR "/" OWN_BACKUP_DIR "/%s cannot be read: move it away to go on without it", name);
 	const uint64_t txid = rc ? 0 : c.b.meta[c.b.current].txid;
 	const bool newer = best->fd < 0 || txid > best->b.meta[best->b.current].txid;
 	const bool better = rc == RC_OK && ours && stats.keys && txid <= newest && newer;
 	if (!better) {
 		candidate_close(&c);
 		*keep = mark;
-		return rc == RC_NOMEM || rc == RC_STOPPED ? rc : RC_OK;
+		return rc == RC_NOMEM || rc == RC_STOPPED || rc == RC_IO ? rc : RC_OK;
 	}
 	candidate_close(best);
 	*best = c;
@@ -408,11 +412,10 @@ static enum rc find_copy(struct candidate *best, const struct store *st, bool is
 	struct arena scratch, struct err *e)
 {
 	auto_fd backup = -1;
-	struct err why = {0}; /* without the directory there is none */
-	enum rc rc = RC_OK;
+	enum rc rc = open_backup(st, &backup, e);
 
-	if (open_backup(st, &backup, &why))
-		return RC_OK;
+	if (rc) /* without the directory there is none */
+		return rc == RC_IO || rc == RC_NOMEM ? rc : RC_OK;
 	for (size_t i = 0; rc == RC_OK && i < COPIES; i++)
 		rc = look_at_copy(best, st, is_meta, backup, is_meta ? copies_of_meta[i] : copies_of_overlay[i], newest, keep, scratch, e);
 	return rc;
@@ -440,6 +443,7 @@ enum rc salvage_copies(
 		if (os_stat(backup, c.name, &made, &why))
 			continue;
 		rc = look_at_copy(&c, st, is_meta, backup, c.name, UINT64_MAX, &keep, scratch, e);
+		rc = rc == RC_IO ? RC_OK : rc; /* listed as one that is not sound */
 		out[*count] = (struct salvage_copy){.name = c.name, .is_meta = is_meta, .sound = c.fd >= 0, .made_s = made.st_mtime};
 		if (rc == RC_OK && c.fd >= 0)
 			rc = forward_read(&f, st, is_meta ? &c.b : NULL, is_meta ? NULL : &c.b, &keep, scratch, e);

@@ -203,15 +203,18 @@ static bool docker_has(const char *real, const struct digest *id, struct arena s
 
 struct span store_docker_name(const struct store *st, struct span id, struct arena *a)
 {
-	static const char before[] = "\"Name\":\"/"; /* moby 28.5: container/container.go; no other name begins so */
+	/* the last: labels that an image brings stand before it, names of volumes have no slash (moby 28.5: container/container.go) */
+	static const char before[] = "\"Name\":\"/";
 	char real[LIMIT_PATH_BYTES];
-	const char *config, *at;
+	const char *config, *at, *later;
 	struct err ignored = {0};
 	struct digest d;
 
 	if (os_resolve(st->path, real, &ignored) || digest_parse_hex(DIGEST_SHA256, id, &d) || !read_docker(real, &d, a, &config) ||
 		!(at = text_find(config, before)))
 		return (struct span){0};
+	while ((later = text_find(at + 1, before)))
+		at = later;
 	at += sizeof(before) - 1;
 	return span_of(at, strcspn(at, "\""));
 }

@@ -34,6 +34,11 @@ void put_findings(struct sink *s, const struct outcome *o, const struct roll *ro
 				put_sentence(s, why_left(o, f));
 				puts_to(s, "\n");
 			}
+			if (o->applied && !o->survey->out_of_time && !f->acknowledged && plan_stays(p, f)) {
+				puts_to(s, "        fails each run, until it is known: containerd-fsck ack ");
+				put_word(s, finding_id(f));
+				puts_to(s, "\n");
+			}
 			shown++;
 		}
 		if (shown && p->total[id] > shown)

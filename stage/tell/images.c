@@ -142,14 +142,16 @@ static void find_users(struct roll *r, const struct store *st, const struct plan
 	for (size_t i = st->container_count + st->snapshot_count; i-- > 0;) {
 		if (!is_user(st, i))
 			continue;
-		/* by its name, or by the snapshot that it writes to, which docker puts on one more */
+		/* by the snapshot that it writes to, which docker puts on one more; else by a name, which may be another's by now */
 		const struct container c = user_at(st, i);
-		size_t image = c.image.left ? store_find_image(st, c.ns, c.image) : STORE_NONE;
+		size_t image = STORE_NONE;
 		size_t at = store_find_snapshot(st, c.ns, c.snapshot_key);
 		for (unsigned k = 0; image == STORE_NONE && at != STORE_NONE && k < 3; k++) {
 			image = by_top[at] - 1;
 			at = parent_of(st, at);
 		}
+		if (image == STORE_NONE && c.image.left)
+			image = store_find_image(st, c.ns, c.image);
 		if (image == STORE_NONE)
 			continue;
 		size_t *const first = &r->user[r->called[image].first];

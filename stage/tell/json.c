@@ -234,10 +234,10 @@ static void put_summary(struct sink *s, const struct outcome *o, const struct re
 	if (p->nothing_wrong && !p->something_left) {
 		if (options->quiet)
 			return;
-		put_proved(s, o);
 		if (p->acknowledged)
-			putf(s, "acknowledged, and counted no more: %llu (containerd-fsck ack lists them)\n",
-				(unsigned long long)p->acknowledged);
+			putf(s, "nothing is wrong but what is acknowledged: %llu\n", (unsigned long long)p->acknowledged);
+		else
+			put_proved(s, o);
 		put_trusted(s, o->survey);
 		return;
 	}
@@ -275,7 +275,7 @@ static void put_summary(struct sink *s, const struct outcome *o, const struct re
 	if (o->applied->interrupted || o->failure)
 		puts_to(s, "stopped between two actions; run again for the rest\n");
 	else if (p->something_left)
-		puts_to(s, "some of it is left, see below, and fails each run until it is known (containerd-fsck ack ID)\n");
+		puts_to(s, "some of it is left, see below\n");
 }
 
 static void put_failure(struct sink *s, const struct err *e)

@@ -12,7 +12,8 @@
 /* Of no use to anybody, and in nobody's way: a snapshot removed seconds before the stop leaves one. */
 static bool only_leftovers(const struct plan *p)
 {
-	return count_harm(p, HARM_TORN) + count_harm(p, HARM_LOST) + count_harm(p, HARM_UNCHECKED) + count_harm(p, HARM_HALT) == 0;
+	return count_harm(p, HARM_TORN) + count_harm(p, HARM_LOST) + count_harm(p, HARM_UNCHECKED) + count_harm(p, HARM_HALT) ==
+	       p->acknowledged;
 }
 
 bool can_be_made_again(const struct salvage *s)

@@ -46,16 +46,6 @@ static void add_mended(struct runs *all, const uint64_t one[2])
 	memcpy(all->mended[all->mended_count++], one, sizeof(*all->mended));
 }
 
-/* What stands before the next `end`, which is stepped over. */
-static struct span take_to(struct span *s, char end)
-{
-	const uint8_t *const at = s->left ? memchr(s->at, end, s->left) : NULL;
-	const struct span out = span_sub(s, at ? (size_t)(at - s->at) : s->left);
-
-	(void)span_take(s, at != NULL);
-	return out;
-}
-
 static uint64_t *new_run(struct runs *all)
 {
 	if (all->count == RUNS_MAX)
@@ -73,16 +63,16 @@ static enum rc read_runs(int dir, const char *name, struct runs *out, struct are
 		return rc;
 	if (!span_starts(text, HEAD))
 		return RC_CORRUPT;
-	for (struct span line = take_to(&text, '\n'); text.left;) {
+	for (struct span line = span_take_to(&text, '\n'); text.left;) {
 		uint64_t n[RUN_NUMBERS] = {0};
 		size_t count = 0;
-		line = take_to(&text, '\n');
+		line = span_take_to(&text, '\n');
 		if (span_starts(line, AGAIN)) {
 			(void)print_to(out->again, sizeof(out->again), "%.*s", (int)min_u64(line.left, 255) - (int)sizeof(AGAIN) + 1,
 				(const char *)line.at + sizeof(AGAIN) - 1);
 			continue;
 		}
-		while (count < RUN_NUMBERS && parse_decimal(take_to(&line, ' '), &n[count]) == RC_OK)
+		while (count < RUN_NUMBERS && parse_decimal(span_take_to(&line, ' '), &n[count]) == RC_OK)
 			count++;
 		if (count > 3)
 			memcpy(new_run(out), n, sizeof(n)); /* an older version counted less */
@@ -179,12 +169,14 @@ static void count_findings(struct runs *all, uint64_t *n, const struct outcome *
 }
 
 /* Whatever is wrong with it, it is the same thing. */
-static uint64_t sum_of(const struct finding *f)
+static uint64_t sum_of(const struct store *st, const struct finding *f)
 {
-	return fnv1a(f->path.at, f->path.left) * 3 + fnv1a(f->digest.at, f->digest.left) * 5 + fnv1a(f->name.at, f->name.left);
+	return fnv1a(f->path.at, f->path.left) * 3 + fnv1a(f->digest.at, f->digest.left) * 5 + fnv1a(f->name.at, f->name.left) +
+	       (f->subject == SUBJECT_BACKEND ? st->backends[f->index].id : 0);
 }
 
-/* What is put right is on the disk: that it is damaged again no cut explains. A clock that is wrong makes it go unnoticed. */
+/* A layer's files, and blobs: what is put right is on the disk, and nobody writes it anew, so that no cut explains it. A clock that is
+ * wrong makes it go unnoticed. */
 static void compare_with_week(struct runs *all, uint64_t *n, const struct outcome *o)
 {
 	const uint64_t now = n[RUN_STARTED];
@@ -197,9 +189,9 @@ static void compare_with_week(struct runs *all, uint64_t *n, const struct outcom
 	*all->again = 0;
 	for (size_t i = 0; i < o->plan->finding_count; i++) {
 		const struct finding *const f = &o->plan->findings[i];
-		const uint64_t one[] = {sum_of(f), now};
+		const uint64_t one[] = {sum_of(o->store, f), now};
 		size_t at = 0;
-		if (problems[f->problem].harm != HARM_TORN && problems[f->problem].harm != HARM_LOST)
+		if ((f->subject != SUBJECT_BACKEND && f->subject != SUBJECT_BLOB) || f->problem == P_BLOB_UNRECORDED)
 			continue;
 		while (at < kept && (all->mended[at][0] != one[0] || all->mended[at][1] == now))
 			at++;
@@ -380,8 +372,11 @@ static void put_root(struct sink *s, const struct runs_root *r, bool json, bool 
 		put_run(s, r->runs.at[i], json);
 		puts_to(s, json && i > first ? ",\n" : "");
 	}
-	if (last && !json && n && *r->runs.again)
-		putf(s, "  was repaired within a week before, and is damaged again: %s\n", r->runs.again);
+	if (last && !json && n && *r->runs.again) {
+		puts_to(s, "  was repaired within a week before, and is damaged again: ");
+		put_sentence(s, r->runs.again);
+		puts_to(s, "\n");
+	}
 	puts_to(s, json ? "]}\n" : "");
 }
 
