@@ -356,7 +356,7 @@ static enum rc is_of_store(struct bolt *b, const struct store *st, bool is_meta,
 }
 
 /* A copy of ours: it passes the whole check, is no newer than the file, and is of this store. *best is replaced by a newer one. RC_IO:
- * it is there, and nobody knows: what is made without it would be made for good. */
+ * it is there, and could not be read. */
 static enum rc look_at_copy(struct candidate *best, const struct store *st, bool is_meta, int backup, const char *name,
 	uint64_t newest, struct arena *keep, struct arena scratch, struct err *e)
 {
@@ -379,9 +379,6 @@ static enum rc look_at_copy(struct candidate *best, const struct store *st, bool
 		rc = is_of_store(&c.b, st, is_meta, &ours, *keep, scratch, &why);
 	if (rc == RC_NOMEM || rc == RC_STOPPED)
 		*e = why;
-	errno = why.sys_errno;
-	if (rc == RC_IO)
-		rc = fail(e, rc, STORE_OWN_DIR "/" OWN_BACKUP_DIR "/%s cannot be read: move it away to go on without it", name);
 	const uint64_t txid = rc ? 0 : c.b.meta[c.b.current].txid;
 	const bool newer = best->fd < 0 || txid > best->b.meta[best->b.current].txid;
 	const bool better = rc == RC_OK && ours && stats.keys && txid <= newest && newer;
@@ -412,13 +409,22 @@ static enum rc find_copy(struct candidate *best, const struct store *st, bool is
 	struct arena scratch, struct err *e)
 {
 	auto_fd backup = -1;
-	enum rc rc = open_backup(st, &backup, e);
+	struct err why = {0}; /* without the directory there is none */
+	enum rc rc = open_backup(st, &backup, &why);
 
-	if (rc) /* without the directory there is none */
-		return rc == RC_IO || rc == RC_NOMEM ? rc : RC_OK;
-	for (size_t i = 0; rc == RC_OK && i < COPIES; i++)
-		rc = look_at_copy(best, st, is_meta, backup, is_meta ? copies_of_meta[i] : copies_of_overlay[i], newest, keep, scratch, e);
-	return rc;
+	/* What is made without a copy is made for good: what cannot be read is tried once more. What is damaged for ever keeps no node from
+	 * starting with less: containerd would begin anew, and remove the rest. */
+	if (rc == RC_IO)
+		rc = open_backup(st, &backup, &why);
+	if (rc == RC_NOMEM)
+		*e = why;
+	for (size_t i = 0; !rc && i < 2 * COPIES; i++) {
+		const char *const name = (is_meta ? copies_of_meta : copies_of_overlay)[i / 2];
+		rc = look_at_copy(best, st, is_meta, backup, name, newest, keep, scratch, e);
+		i += rc != RC_IO && i % 2 == 0;
+		rc = rc == RC_IO ? RC_OK : rc;
+	}
+	return rc == RC_NOMEM || rc == RC_STOPPED ? rc : RC_OK;
 }
 
 enum rc salvage_copies(
