@@ -493,7 +493,7 @@ static enum rc note_run(struct run *r, const struct outcome *o, bool clean, stru
 	const struct runs *const all = &r->told[r->told_count].runs;
 	const enum rc rc = runs_add(&r->told[r->told_count], &new, r->scratch, e);
 	const uint64_t again = all->count ? all->at[all->count - 1][RUN_AGAIN] : 0;
-	if (again) {
+	if (again && !r->opts->fetch_list) { /* which programs read */
 		char text[400];
 		(void)print_to(text, sizeof(text), /* fits */
 			"repaired within the last week, and damaged again: %llu, one is %s: is the disk failing?",

@@ -184,7 +184,7 @@ static void compare_with_week(struct runs *all, uint64_t *n, const struct outcom
 
 	for (size_t i = 0; i < all->mended_count; i++)
 		if (now - all->mended[i][1] <= WEEK_SECONDS)
-			memcpy(all->mended[kept++], all->mended[i], sizeof(*all->mended));
+			memmove(all->mended[kept++], all->mended[i], sizeof(*all->mended));
 	all->mended_count = kept;
 	*all->again = 0;
 	for (size_t i = 0; i < o->plan->finding_count; i++) {
