@@ -37,6 +37,8 @@ void put_findings(struct sink *s, const struct outcome *o, const struct roll *ro
 			if (o->applied && !o->survey->out_of_time && !f->acknowledged && plan_stays(p, f)) {
 				puts_to(s, "        fails each run, until it is known: containerd-fsck ack ");
 				put_word(s, finding_id(f));
+				puts_to(s, " ");
+				put_word(s, span_of_string(o->root));
 				puts_to(s, "\n");
 			}
 			shown++;
