@@ -153,11 +153,14 @@ MUSL_END := $(MUSL_LIB)/crtn.o
 else
 MUSL_LINK := -static
 endif
-# Nothing unwinds its stack: what musl and the start files have for that is 4 KiB.
+# Nothing unwinds its stack: what musl and the start files have for that is 4 KiB. Sections that need not be apart are together: each
+# takes a header of 64 bytes, and its name.
 WITHOUT_FRAMES := $(BUILD)/musl/without-frames.ld
-$(WITHOUT_FRAMES):
+$(WITHOUT_FRAMES): Makefile
 	@mkdir -p $(@D)
-	@echo 'SECTIONS { /DISCARD/ : { *(.eh_frame) } } INSERT AFTER .rodata;' >$@
+	@echo 'SECTIONS { /DISCARD/ : { *(.eh_frame) }' >$@
+	@echo '.text : { KEEP(*(SORT_NONE(.init))) KEEP(*(SORT_NONE(.fini))) *(.text .text.*) } } INSERT AFTER .rodata;' >>$@
+	@echo 'SECTIONS { .got : { *(.got) *(.got.plt) *(.data.rel.ro .data.rel.ro.*) *(.data .data.*) } } INSERT AFTER .dynamic;' >>$@
 # noseparate-code: without pages of nothing between code and constants, 12 KiB of file. norelro: musl makes nothing read-only again in a
 # static program (1.2.3: ldso/dlstart.c, src/env/__init_tls.c), so that a promise of it is a false word. common-page-size: no rounding of the file up to pages, 4 KiB.
 MUSL_LDFLAGS := $(MUSL_LINK) -Wl,--gc-sections,--build-id=none,--hash-style=sysv,-z,norelro,-z,common-page-size=32,-z,now,-z,noexecstack,-z,noseparate-code

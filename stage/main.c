@@ -288,6 +288,9 @@ static enum rc run_scrub(struct run *r, struct outcome *out, struct store *st, s
 	struct plan_options deciding = {0};
 	const struct scrub_options options = {.hints = &r->hints,
 		.rate = r->opts->rate,
+		.image = r->opts->image,
+		.slice = r->opts->slice,
+		.slices = r->opts->slices,
 		.deadline_ns = r->deadline_ns,
 		.stop = &stop,
 		.progress = report_progress,
@@ -361,7 +364,7 @@ static enum rc run_root(struct run *r, struct outcome *out, struct store *st, st
 	struct apply_result *applied, struct progress_state *progress, struct err *e)
 {
 	const struct opts *const o = r->opts;
-	const unsigned threads = o->threads ? o->threads : os_cpu_count();
+	const unsigned threads = o->threads ? (unsigned)o->threads : os_cpu_count();
 	struct plan_options deciding = {.keep = o->keep, .now_ns = os_calendar_ns()};
 	arena_bound(&r->keep, LIMIT_STORE_BYTES);
 	if (o->verb == VERB_SCRUB)
@@ -661,7 +664,7 @@ static void say_span(const struct run *r, const struct place *root, const char *
 /* A root that somebody named, and that is none: told, and true. A directory with nothing in it is a root in which nothing is yet. */
 static bool is_no_root(struct run *r, const struct place *root)
 {
-	static const char *const parts[] = {STORE_META_DIR, STORE_CONTENT_DIR, STORE_OVERLAY_DIR};
+	const char *const parts[] = {STORE_META_DIR, STORE_CONTENT_DIR, STORE_OVERLAY_DIR};
 	struct arena scratch = r->scratch;
 	struct os_name *names = NULL;
 	enum store_refusal refusal = STORE_OPENED;
@@ -1088,7 +1091,7 @@ static enum exit_status all_roots(struct run *r)
 	for (size_t i = 0; i < place_count; i++)
 		r->told[i] = (struct runs_root){.path = places[i].path, .rc = RC_END};
 	if (o->verb == VERB_RECORD) {
-		static const struct place usual = {"/var/lib/containerd", "/var/lib/containerd", false, false};
+		const struct place usual = {"/var/lib/containerd", "/var/lib/containerd", false, false};
 		if (places[0].path && places[1].path) {
 			report_message(&r->report, "containerd-fsck", "several containerd roots are here: name the one to record");
 			return EXIT_USAGE;

@@ -48,6 +48,8 @@ const char opts_help[] =
 	"      --interval SECONDS, --distance SECONDS\n"
 	"                     record: from the first change to the sync, 2; from one sync to the next, at least, 5\n"
 	"      --rate BYTES   scrub: read so much a second at most\n"
+	"      --image NAME   scrub: this image alone\n"
+	"      --slice N/OF   scrub: the Nth part alone, as 1/4\n"
 	"      --threads N    workers; the default is one for each processor\n"
 	"      --quiet        say only what is wrong\n"
 	"      --verbose      list every finding, and notes\n"
@@ -56,16 +58,16 @@ const char opts_help[] =
 	"\n"
 	"Exit status: 0 nothing wrong, 1 repaired, 4 problems left, 8 could not run, 16 usage, 32 interrupted.\n";
 
+static const struct {
+	char word[12];
+	enum verb verb;
+} verbs[] = {{"check", VERB_CHECK}, {"repair", VERB_REPAIR}, {"boot", VERB_BOOT}, {"show", VERB_SHOW}, {"seal", VERB_SEAL},
+	{"record", VERB_RECORD}, {"scrub", VERB_SCRUB}, {"status", VERB_STATUS}, {"ack", VERB_ACK}, {"fetch-list", VERB_FETCH_LIST}};
+#define VERB_COUNT (sizeof(verbs) / sizeof(verbs[0]))
+
 static bool verb_of(const char *word, enum verb *verb)
 {
-	static const struct {
-		char word[12];
-		enum verb verb;
-	} verbs[] = {{"check", VERB_CHECK}, {"repair", VERB_REPAIR}, {"show", VERB_SHOW}, {"boot", VERB_BOOT}, {"seal", VERB_SEAL},
-		{"record", VERB_RECORD}, {"scrub", VERB_SCRUB}, {"status", VERB_STATUS}, {"ack", VERB_ACK},
-		{"fetch-list", VERB_FETCH_LIST}};
-
-	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
+	for (size_t i = 0; i < VERB_COUNT; i++)
 		if (strcmp(word, verbs[i].word) == 0) {
 			*verb = verbs[i].verb;
 			return true;
@@ -154,11 +156,20 @@ static enum rc take_value(struct parser *p, const char *name, const char **value
 	return **value ? RC_OK : fail(p->e, RC_CORRUPT, "%s wants a value", name);
 }
 
+static enum rc take_slice(struct parser *p, const char *text)
+{
+	const size_t n = strcspn(text, "/");
+
+	if (!text[n] || parse_decimal(span_of(text, n), &p->o->slice) || parse_decimal(span_of_string(text + n + 1), &p->o->slices) ||
+		p->o->slice < 1 || p->o->slice > p->o->slices || p->o->slices > OPTS_SLICES_MAX)
+		return fail(p->e, RC_CORRUPT, "--slice wants N/OF, as 1/4, with numbers up to %d", OPTS_SLICES_MAX);
+	return RC_OK;
+}
+
 static enum rc take_long(struct parser *p)
 {
 	const char *const arg = p->argv[p->at];
-	const char *threads = NULL, *seconds = NULL;
-	uint64_t count = 0;
+	const char *text = NULL;
 	bool matched = false;
 	enum rc rc;
 	const struct {
@@ -185,47 +196,45 @@ static enum rc take_long(struct parser *p)
 		p->at = p->argc; /* nothing after it matters */
 		return RC_OK;
 	}
-	if ((rc = take_value(p, "--sysroot", &p->o->sysroot, &matched)) || matched)
-		return rc;
-	if ((rc = take_value(p, "--config", &p->o->config, &matched)) || matched)
-		return rc;
-	if ((rc = take_value(p, "--json", &p->o->json, &matched)) || matched)
-		return rc;
-	if ((rc = take_value(p, "--source", &threads, &matched)))
+	const struct {
+		const char *name, **value;
+	} texts[] = {{"--sysroot", &p->o->sysroot},
+		{"--config", &p->o->config},
+		{"--json", &p->o->json},
+		{"--metrics", &p->o->metrics},
+		{"--image", &p->o->image}};
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+		if ((rc = take_value(p, texts[i].name, texts[i].value, &matched)) || matched)
+			return rc;
+	if ((rc = take_value(p, "--source", &text, &matched)))
 		return rc;
 	if (matched && p->o->source_count == OPTS_ROOTS_MAX)
 		return fail(p->e, RC_CORRUPT, "more than %d sources", OPTS_ROOTS_MAX);
 	if (matched) {
-		p->o->sources[p->o->source_count++] = threads;
+		p->o->sources[p->o->source_count++] = text;
 		return RC_OK;
 	}
-	if ((rc = take_value(p, "--metrics", &p->o->metrics, &matched)) || matched)
-		return rc;
+	if ((rc = take_value(p, "--slice", &text, &matched)) || matched)
+		return rc ? rc : take_slice(p, text);
 	const struct {
 		const char *name;
 		uint64_t *value, most;
 	} numbers[] = {{"--budget", &p->o->budget_s, SECONDS_MAX},
 		{"--interval", &p->o->interval_s, SECONDS_MAX},
 		{"--distance", &p->o->distance_s, SECONDS_MAX},
-		{"--rate", &p->o->rate, RATE_MAX}};
+		{"--rate", &p->o->rate, RATE_MAX},
+		{"--threads", &p->o->threads, LIMIT_THREADS}};
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
-		if ((rc = take_value(p, numbers[i].name, &seconds, &matched)))
+		if ((rc = take_value(p, numbers[i].name, &text, &matched)))
 			return rc;
 		if (matched)
-			return parse_decimal(span_of_string(seconds), numbers[i].value) || *numbers[i].value < 1 ||
+			return parse_decimal(span_of_string(text), numbers[i].value) || *numbers[i].value < 1 ||
 					       *numbers[i].value > numbers[i].most
 				       ? fail(p->e, RC_CORRUPT, "%s wants a number from 1 to %llu", numbers[i].name,
 						 (unsigned long long)numbers[i].most)
 				       : RC_OK;
 	}
-	if ((rc = take_value(p, "--threads", &threads, &matched)))
-		return rc;
-	if (!matched)
-		return unknown(p->e, arg);
-	if (parse_decimal(span_of_string(threads), &count) || count < 1 || count > LIMIT_THREADS)
-		return fail(p->e, RC_CORRUPT, "--threads wants a number from 1 to %d", LIMIT_THREADS);
-	p->o->threads = (unsigned)count;
-	return RC_OK;
+	return unknown(p->e, arg);
 }
 
 static bool is_number(const char *word)
@@ -283,6 +292,29 @@ static enum rc take_short(struct parser *p)
 	return RC_OK;
 }
 
+/* What is given of these is for these commands alone. */
+static const struct {
+	uint16_t verbs;
+	char name[14];
+} bound[] = {{1 << VERB_BOOT, "--remount"}, {1 << VERB_CHECK | 1 << VERB_REPAIR | 1 << VERB_BOOT, "--source"},
+	{1 << VERB_REPAIR, "--reset"},
+	{1 << VERB_RECORD, "--interval"}, {1 << VERB_RECORD, "--distance"}, {1 << VERB_SHOW, "--last"}, {1 << VERB_ACK, "--undo"},
+	{1 << VERB_SCRUB, "--rate"}, {1 << VERB_SCRUB, "--slice"}, {1 << VERB_SCRUB, "--image"},
+	{1 << VERB_CHECK | 1 << VERB_REPAIR | 1 << VERB_BOOT | 1 << VERB_SHOW, "--after-boot"}};
+#define BOUND_COUNT (sizeof(bound) / sizeof(bound[0]))
+
+/* An option that other commands have. */
+static enum rc is_for(const char *option, unsigned of, struct err *e)
+{
+	char words[80];
+	size_t n = 0;
+
+	for (size_t i = 0; i < VERB_COUNT; i++)
+		if (of >> verbs[i].verb & 1)
+			n += (size_t)print_to(words + n, sizeof(words) - n, n ? ", %s" : "%s", verbs[i].word);
+	return fail(e, RC_CORRUPT, "%s is for %s", option, words);
+}
+
 enum rc opts_parse(struct opts *o, int argc, char *const *argv, struct err *e)
 {
 	struct parser p = {.o = o, .argc = argc, .at = 1, .argv = argv, .e = e};
@@ -323,23 +355,17 @@ enum rc opts_parse(struct opts *o, int argc, char *const *argv, struct err *e)
 			return fail(e, RC_CORRUPT, "the command and -n, -p, -a or -y contradict each other");
 		o->verb = p.mode;
 	}
-	if (o->remount && o->verb != VERB_BOOT)
-		return fail(e, RC_CORRUPT, "--remount is for the command boot");
-	if (o->source_count && o->verb != VERB_CHECK && o->verb != VERB_REPAIR && o->verb != VERB_BOOT)
-		return fail(e, RC_CORRUPT, "--source is for the commands check, repair and boot");
-	if (o->reset && (o->verb != VERB_REPAIR || o->root_count != 1))
-		return fail(e, RC_CORRUPT, "--reset is for the command repair, with the root that is meant");
-	if ((o->interval_s || o->distance_s) && o->verb != VERB_RECORD)
-		return fail(e, RC_CORRUPT, "--interval and --distance are for the command record");
-	if (o->last && o->verb != VERB_SHOW)
-		return fail(e, RC_CORRUPT, "--last is for the command show");
-	if (o->undo && (o->verb != VERB_ACK || !o->id))
-		return fail(e, RC_CORRUPT, "--undo is for the command ack, with what is meant");
-	if (o->rate && o->verb != VERB_SCRUB)
-		return fail(e, RC_CORRUPT, "--rate is for the command scrub");
-	if (o->after_boot && (o->verb == VERB_SEAL || o->verb == VERB_RECORD || o->verb == VERB_SCRUB || o->verb == VERB_STATUS ||
-				     o->verb == VERB_ACK))
-		return fail(e, RC_CORRUPT, "--after-boot is for the commands that look: check, repair, show and boot");
+	const bool given[BOUND_COUNT] = {o->remount, o->source_count != 0, o->reset, o->interval_s != 0, o->distance_s != 0, o->last,
+		o->undo, o->rate != 0, o->slices != 0, o->image != NULL, o->after_boot};
+	for (size_t i = 0; i < BOUND_COUNT; i++)
+		if (given[i] && !(bound[i].verbs >> o->verb & 1))
+			return is_for(bound[i].name, bound[i].verbs, e);
+	if (o->reset && o->root_count != 1)
+		return fail(e, RC_CORRUPT, "--reset wants the root that is meant, and no other");
+	if (o->undo && !o->id)
+		return fail(e, RC_CORRUPT, "ack --undo wants what is meant");
+	if (o->image && o->slices)
+		return fail(e, RC_CORRUPT, "--image and --slice contradict each other");
 	o->interval_s += o->interval_s ? 0 : 2;
 	o->distance_s += o->distance_s ? 0 : 5;
 	if (o->quiet && o->verbose)

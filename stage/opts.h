@@ -11,6 +11,7 @@ enum verb {
 };
 
 #define OPTS_ROOTS_MAX 16
+#define OPTS_SLICES_MAX 1000
 
 struct opts {
 	enum verb verb;
@@ -22,11 +23,13 @@ struct opts {
 	const char *config;  /* the only configuration that is read; NULL: the usual ones */
 	const char *json;    /* NULL: none; "-": standard output */
 	const char *metrics; /* NULL: none was named */
-	unsigned threads;    /* 0: one for each processor */
+	uint64_t threads;    /* 0: one for each processor */
 	uint64_t budget_s;   /* 0: none */
 	uint64_t interval_s, distance_s; /* record */
 	bool reset;          /* repair of one root that is named */
 	uint64_t rate;       /* scrub: bytes a second; 0: as gently as it is by itself */
+	const char *image;   /* scrub: this alone; NULL: all */
+	uint64_t slice, slices; /* scrub: the slice-th of so many; 0: all */
 	bool remount;        /* boot only */
 	bool after_boot;     /* a person says that containerd has not run since the machine started */
 	bool fetch_list;     /* check: what must be fetched is listed, and no findings */

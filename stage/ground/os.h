@@ -121,7 +121,7 @@ CHECKED enum rc os_list(int dir, struct arena *a, struct os_name **names, size_t
 
 /* Extended attributes, none followed through a link. path is "/proc/self/fd/N/name"-free: the calls go through the
  * directory descriptor. List: NUL-separated names in buf; *n 0 where the file system has none. RC_LIMIT: more than
- * LIMIT_XATTR_BYTES. Value: RC_END if the attribute is not there. */
+ * LIMIT_XATTR_BYTES. Value: RC_END if the attribute is not there; RC_IO, EPERM: it may be one that this process is not shown. */
 CHECKED enum rc os_xattr_list(int dir, const char *name, char *buf, size_t cap, size_t *n, struct err *e);
 CHECKED enum rc os_xattr_get(
 	int dir, const char *name, const char *xattr, void *buf, size_t cap, size_t *n, struct err *e);

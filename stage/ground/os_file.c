@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/aio_abi.h>
+#include <linux/capability.h>
 #include <linux/openat2.h>
 #include <poll.h>
 #include <sched.h>
@@ -396,6 +397,20 @@ enum rc os_xattr_list(int dir, const char *name, char *buf, size_t cap, size_t *
 	return RC_OK;
 }
 
+/* Of trusted attributes the kernel says that they are not there to whoever may not see them (Linux: fs/xattr.c, xattr_permission; the
+ * number of the first user namespace is PROC_USER_INIT_INO of include/linux/proc_ns.h): to all without CAP_SYS_ADMIN in the first one. */
+static bool is_hidden(const char *xattr)
+{
+	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3] = {{0}};
+	struct stat ns = {0};
+
+	if (strncmp(xattr, "trusted.", 8) != 0)
+		return false;
+	return syscall(SYS_capget, &head, sets) || !(sets[0].effective >> CAP_SYS_ADMIN & 1) ||
+	       (stat("/proc/self/ns/user", &ns) == 0 && ns.st_ino != 0xEFFFFFFD);
+}
+
 enum rc os_xattr_get(int dir, const char *name, const char *xattr, void *buf, size_t cap, size_t *n, struct err *e)
 {
 	char path[LIMIT_NAME_BYTES + 64];
@@ -404,6 +419,8 @@ enum rc os_xattr_get(int dir, const char *name, const char *xattr, void *buf, si
 		return fail(e, RC_LIMIT, "name too long");
 	const ssize_t got = lgetxattr(path, xattr, buf, cap);
 	if (got < 0) {
+		if (errno == ENODATA && is_hidden(xattr))
+			errno = EPERM;
 		if (errno == ENODATA || errno == ENOTSUP)
 			return RC_END;
 		if (errno == ERANGE || errno == E2BIG)

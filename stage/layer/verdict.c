@@ -132,7 +132,7 @@ static enum rc keep_extra(struct judge *j, const struct tree *t, const char *nam
 /* What cannot be asked is no verdict. */
 static enum rc has_mark(int dir, const char *name, const char *mark, bool *has, struct err *e)
 {
-	static const char *const kinds[] = {"trusted", "user"};
+	static const char kinds[][8] = {"trusted", "user"};
 	char key[40], value[1];
 	size_t n = 0;
 

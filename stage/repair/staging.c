@@ -24,7 +24,7 @@ enum rc add_place(struct applier *w, int base, const char *path)
 
 enum rc place_of(struct applier *w, int dir, struct place **place)
 {
-	static const char *const paths[] = {STORE_CONTENT_DIR, STORE_OVERLAY_DIR, STORE_OVERLAY_DIR "/snapshots"};
+	const char *const paths[] = {STORE_CONTENT_DIR, STORE_OVERLAY_DIR, STORE_OVERLAY_DIR "/snapshots"};
 	auto_fd content = -1;
 	struct err ignored = {0}; /* then it is no candidate */
 	enum rc rc;

@@ -414,7 +414,7 @@ static enum rc begin(struct boot *b, const char *path, const struct boot_options
 	enum rc rc = os_open_root(path, &b->root, e);
 
 	if (rc == RC_OK) {
-		static const char *const parts[] = {STORE_META_DIR, STORE_CONTENT_DIR, STORE_OVERLAY_DIR};
+		const char *const parts[] = {STORE_META_DIR, STORE_CONTENT_DIR, STORE_OVERLAY_DIR};
 		struct stat st = {0};
 		if (os_open_dir(b->root, STORE_OWN_DIR, &b->own, e) == RC_IO)
 			return RC_IO;

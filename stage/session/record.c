@@ -457,7 +457,7 @@ static enum rc walk_snapshots(struct recorder *r, struct journal_writer *w, int 
 	if ((rc = os_src(fd, &src, r->e)) || (rc = bolt_open(&b, &src, a, &fault, r->e)))
 		return rc;
 	bucket = bolt_root(&b);
-	static const char *const path[] = {"v1", "snapshots"};
+	static const char path[][10] = {"v1", "snapshots"};
 	for (size_t i = 0; i < 2; i++) {
 		rc = bolt_get(&b, &bucket, span_of_string(path[i]), a, &item, r->e);
 		if (rc || (rc = bolt_bucket_of(&item, &bucket)))

@@ -151,9 +151,23 @@ static const struct doubt *find(const struct doubts *in, const struct digest *d,
 	return NULL;
 }
 
+/* Digests are as good as drawn by lot: their beginning alone. All others are in the last. */
+static bool is_in_slice(const struct scrub *s, const struct digest *d)
+{
+	const uint64_t of = s->o->slices, at = (uint64_t)(d->bytes[0] << 8 | d->bytes[1]);
+
+	return !of || s->o->slice == (d->kind == DIGEST_SHA256 ? (at * of >> 16) + 1 : of);
+}
+
 static bool in_round(const struct scrub *s, const struct digest *d)
 {
-	return (!s->goes_on || digest_compare(d, &s->from) >= 0) && (s->to_end || digest_compare(d, &s->to) < 0);
+	return is_in_slice(s, d) && (!s->goes_on || digest_compare(d, &s->from) >= 0) && (s->to_end || digest_compare(d, &s->to) < 0);
+}
+
+/* Of what is looked at now. */
+static bool is_chosen(const struct scrub *s, const struct digest *d)
+{
+	return s->only ? find(s->only, d, 0) != NULL : in_round(s, d);
 }
 
 /* Of a struct survey_choice. */
@@ -163,9 +177,9 @@ static bool takes(void *self, const struct blob *b, const struct backend *snapsh
 
 	if (b && !snapshot && !b->records)
 		return false;
-	if (s->only)
-		return find(s->only, snapshot ? NULL : &b->digest, snapshot ? snapshot->id : 0);
-	return b ? in_round(s, &b->digest) : s->to_end;
+	if (s->only && s->only != &s->part && snapshot)
+		return find(s->only, NULL, snapshot->id);
+	return b ? is_chosen(s, &b->digest) : !s->only && s->to_end && s->o->slice == s->o->slices;
 }
 
 /* Where the round that begins at `from` ends. */
@@ -219,7 +233,7 @@ static enum rc look(struct scrub *s, const struct doubts *only, bool documents, 
 	s->seen_bytes = os_bytes_read();
 	if ((rc = survey_begin(s->survey, s->store, &options, s->keep, e)) || (rc = survey_end(s->survey, e)))
 		return rc;
-	if (only)
+	if (only && only != &s->part)
 		return RC_OK; /* a second look at what was counted */
 	s->blobs += s->survey->blobs_checked;
 	s->snapshots += s->survey->snapshots_checked;
@@ -229,28 +243,33 @@ static enum rc look(struct scrub *s, const struct doubts *only, bool documents, 
 
 /* ---- what is wrong ---- */
 
-static struct doubt doubt_blob(const struct store *st, const struct digest *d)
+static void doubt_blob(const struct store *st, const struct digest *d, struct doubt *one)
 {
 	const size_t i = store_find_blob(st, d);
 	const struct blob *const b = i == STORE_NONE ? NULL : &st->blob_files[i];
 
-	return (struct doubt){.digest = *d, .stamp = {b ? b->inode : 0, b ? b->size : 0, b ? b->ctime_ns : 0}};
+	*one = (struct doubt){.digest = *d, .stamp = {b ? b->inode : 0, b ? b->size : 0, b ? b->ctime_ns : 0}};
 }
 
-static struct doubt doubt_snapshot(const struct backend *b)
+static void doubt_snapshot(const struct backend *b, struct doubt *one)
 {
-	return (struct doubt){.id = b->id, .stamp = {b->dir_inode, 0, b->dir_ctime_ns}};
+	*one = (struct doubt){.id = b->id, .stamp = {b->dir_inode, 0, b->dir_ctime_ns}};
 }
 
-static enum rc add(struct doubts *to, struct doubt one, struct arena *a, struct err *e)
+static const struct doubt *find_same(const struct doubts *in, const struct doubt *one)
 {
-	struct doubt *place = (struct doubt *)(uintptr_t)find(to, one.id ? NULL : &one.digest, one.id);
+	return find(in, one->id ? NULL : &one->digest, one->id);
+}
+
+static enum rc add(struct doubts *to, const struct doubt *one, struct arena *a, struct err *e)
+{
+	struct doubt *place = (struct doubt *)(uintptr_t)find_same(to, one);
 
 	if (!place && to->count == DOUBTS_MAX)
 		return RC_OK; /* so many are enough for a check of all */
 	if (!place && !(place = arena_push(a, (void **)&to->at, &to->count, sizeof(*place))))
 		return no_memory(e);
-	*place = one;
+	*place = *one;
 	return RC_OK;
 }
 
@@ -271,9 +290,9 @@ static bool subject_of(const struct store *st, const struct finding *f, struct d
 	const enum harm harm = problems[f->problem].harm;
 
 	if (f->subject == SUBJECT_BACKEND)
-		*one = doubt_snapshot(&st->backends[f->index]);
+		doubt_snapshot(&st->backends[f->index], one);
 	else if (f->subject == SUBJECT_CONTENT || (f->subject == SUBJECT_BLOB && st->blob_files[f->index].records))
-		*one = doubt_blob(st, f->subject == SUBJECT_BLOB ? &st->blob_files[f->index].digest : &st->contents[f->index].digest);
+		doubt_blob(st, f->subject == SUBJECT_BLOB ? &st->blob_files[f->index].digest : &st->contents[f->index].digest, one);
 	else
 		return false;
 	return harm == HARM_TORN || harm == HARM_LOST || is_of_disk(f);
@@ -289,14 +308,18 @@ static enum rc gather(struct scrub *s, struct doubts *to, struct arena *a, struc
 
 	*to = (struct doubts){0};
 	for (size_t i = 0; rc == RC_OK && i < st->blob_count; i++)
-		if (st->blob_files[i].records && seen->blobs[i].verdict == BLOB_IS_BAD)
-			rc = add(to, doubt_blob(st, &st->blob_files[i].digest), a, e);
+		if (st->blob_files[i].records && seen->blobs[i].verdict == BLOB_IS_BAD) {
+			doubt_blob(st, &st->blob_files[i].digest, &one);
+			rc = add(to, &one, a, e);
+		}
 	for (size_t i = 0; rc == RC_OK && i < st->backend_count; i++)
-		if (seen->snapshots[i].verdict == SNAPSHOT_IS_TORN || seen->snapshots[i].verdict == SNAPSHOT_IS_LOST)
-			rc = add(to, doubt_snapshot(&st->backends[i]), a, e);
+		if (seen->snapshots[i].verdict == SNAPSHOT_IS_TORN || seen->snapshots[i].verdict == SNAPSHOT_IS_LOST) {
+			doubt_snapshot(&st->backends[i], &one);
+			rc = add(to, &one, a, e);
+		}
 	for (size_t i = 0; rc == RC_OK && i < seen->finding_count; i++) /* of each kind there are not all */
-		if (subject_of(st, &seen->findings[i], &one))
-			rc = add(to, one, a, e);
+		if (subject_of(st, &seen->findings[i], &one) && (one.id || is_chosen(s, &one.digest)))
+			rc = add(to, &one, a, e);
 	return rc;
 }
 
@@ -330,7 +353,11 @@ static bool stands(const struct store *st, const struct doubt *one)
 		recorded |= store_find_content(st, ns, &one->digest) != STORE_NONE;
 	if (!recorded)
 		return false;
-	const struct doubt now = b ? doubt_snapshot(b) : doubt_blob(st, &one->digest);
+	struct doubt now;
+	if (b)
+		doubt_snapshot(b, &now);
+	else
+		doubt_blob(st, &one->digest, &now);
 	return is_same(&now, one);
 }
 
@@ -363,7 +390,7 @@ static enum rc confirm(struct scrub *s, struct doubts *of, bool known, struct do
 		return rc;
 	for (size_t i = 0; i < of->count; i++) {
 		const struct doubt *const one = &of->at[i];
-		const struct doubt *const again = find(now, one->id ? NULL : &one->digest, one->id);
+		const struct doubt *const again = find_same(now, one);
 		if (again ? is_same(again, one) : known && !is_healthy(s, one))
 			of->at[kept++] = *one;
 	}
@@ -380,8 +407,7 @@ static void keep_findings(struct scrub *s, const struct doubts *wrong)
 
 	for (size_t i = 0; i < seen->finding_count; i++) {
 		const struct finding *const f = &seen->findings[i];
-		if (subject_of(s->store, f, &one) && find(wrong, one.id ? NULL : &one.digest, one.id) &&
-			find(&s->found, one.id ? NULL : &one.digest, one.id)) {
+		if (subject_of(s->store, f, &one) && find_same(wrong, &one) && find_same(&s->found, &one)) {
 			s->unreadable += is_of_disk(f);
 			seen->findings[kept++] = *f;
 		} else {
@@ -430,30 +456,33 @@ static enum rc recall(struct scrub *s, struct err *e)
 	if (rc || (rc = identity_read(&id, s->store->dir, s->scratch, e)) || !j.present || !journal_same_store(&j.identity, &id))
 		return rc;
 	for (size_t i = 0; rc == RC_OK && i < j.blob_doubt_count; i++)
-		rc = add(&s->found, (struct doubt){j.blob_doubts[i].digest, 0, j.blob_doubts[i].stamp}, &s->kept, e);
+		rc = add(&s->found, &(struct doubt){j.blob_doubts[i].digest, 0, j.blob_doubts[i].stamp}, &s->kept, e);
 	for (size_t i = 0; rc == RC_OK && i < j.snapshot_doubt_count; i++)
-		rc = add(&s->found, (struct doubt){.id = j.snapshot_doubts[i].id, .stamp = j.snapshot_doubts[i].stamp}, &s->kept, e);
+		rc = add(&s->found, &(struct doubt){.id = j.snapshot_doubts[i].id, .stamp = j.snapshot_doubts[i].stamp}, &s->kept, e);
 	s->goes_on = j.stuck_count && digest_parse(span_of_string(j.stuck[0].name), &s->from) == RC_OK;
 	return rc;
 }
 
-/* How far a round has come that was not ended: all before it was looked at, and is right, or known. */
-static void step(struct scrub *s)
+/* How far a round has come that was not ended: all before it was looked at, and is right, or known. A blob that two runs had no time for
+ * though they began with it is passed over: else nothing behind it would ever be looked at. */
+static void step(struct scrub *s, bool first_round)
 {
-	size_t first = s->store->blob_count;
+	const size_t none = s->store->blob_count;
+	size_t first = none, second = none;
 
-	for (size_t i = s->store->blob_count; i-- > 0;)
+	for (size_t i = none; i-- > 0;)
 		if (takes(s, &s->store->blob_files[i], NULL) &&
-			(first == s->store->blob_count || (s->survey->blobs[i].verdict != BLOB_IS_GOOD &&
-								  !find(&s->found, &s->store->blob_files[i].digest, 0))))
+			(first == none || (s->survey->blobs[i].verdict != BLOB_IS_GOOD &&
+						  !find(&s->found, &s->store->blob_files[i].digest, 0)))) {
+			second = first;
 			first = i; /* the last of all, where nothing else is left */
-	for (size_t i = 0; s->survey->snapshots && i < s->store->backend_count; i++) {
-		const struct snapshot_state *const one = &s->survey->snapshots[i];
-		if ((one->verdict == SNAPSHOT_IS_TORN || one->verdict == SNAPSHOT_IS_LOST) && one->proof < first &&
-			!find(&s->found, NULL, s->store->backends[i].id))
-			first = one->proof;
+		}
+	if (first < none && s->survey->out_of_time && first_round && s->goes_on &&
+		digest_equal(&s->store->blob_files[first].digest, &s->from)) {
+		first = second;
+		s->goes_on = first < none; /* behind the last it begins anew */
 	}
-	if (first < s->store->blob_count) {
+	if (first < none) {
 		s->from = s->store->blob_files[first].digest;
 		s->goes_on = true;
 	}
@@ -464,20 +493,26 @@ static enum rc rounds(struct scrub *s, struct err *e)
 	struct doubts wrong, now;
 	enum rc rc;
 
-	do {
-		if ((rc = look(s, NULL, false, e)))
+	for (size_t round = 0; !s->ended && (!round || !is_over(s)); round++) {
+		if ((rc = look(s, s->o->image ? &s->part : NULL, false, e)))
 			return rc;
 		const struct digest to = s->to;
-		const bool last = s->to_end;
-		if (s->survey->interrupted || s->survey->out_of_time) {
-			step(s);
-			return save(s, e);
-		}
+		const bool last = s->to_end || s->o->image;
 		if ((rc = gather(s, &wrong, &s->kept, e)))
 			return rc;
+		if (s->survey->interrupted || s->survey->out_of_time) { /* what was seen once is told by the next, which looks again */
+			const size_t told = s->found.count;
+			for (size_t i = 0; !rc && i < wrong.count; i++)
+				rc = add(&s->found, &wrong.at[i], &s->kept, e);
+			if (!s->o->image)
+				step(s, !round);
+			rc = rc ? rc : save(s, e);
+			s->found.count = told;
+			return rc;
+		}
 		size_t fresh = 0; /* what is known already is looked at in the end */
 		for (size_t i = 0; i < wrong.count; i++) {
-			const struct doubt *const known = find(&s->found, wrong.at[i].id ? NULL : &wrong.at[i].digest, wrong.at[i].id);
+			const struct doubt *const known = find_same(&s->found, &wrong.at[i]);
 			if (!known || !is_same(known, &wrong.at[i]))
 				wrong.at[fresh++] = wrong.at[i];
 		}
@@ -487,14 +522,45 @@ static enum rc rounds(struct scrub *s, struct err *e)
 		if (wrong.count && is_over(s))
 			return RC_OK; /* this round is made again */
 		for (size_t i = 0; rc == RC_OK && i < wrong.count; i++)
-			rc = add(&s->found, wrong.at[i], &s->kept, e);
-		s->goes_on = !last;
-		s->from = to;
+			rc = add(&s->found, &wrong.at[i], &s->kept, e);
+		if (!s->o->image) {
+			s->goes_on = !last;
+			s->from = to;
+		}
 		if (rc || (rc = save(s, e)))
 			return rc;
 		s->ended = last;
-	} while (!s->ended && !is_over(s));
+	}
 	return RC_OK;
+}
+
+/* ---- a part of it ---- */
+
+/* Of a look at all documents: whatever the image leads to, each once. */
+static enum rc choose_image(struct scrub *s, struct err *e)
+{
+	const struct store *const st = s->store;
+	struct doubt one = {0};
+	enum rc rc = RC_OK;
+
+	for (size_t i = 0; rc == RC_OK && i < st->image_count; i++)
+		if (st->images[i].target_known && span_is(st->images[i].name, s->o->image)) {
+			one.digest = st->images[i].target;
+			rc = add(&s->part, &one, &s->kept, e);
+		}
+	if (!s->part.count)
+		return fail(e, RC_CORRUPT, "no image is called %s: containerd-fsck show lists them", s->o->image);
+	for (size_t i = 0; rc == RC_OK && i < s->part.count; i++) {
+		const size_t blob = store_find_blob(st, &s->part.at[i].digest);
+		const struct oci_doc *const doc = blob == STORE_NONE ? NULL : s->survey->blobs[blob].doc;
+		for (size_t k = 0; doc && rc == RC_OK && k <= doc->child_count; k++) {
+			const struct oci_descriptor *const next = k ? &doc->children[k - 1] : &doc->config;
+			one.digest = next->digest;
+			if (next->digest_known)
+				rc = add(&s->part, &one, &s->kept, e);
+		}
+	}
+	return rc == RC_OK && s->part.count == DOUBTS_MAX ? fail(e, RC_LIMIT, "%s is too large to be looked at alone", s->o->image) : rc;
 }
 
 static enum rc run(struct scrub *s, struct err *e)
@@ -504,9 +570,11 @@ static enum rc run(struct scrub *s, struct err *e)
 	enum rc rc;
 
 	os_give_way();
-	if ((rc = arena_open(&s->kept, e)) || (rc = look(s, &nothing, false, e)))
+	if ((rc = arena_open(&s->kept, e)) || (rc = look(s, &nothing, s->o->image != NULL, e)) ||
+		(s->o->image && !is_over(s) && (rc = choose_image(s, e))) || (rc = recall(s, e)))
 		return rc;
-	if ((rc = recall(s, e)) || (rc = rounds(s, e)))
+	s->goes_on &= is_in_slice(s, &s->from);
+	if ((rc = rounds(s, e)))
 		return rc;
 	if (s->found.count && !is_over(s) && ((rc = confirm(s, &s->found, true, &wrong, e)) || (!is_over(s) && (rc = save(s, e)))))
 		return rc;

@@ -3,8 +3,9 @@
  * layer, if what the layer unpacks to is noted with it. Reads the store only. Copies of the databases are read, without a lock; an
  * object is told of only if it was found wrong twice and its record and the object itself are still the same afterwards.
  *
- * In rounds, in the order of digests. After each the place, and what was found, are written to containerd-fsck/scrub (journal.h): seal
- * vouches for none of that, and the next boot looks at it. Cuts: the file of before the round, or of after it. */
+ * In rounds, in the order of digests, so that each begins with what was looked at longest ago. After each the place, and what was found,
+ * are written to containerd-fsck/scrub (journal.h): seal vouches for none of that, and the next boot looks at it. Cuts: the file of before
+ * the round, or of after it. */
 #ifndef SCRUB_H
 #define SCRUB_H
 
@@ -13,6 +14,8 @@
 struct scrub_options {
 	const struct store_hints *hints; /* sysroot, known, pace */
 	uint64_t rate;        /* bytes a second; 0: a tenth of what the disk gives, and 4 MiB at least */
+	const char *image;    /* what all images of this name lead to, and nothing else, in one round, which leaves the place; NULL: all */
+	uint64_t slice, slices; /* of so many parts of the order the slice-th alone, from 1; slices 0: all */
 	uint64_t deadline_ns; /* nothing goes on after it; 0: none */
 	const volatile sig_atomic_t *stop;
 	void (*progress)(void *self, const struct progress *p);
@@ -48,6 +51,7 @@ struct scrub {
 	const struct doubts *only; /* these are looked at; NULL: all from `from` to `to` */
 	struct digest to;
 	bool to_end;          /* there is nothing behind `to` */
+	struct doubts part;   /* all that the image leads to */
 
 	uint64_t blobs, snapshots, entries, unreadable; /* looked at in all; objects that the disk does not give */
 	uint64_t woke_ns, seen_bytes, asked_ns;         /* for its rest */
