@@ -63,8 +63,6 @@ static enum rc add_snapshot(struct forward *f, struct bolt *b, struct span ns, s
 	s->ns = ns;
 	s->key = arena_copy(keep, key);
 	enum rc rc = get(b, record, "name", keep, &s->name, e);
-	if (rc == RC_OK)
-		rc = get(b, record, "createdat", keep, &s->created, e);
 	return rc ? rc : s->key.bad ? no_memory(e) : get(b, record, "parent", keep, &s->parent, e);
 }
 
@@ -1022,7 +1020,6 @@ static enum rc make_backend(struct maker *m, const struct forward_snapshot *s, u
 	const struct bolt_path path = {.part = {SPAN_LITERAL("v1"), SPAN_LITERAL("snapshots"), s->name}, .count = 3};
 	struct bolt_path kin = {.part = {SPAN_LITERAL("v1"), SPAN_LITERAL("parents")}, .count = 2};
 	uint8_t *const number = arena_get(m->a, 16), *const key = arena_get(m->a, 32);
-	const struct span created = s->created.left == 15 ? s->created : m->now;
 	struct digest chain;
 	enum rc rc;
 
@@ -1030,7 +1027,7 @@ static enum rc make_backend(struct maker *m, const struct forward_snapshot *s, u
 		return no_memory(m->e);
 	const struct span kind = digest_parse(s->key, &chain) ? SPAN_LITERAL("\2") : SPAN_LITERAL("\3"); /* active, committed */
 	if ((rc = put_at(m, &path, "id", span_of(number, put_uvarint(number, id)))) || (rc = put_at(m, &path, "kind", kind)) ||
-		(rc = put_at(m, &path, "createdat", created)) || (rc = put_at(m, &path, "updatedat", created)))
+		(rc = put_at(m, &path, "createdat", m->now)) || (rc = put_at(m, &path, "updatedat", m->now)))
 		return rc;
 	if (parent.left) {
 		size_t n = put_uvarint(key, parent_id);

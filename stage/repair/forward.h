@@ -9,7 +9,7 @@
 #include "store/store.h"
 
 struct forward_snapshot { /* of the overlayfs snapshotter in meta.db */
-	struct span ns, key, name, parent, created;
+	struct span ns, key, name, parent;
 };
 struct forward_backend { /* in metadata.db */
 	struct span key, parent, ns, user_key;

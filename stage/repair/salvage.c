@@ -216,7 +216,17 @@ static const char *place_of(const struct build *m, const struct mend_path *p, en
 	(void)escape(ns, sizeof(ns), p->part[1]); /* a cut name is still a name */
 	if (what == SALVAGE_ALL)
 		return arena_printf(m->keep, "records of namespace %s", ns);
-	return arena_printf(m->keep, "%s of namespace %s", what == SALVAGE_IMAGES ? "images" : "containers", ns);
+	return arena_printf(m->keep, "%s of namespace %s",
+		what == SALVAGE_IMAGES	 ? "images"
+		: what == SALVAGE_LEASES ? "leases"
+					 : "containers",
+		ns);
+}
+
+/* What the second has is all that was there. */
+static bool is_filled(const struct build *m)
+{
+	return m->second && !m->d->behind && m->d->tier != SALVAGE_OLDER;
 }
 
 static enum rc on_gap(void *self, const struct mend_path *path, struct span from, struct span to, struct err *e)
@@ -225,13 +235,13 @@ static enum rc on_gap(void *self, const struct mend_path *path, struct span from
 	/* what could stand in it: as a record that is one deeper */
 	struct mend_path inside = *path;
 
-	if (m->second || m->d->gap_count == GAPS_MAX)
+	if (is_filled(m) || m->d->gap_count == GAPS_MAX)
 		return RC_OK;
 	if (inside.count < MEND_PATH_MAX)
 		inside.part[inside.count++] = SPAN_LITERAL("x");
 	const enum salvage_what what = path->count < 3 ? SALVAGE_ALL : what_of(m->is_meta, &inside);
 	/* what else there is, of metadata.db all, is known to others; what a container had is told as that */
-	if (!m->is_meta || what == SALVAGE_SNAPSHOTS || what == SALVAGE_LEASES || what == SALVAGE_OTHER)
+	if (!m->is_meta || what == SALVAGE_SNAPSHOTS || what == SALVAGE_OTHER)
 		return RC_OK;
 	struct salvage_gap *const g = arena_push(m->keep, (void **)&m->d->gaps, &m->d->gap_count, sizeof(*g));
 	if (!g)
@@ -255,13 +265,13 @@ static enum rc on_gone(void *self, const struct mend_path *path, struct err *e)
 	struct mend_path above = *path;
 	const struct span none = {.bad = true};
 
-	if (what == SALVAGE_CONTAINERS) {
+	if (what == SALVAGE_CONTAINERS || what == SALVAGE_LEASES) {
 		above.count--;
 		return on_gap(m, &above, path->part[3], path->part[3], e);
 	}
 	if (what != SALVAGE_IMAGES)
 		return on_gap(m, path, none, none, e); /* of what is in it */
-	if (m->second || m->d->name_count == GAPS_MAX)
+	if (is_filled(m) || m->d->name_count == GAPS_MAX)
 		return RC_OK;
 	struct forward_name *const n = arena_push(m->keep, (void **)&m->d->names, &m->d->name_count, sizeof(*n));
 	if (!n)
@@ -545,6 +555,7 @@ static enum rc choose(struct salvage_database *d, const struct store *st, bool i
 	if (l->opened)
 		m->page_size = l->newest.page_size;
 	m->txid = d->txid = l->txid;
+	d->was_opened = l->opened;
 	m->first = l->opened ? &l->newest : NULL;
 	if (d->tier == SALVAGE_FREELIST)
 		return make(m, &sink, &bytes, scratch, e); /* for the counts */
@@ -557,6 +568,7 @@ static enum rc choose(struct salvage_database *d, const struct store *st, bool i
 	if (copy && (older ? copied > l->txid : !l->opened)) {
 		m->page_size = copy->page_size;
 		m->txid = copied;
+		d->txid = l->opened ? d->txid : copied;
 	}
 	if (copy && l->opened && !d->bad_records && (older ? copied > l->txid : copied == l->txid)) {
 		d->tier = SALVAGE_COPY;
@@ -987,6 +999,12 @@ static enum rc open_result(struct candidate *c, const struct salvage_database *d
 	return rc == RC_CORRUPT ? fail(e, RC_IO, "%s: %s", d->path, fault.text) : rc;
 }
 
+bool salvage_may_lack(const struct salvage_database *d)
+{
+	return d->needed && (d->behind_rest || d->tier == SALVAGE_CONTENT ||
+				    (d->tier == SALVAGE_COPY && (d->behind || (!d->was_opened && !d->told_by_journal))));
+}
+
 static enum rc drop_freelist(struct salvage_database *d, struct arena scratch, struct err *e)
 {
 	struct candidate c;
@@ -1008,25 +1026,19 @@ static void lose_names(struct forward *f, struct span ns)
 	f->names_ns = same ? ns : (struct span){.bad = true};
 }
 
-/* Any name may be lacking, and nothing tells which. */
-static bool may_lack_names(const struct salvage_database *d)
-{
-	return d->needed && (d->behind_rest || d->tier == SALVAGE_CONTENT || (d->tier == SALVAGE_COPY && d->behind));
-}
-
 /* Whether names of images may be lost, and of which namespace. */
 static void set_lost(const struct salvage *s, struct forward *f)
 {
 	const struct salvage_database *const d = &s->meta;
 
-	f->names_lost = may_lack_names(d);
+	f->names_lost = salvage_may_lack(d);
 	f->containers_lost = f->names_lost;
 	f->names = d->names;
 	f->name_count = d->name_count;
 	for (size_t i = 0; i < d->name_count; i++)
 		lose_names(f, d->names[i].ns);
 	for (size_t i = 0; d->needed && i < d->gap_count; i++)
-		f->containers_lost |= d->gaps[i].what == SALVAGE_ALL || d->gaps[i].what == SALVAGE_CONTAINERS;
+		f->containers_lost |= d->gaps[i].what != SALVAGE_IMAGES;
 	for (size_t i = 0; d->needed && i < d->gap_count; i++)
 		if (d->gaps[i].what == SALVAGE_ALL || d->gaps[i].what == SALVAGE_IMAGES) {
 			lose_names(f, d->gaps[i].ns);
@@ -1049,13 +1061,17 @@ static enum rc ask_journal(struct salvage *s, const struct store *st, struct are
 	struct journal j = {0};
 	auto_fd own = -1;
 	struct err ignored = {0}; /* without the directory there is none */
-	const bool all = may_lack_names(d);
 	enum rc rc;
 
 	if (!is_due(d) || d->tier == SALVAGE_FREELIST || os_open_dir(st->dir, STORE_OWN_DIR, &own, &ignored))
 		return RC_OK;
 	if ((rc = journal_read(&j, own, keep, e)) || !j.present)
 		return rc;
+	/* what a copy is of, and nothing of the file: that was the last, if a seal says so */
+	for (size_t i = 0; i < j.identity.database_count; i++)
+		d->told_by_journal |= d->txid && j.identity.databases[i].txid == d->txid && (d->was_opened || st->hints->was_sealed) &&
+				      strcmp(j.identity.databases[i].path, d->path) == 0;
+	const bool all = salvage_may_lack(d);
 	for (size_t i = 0; i < j.name_count; i++) {
 		const struct journal_name *const n = &j.names[i];
 		bool lost = all;
@@ -1074,9 +1090,6 @@ static enum rc ask_journal(struct salvage *s, const struct store *st, struct are
 		*known = (struct forward_name){
 			.ns = n->ns, .name = n->name, .digest = n->digest, .media_type = n->media_type, .size = n->size};
 	}
-	for (size_t i = 0; i < j.identity.database_count; i++)
-		d->told_by_journal |= d->txid && j.identity.databases[i].txid == d->txid &&
-				      strcmp(j.identity.databases[i].path, d->path) == 0;
 	return RC_OK;
 }
 

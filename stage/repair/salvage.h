@@ -35,6 +35,7 @@ struct salvage_database {
 	const struct database *d;
 	bool needed, was_there;
 	bool barred;      /* it, or what it goes with, cannot be judged: only its list of free pages may be made anew */
+	bool was_opened;  /* its newest transaction is known */
 	bool faulty;      /* something is wrong with it, whether or not that can be mended */
 	const char *why;  /* it is not made again, a phrase; NULL, if a fault says so */
 	bool bad_records; /* its pages are sound, and records in it do not decode, or contradict each other */
@@ -97,6 +98,8 @@ void salvage_close(struct salvage *s);
 #define SALVAGE_RESETS 4
 CHECKED enum rc salvage_reset(struct salvage *s, const struct store *st, char aside[16], struct arena *keep, struct arena scratch,
 	struct err *e);
+/* Whether it may lack names of images and containers that it had, of which nothing tells. */
+bool salvage_may_lack(const struct salvage_database *d);
 /* Whether the database of this path is one that it would make again. */
 bool salvage_mends(const struct salvage *s, const struct span *path);
 /* Takes away what a repair that was cut off left beside the databases, which are sound, and a directory of ours that is empty and not in

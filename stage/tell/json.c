@@ -74,7 +74,7 @@ static void put_gaps(struct sink *s, const struct salvage_database *d, const str
 
 	for (size_t i = 0; i < d->gap_count && i < most; i++) {
 		const struct salvage_gap *const g = &d->gaps[i];
-		if (d->told_by_journal && g->what == SALVAGE_IMAGES)
+		if (d->tier == SALVAGE_OLDER || (d->told_by_journal && g->what == SALVAGE_IMAGES))
 			continue; /* it had them all */
 		puts_to(s, "        lost: ");
 		put_sentence(s, g->where);
@@ -133,8 +133,8 @@ static void put_database(struct sink *s, const struct outcome *o, const struct s
 	if (d->recovered)
 		putf(s, "        without a name any more: %zu %s, now called containerd-fsck.recovered/ and the beginning of the digest\n",
 			d->recovered, plural(d->recovered, "image", "images"));
-	if (d->behind_rest && d == &o->salvage->meta)
-		puts_to(s, "        lost: names and containers that were made since, where nothing else tells of them\n");
+	if (salvage_may_lack(d) && d == &o->salvage->meta)
+		puts_to(s, "        lost: names and containers that nothing else here tells of, if there were any\n");
 	put_gaps(s, d, options);
 	if (d->source && !d->done) {
 		puts_to(s, "        to take another (containerd-fsck show lists them): cp -a '");

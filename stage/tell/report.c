@@ -29,9 +29,9 @@ static bool salvage_loses(const struct salvage_database *d)
 		if (!d->names[i].used)
 			return true;
 	for (size_t i = 0; d->needed && i < d->gap_count; i++)
-		if (!d->told_by_journal || d->gaps[i].what == SALVAGE_CONTAINERS || d->gaps[i].what == SALVAGE_ALL)
+		if (d->tier != SALVAGE_OLDER && (!d->told_by_journal || d->gaps[i].what != SALVAGE_IMAGES))
 			return true;
-	return d->needed && (d->recovered || d->behind_rest || d->tier == SALVAGE_CONTENT || (d->tier == SALVAGE_COPY && d->behind));
+	return (d->needed && d->recovered) || salvage_may_lack(d);
 }
 
 static enum exit_status status_beside(const struct outcome *o, bool repair)

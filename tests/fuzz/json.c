@@ -106,8 +106,9 @@ static bool is_sound(const uint8_t *at, size_t n)
 			blanks(&t);
 			value = t.at == t.end || *t.at != (uint8_t)around[depth - 1];
 		} else if (value) {
-			if (!string(&t) && !word(&t, "true") && !word(&t, "false") && !word(&t, "null") && !number(&t))
-				return false;
+			if (t.at < t.end && *t.at == '"' ? !string(&t)
+				: !word(&t, "true") && !word(&t, "false") && !word(&t, "null") && !number(&t))
+				return false; /* a string that is none is not a number from there on either */
 			value = false;
 		} else if (is(&t, (uint8_t)around[depth - 1])) {
 			if (--depth == 0)
