@@ -163,7 +163,9 @@ $(WITHOUT_FRAMES): Makefile
 	@echo 'SECTIONS { .got : { *(.got) *(.got.plt) *(.data.rel.ro .data.rel.ro.*) *(.data .data.*) } } INSERT AFTER .dynamic;' >>$@
 # noseparate-code: without pages of nothing between code and constants, 12 KiB of file. norelro: musl makes nothing read-only again in a
 # static program (1.2.3: ldso/dlstart.c, src/env/__init_tls.c), so that a promise of it is a false word. common-page-size: no rounding of the file up to pages, 4 KiB.
-MUSL_LDFLAGS := $(MUSL_LINK) -Wl,--gc-sections,--build-id=none,--hash-style=sysv,-z,norelro,-z,common-page-size=32,-z,now,-z,noexecstack,-z,noseparate-code
+# defsym: zstd 1.5 unpacks a frame that it has whole by other code, and knows dictionaries, of which stream.c has none: 3 KiB (stream.h).
+NEVER := ZSTD_findFrameCompressedSize ZSTD_decompress_usingDDict ZSTD_XXH64
+MUSL_LDFLAGS := $(MUSL_LINK) $(NEVER:%=-Wl,--defsym=%=stream_never) -Wl,--gc-sections,--build-id=none,--hash-style=sysv,-z,norelro,-z,common-page-size=32,-z,now,-z,noexecstack,-z,noseparate-code
 
 $(BUILD)/containerd-fsck.full: $(MUSL_OBJECTS) $(WITHOUT_FRAMES)
 	$(Q)$(MUSL_CC) $(MUSL_LDFLAGS) -Wl,-T,$(WITHOUT_FRAMES) -flto=auto -flto-partition=one $(filter --param%,$(COMPACT)) -o $@ $(MUSL_BEGIN) $(MUSL_OBJECTS) -lgcc -lc $(MUSL_END)

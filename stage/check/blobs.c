@@ -465,15 +465,30 @@ static enum rc try_group(struct survey_run *r, struct worker *w, size_t index, c
 	struct err *e)
 {
 	struct blob_state *const state = &r->s->blobs[index];
+	const bool may_put_off = !r->last && !r->o->choice;
 	struct group_result result = {0};
 	const struct arena mark = w->scratch;
 
 	for (unsigned i = 0; i < g->count; i++)
 		if (r->candidates[g->candidates[i]].contested)
 			w->until_ns = r->contested_until_ns;
+	w->spent = 0;
+	w->most = may_put_off ? WORK_BYTE * r->st->blob_files[index].size + WORK_REST : 0;
+	arena_bound(&w->scratch, LIMIT_ARENA_BYTES); /* full is what it is from now on */
 	const enum rc rc = judge_group(r, w, index, g, &result, e);
-	w->until_ns = 0;
+	const bool worked = w->most && w->spent > w->most && rc == RC_STOPPED && !stopped(r) && !out_of_time(r);
+	const bool full = arena_is_full(&w->scratch) && (rc == RC_NOMEM || result.replay == RC_NOMEM || result.feed.too_much);
+	w->until_ns = w->most = 0;
 	w->scratch = mark;
+	for (unsigned i = 0; (worked || full) && i < g->count; i++) {
+		struct candidate *const c = &r->candidates[g->candidates[i]];
+		r->put_off = true;
+		c->put_off = true;
+		c->tried = c->unknown = !may_put_off;
+		c->why = "too big to check";
+	}
+	if (worked || full)
+		return fail(e, RC_STOPPED, "it is put off");
 	if (rc == RC_OK && result.feed.blob_good && result.feed.content_known && result.hashed) {
 		state->content = result.feed.content;
 		state->content_known = true;

@@ -267,7 +267,7 @@ static bool may_be_layer(const struct survey_run *r, size_t blob)
 {
 	const struct blob *const b = &r->st->blob_files[blob];
 
-	return b->regular && !r->s->blobs[blob].document && r->s->blobs[blob].verdict != BLOB_IS_BAD;
+	return (b->regular || b->spare != STORE_NONE) && !r->s->blobs[blob].document && r->s->blobs[blob].verdict != BLOB_IS_BAD;
 }
 
 /* What a config names, whether or not a manifest leads to it. */
@@ -373,11 +373,14 @@ static void job_learn(struct survey_run *r, struct worker *w, size_t index)
 	struct err e = {0};
 
 	at_one(r->o->at, w->slot, AT_BLOB, r->st->blob_files[index].text);
+	w->spent = 0;
+	w->most = 16 * WORK_BYTE * r->st->blob_files[index].size + WORK_REST; /* more than gzip can unpack of it: there is no second try */
 	enum rc rc = open_feed(r->st, index, &options, &w->scratch, &feed, &e);
 	if (rc == RC_OK)
 		rc = feed_finish(feed, true, &result, &e);
 	feed_close(feed);
-	if (stopped(r) || rc == RC_STOPPED)
+	w->most = 0;
+	if (stopped(r) || rc == RC_STOPPED || arena_is_full(&w->scratch))
 		return;
 	end_blob(r, index, rc, &result.blob, &e);
 	if (state->verdict != BLOB_IS_GOOD)

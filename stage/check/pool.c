@@ -43,7 +43,7 @@ enum rc begin_pool(struct survey_run *r, const char *what, void (*job)(struct su
 	const size_t *order, size_t count)
 {
 	const unsigned limit = r->o->threads < 1 ? 1 : r->o->threads > LIMIT_THREADS ? LIMIT_THREADS : r->o->threads;
-	unsigned wanted = limit;
+	unsigned wanted = r->last ? 1 : limit; /* what was put off has all there is */
 	struct err why = {0}; /* of one more worker: those that there are do it all */
 	enum rc rc = RC_OK;
 
@@ -63,6 +63,10 @@ enum rc begin_pool(struct survey_run *r, const char *what, void (*job)(struct su
 	r->next = 0;
 	r->workers = wanted;
 	r->idle = (int)(limit - wanted);
+	/* with two workers and what is known of the store it is LIMIT_KEEP_BYTES, but for a store that leaves too little */
+	const size_t least = wanted * WORKER_BYTES, taken = arena_in_use(r->keep);
+	const size_t room = LIMIT_KEEP_BYTES + (wanted > 2 ? wanted - 2 : 0) * WORKER_BYTES;
+	r->memory.most = room > taken + least ? room - taken : least;
 	for (unsigned i = 0; i < wanted; i++) {
 		struct worker *const w = &r->pool[i];
 		*w = (struct worker){.run = r, .slot = i + 1, .keep = &r->s->kept[i], .pace = {.ask = may_go_on, .self = w}};
@@ -72,6 +76,7 @@ enum rc begin_pool(struct survey_run *r, const char *what, void (*job)(struct su
 			r->s->kept_count = i + 1;
 		if ((rc = arena_open(&w->scratch, &why)))
 			break;
+		arena_join(&w->scratch, &r->memory);
 		if (wanted <= FEW_WORKERS) /* of many each would hold much that it does not use */
 			arena_prefer_large(&w->scratch);
 		lock_take(&r->lock);

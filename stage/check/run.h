@@ -22,6 +22,7 @@ struct candidate {
 	bool claimed;  /* containerd has noted another diff ID with the blob: somebody's claim, tried after all others */
 	bool chosen; /* for this round */
 	bool contested; /* in this round: another may be tried for the same snapshot, or it is nothing but a claim */
+	bool put_off; /* it took more time or memory than a layer of its size does: tried when all else is done, alone */
 	bool tried, pairing_failed, unknown; /* unknown: a limit, no memory, or the disk: nothing was learnt */
 	const char *why; /* after a try that could not judge */
 	size_t next; /* in a list of candidates; STORE_NONE: the last */
@@ -33,6 +34,8 @@ struct worker {
 	struct arena scratch, *keep; /* keep: what outlives the survey, of this worker only */
 	struct pace pace;
 	uint64_t until_ns; /* what it does may take so long, and no longer; 0: as long as all may */
+	uint64_t most;     /* and so much work; 0: the same */
+	atomic_uint_least64_t spent; /* of that, by this thread and one that reads for it */
 	pthread_t thread;
 };
 
@@ -83,6 +86,9 @@ struct survey_run {
 	unsigned started, running, workers;
 	atomic_bool abandoned;   /* what the pool does is not wanted any more */
 	atomic_int idle;         /* processors without a worker */
+	struct arena_pool memory; /* of all workers */
+	atomic_bool put_off;     /* some were; */
+	bool last;               /* now they are tried */
 	atomic_bool some_differ; /* a layer with a label had to be read again */
 	enum rc failed;          /* RC_NOMEM: of a worker's arenas */
 	const char *what;
@@ -96,6 +102,12 @@ struct survey_run {
 
 /* So many have memory to spare. */
 #define FEW_WORKERS 4
+
+/* Bytes that a worker uses whatever it reads: what is read at once of four blobs. */
+#define WORKER_BYTES ((size_t)20 << 20)
+/* Work for each byte of a layer, and beside that: one that is packed to a twentieth, and 10,000 files, are within it. */
+#define WORK_BYTE 128
+#define WORK_REST ((uint64_t)1 << 28)
 
 /* Candidates of one blob that one replay can judge: same mode, same diff ID. */
 struct group {

@@ -32,7 +32,7 @@ const char ended_here[] = "the last check ended here";
 
 enum rc may_go_on(void *self, struct err *e)
 {
-	const struct worker *const w = self;
+	struct worker *const w = self;
 
 	if (stopped(w->run))
 		return fail(e, RC_STOPPED, "it was stopped");
@@ -40,6 +40,8 @@ enum rc may_go_on(void *self, struct err *e)
 		w->run->o->choice->rest(w->run->o->choice->self);
 	if (out_of_time(w->run))
 		return fail(e, RC_STOPPED, TOO_LATE);
+	if (w->most && atomic_fetch_add(&w->spent, PACE_WORK) > w->most)
+		return fail(e, RC_STOPPED, "it takes more work than a layer of its size");
 	if (w->until_ns && os_clock_ns() >= w->until_ns)
 		return fail(e, RC_STOPPED, "what is said to be its layer took too long");
 	return RC_OK;
@@ -384,11 +386,13 @@ static enum rc look_at_layers(struct survey_run *r, bool all)
 		find_beyond_limits(r);
 	if ((rc = find_candidates(r)) || !all || (rc = match_snapshots(r)))
 		return rc;
-	for (brought = true; brought && !stopped(r);) { /* each time one more of the spares, of which there are so many */
+	for (bool more = true; more && !stopped(r);) { /* each time one more of the spares, of which there are so many */
 		if ((rc = pass_layers(r)) || out_of_time(r) || stopped(r) || (rc = find_bytes(r, &brought)) || (rc = find_unrecorded(r)))
 			return rc;
 		if (brought && ((rc = find_candidates(r)) || (rc = match_snapshots(r))))
 			return rc;
+		more = brought || (r->put_off && !r->last);
+		r->last |= !brought;
 	}
 	return RC_OK;
 }

@@ -49,6 +49,7 @@ struct stream {
 
 	void *zstd_room;     /* in the arena, for windows up to ZSTD_ARENA_WINDOW */
 	ZSTD_DStream *zstd;  /* in zstd_room or in mapped */
+	unsigned head_bytes; /* of a frame's header that it is given first, alone: see stream_never */
 	void *mapped;        /* while it has the big window */
 	size_t mapped_bytes;
 
@@ -250,6 +251,11 @@ static enum rc gzip_read(struct stream *s, size_t *n, struct err *e)
 
 /* ---- zstd ---- */
 
+__attribute__((used)) size_t stream_never(void)
+{
+	return SIZE_MAX;
+}
+
 static enum rc zstd_open(struct stream *s, struct arena *a, struct err *e)
 {
 	s->zstd_room = arena_get(a, ZSTD_estimateDStreamSize(ZSTD_ARENA_WINDOW));
@@ -305,6 +311,7 @@ static enum rc zstd_next_frame(struct stream *s, struct err *e)
 	if (head.windowSize > LIMIT_ZSTD_WINDOW_BYTES)
 		return fail(e, RC_LIMIT, "zstd: needs a window of %llu bytes", head.windowSize);
 	s->inside = true;
+	s->head_bytes = head.headerSize;
 	return zstd_decoder(s, head.windowSize, e);
 }
 
@@ -315,10 +322,11 @@ static enum rc zstd_read(struct stream *s, size_t *n, struct err *e)
 	while (*n == 0) {
 		if (!s->inside && (rc = zstd_next_frame(s, e)))
 			return rc;
-		ZSTD_inBuffer in = {s->in.at, s->in.left, 0};
+		ZSTD_inBuffer in = {s->in.at, s->head_bytes ? min_u64(s->head_bytes, s->in.left) : s->in.left, 0};
 		ZSTD_outBuffer out = {s->out, OUT_BYTES, 0};
 		const size_t got = ZSTD_decompressStream(s->zstd, &out, &in);
 		(void)span_take(&s->in, in.pos);
+		s->head_bytes -= (unsigned)min_u64(s->head_bytes, in.pos);
 		*n = out.pos;
 		if (ZSTD_isError(got))
 			return zstd_failed(ZSTD_getErrorCode(got), e);

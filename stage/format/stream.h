@@ -43,4 +43,8 @@ void stream_content_digest(const struct stream *s, struct digest *d, uint64_t *s
 /* Accepts NULL. */
 void stream_close(struct stream *s);
 
+/* For the linker, in the place of what the zstd library calls for a frame that it has whole when it has read the header, or that has a
+ * dictionary (libzstd 1.5.4: lib/decompress/zstd_decompress.c, ZSTD_decompressStream): neither is given to it. */
+size_t stream_never(void);
+
 #endif

@@ -255,6 +255,8 @@ struct arena_region {
 	size_t usable, peak;
 	size_t dirty; /* all bytes beyond are zero, as the system gave them */
 	size_t bound; /* what is handed out and was not given back may be so much */
+	struct arena_pool *pool; /* NULL: none */
+	size_t joined; /* of its used bytes */
 	bool refused, full; /* full: for the bound */
 };
 
@@ -283,8 +285,32 @@ void arena_prefer_large(const struct arena *a)
 	(void)madvise(a->region, LIMIT_ARENA_BYTES, MADV_HUGEPAGE); /* a wish; not every kernel has them */
 }
 
+void arena_join(const struct arena *a, struct arena_pool *pool)
+{
+	a->region->pool = pool;
+}
+
+/* So much is in use now. */
+static bool pool_take(struct arena_region *r, size_t now)
+{
+	const size_t want = (now + LIMIT_ARENA_STEP - 1) / LIMIT_ARENA_STEP * LIMIT_ARENA_STEP, more = want - r->joined;
+
+	if (!r->pool)
+		return true;
+	if (want > r->joined && atomic_fetch_add(&r->pool->used, more) + more > r->pool->most) {
+		atomic_fetch_sub(&r->pool->used, more);
+		return false;
+	}
+	if (want < r->joined)
+		atomic_fetch_sub(&r->pool->used, r->joined - want);
+	r->joined = want;
+	return true;
+}
+
 void arena_close(struct arena *a)
 {
+	if (a->region)
+		(void)pool_take(a->region, 0); /* what is given back fits */
 	if (a->region)
 		(void)munmap(a->region, LIMIT_ARENA_BYTES); /* nothing to do about a failed give-back */
 	*a = (struct arena){0};
@@ -316,8 +342,10 @@ static bool arena_reach(struct arena *a, size_t end)
 {
 	struct arena_region *const r = a->region;
 
-	r->full |= end - a->returned > r->bound;
-	if (end > LIMIT_ARENA_BYTES || end - a->returned > r->bound)
+	const size_t now = end - a->returned;
+	const bool full = now > r->bound || (now > r->joined && !pool_take(r, now));
+	r->full |= full;
+	if (end > LIMIT_ARENA_BYTES || full)
 		return refuse(r);
 	if (end > r->usable) {
 		const size_t want = (end + LIMIT_ARENA_STEP - 1) / LIMIT_ARENA_STEP * LIMIT_ARENA_STEP;
@@ -325,7 +353,7 @@ static bool arena_reach(struct arena *a, size_t end)
 			return refuse(r);
 		r->usable = want;
 	}
-	r->peak = end - a->returned > r->peak ? end - a->returned : r->peak;
+	r->peak = now > r->peak ? now : r->peak;
 	return true;
 }
 
@@ -475,6 +503,7 @@ void arena_trim(const struct arena *a)
 	/* refused (locked memory), it stays as it is */
 	if (from < r->dirty && !madvise((uint8_t *)r + from, r->usable - from, MADV_DONTNEED))
 		r->dirty = from;
+	(void)pool_take(r, arena_in_use(a)); /* it is less */
 }
 
 size_t arena_in_use(const struct arena *a)

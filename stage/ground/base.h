@@ -5,6 +5,7 @@
 #define BASE_H
 
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -168,7 +169,14 @@ struct span arena_copy(struct arena *a, struct span s);
 PRINTF_LIKE(2, 3) char *arena_printf(struct arena *a, const char *format, ...);
 /* So many bytes are the most that may be in use at any time, of all copies of it: LIMIT_ARENA_BYTES, if nothing is said. */
 void arena_bound(const struct arena *a, size_t bytes);
-/* Whether more was asked for since. */
+/* The most that all arenas with this pool may have in use together, each in steps of LIMIT_ARENA_STEP; what was in use counts until it is
+ * given back. */
+struct arena_pool {
+	atomic_size_t used;
+	size_t most;
+};
+void arena_join(const struct arena *a, struct arena_pool *pool);
+/* Whether more was asked for since, of it or of its pool. */
 bool arena_is_full(const struct arena *a);
 /* Whether it ever had no memory to give: for whoever takes many small things of it, and asks once at the end. */
 bool arena_refused(const struct arena *a);

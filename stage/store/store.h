@@ -270,7 +270,7 @@ struct store_hints {
 	bool mended;             /* a database was made again: what it lacks of the other proves nothing, */
 	bool mended_overlay;     /* metadata.db, maybe with the other */
 	bool journal_says;
-	bool was_sealed;         /* the last stop, as far as the journal tells: what it knows of the databases is the last that was in them */
+	bool was_sealed;         /* the last stop: what the journal knows of the databases is the last that was in them */
 	bool may_be_half;        /* whoever opens it ends a reset that was cut off */
 	struct pace *pace;       /* asked as the store is read; NULL: never. Of the thread that reads it */
 };

@@ -885,3 +885,54 @@ def diffs_of_one_blob(s):
             above = (key, chain)
     s.meta(*meta, {"op": "setseq", "path": ["v1", "default", "snapshots", "overlayfs"], "sequence": 200000})
     s.overlay(*overlay, {"op": "setseq", "path": ["v1", "snapshots"], "sequence": 200000})
+
+
+@kind("Eight bombs, each the layer of its image and nobody else's: what takes more work than its size says is tried last.", **UNCHECKED)
+def bombs_unpacked(s):
+    some = [zstd_frame(archive(entry(b"bomb", b"%d" % n)), LIMIT + 2 * GIB) for n in range(8)]
+    image = Picture(s.own, [(blob, "zstd") for blob in some], ["sha256:" + "%064x" % (n + 77) for n in range(8)])
+    s.fetch(image)
+    for where in s.committed(image):
+        with open(where + "/bomb", "wb") as f:
+            f.write(b"1")
+
+
+def made_anew(name):
+    """4,000,000 times."""
+    p = Packer()
+    for _ in range(1380):
+        p.add((entry(name, b"") + entry(name, b"", b"2", b"/outside") + directory(name)) * 1000)
+    return p.end()
+
+
+@kind("Two layers, in each of which one name is made anew 4,000,000 times.", verdict=("whole", "unverified"))
+def one_name_each(s):
+    names = (b"n" * 99, b"m" * 99)
+    some = s.kept("blobs", lambda: [made_anew(name) for name in names])
+    image = Picture(s.own, [(blob, "gzip") for blob, _ in some], [diff for _, diff in some])
+    s.fetch(image)
+    for where, name in zip(s.committed(image), names):
+        path = os.path.join(where, name.decode())
+        os.mkdir(path)
+        os.chmod(path, 0o755)
+        os.utime(path, (WHEN, WHEN))
+
+
+def long_links(letter):
+    """280,000 symbolic links to names of 4,000 bytes."""
+    p, some = Packer(), []
+    for head in numbered(280000, letter + b"-%07d", b"2", b"t"):
+        some += [pax((b"linkpath", letter * 4000)), head]
+        if len(some) == 4096:
+            p.add(b"".join(some))
+            some = []
+    p.add(b"".join(some))
+    return p.end()
+
+
+@kind("Two layers that take a gigabyte of memory each: 280,000 links with long targets.", **UNCHECKED)
+def links_long(s):
+    some = s.kept("blobs", lambda: [long_links(letter) for letter in (b"n", b"m")])
+    image = Picture(s.own, [(blob, "gzip") for blob, _ in some], [diff for _, diff in some])
+    s.fetch(image)
+    s.committed(image)

@@ -237,6 +237,30 @@ static void an_array_that_moves_gives_its_place_back(void)
 	arena_close(&a);
 }
 
+static void arenas_share_a_pool(void)
+{
+	const size_t mib = (size_t)1 << 20;
+	struct arena_pool pool = {.most = 10 * mib};
+	struct arena a = {0}, b = {0};
+	struct err e = {0};
+
+	CHECK(arena_open(&a, &e) == RC_OK && arena_open(&b, &e) == RC_OK);
+	arena_join(&a, &pool);
+	arena_join(&b, &pool);
+	const struct arena mark = a;
+	CHECK(arena_get(&a, 6 * mib) && !arena_is_full(&a));
+	CHECK(!arena_get(&b, 6 * mib) && arena_is_full(&b) && arena_get(&b, 2 * mib));
+	a = mark; /* what was in use still counts */
+	CHECK(!arena_get(&b, 6 * mib));
+	arena_trim(&a);
+	arena_bound(&b, 100 * mib);
+	CHECK(arena_get(&b, 6 * mib) && !arena_is_full(&b) && !arena_get(&a, 4 * mib));
+	arena_close(&b);
+	CHECK(arena_get(&a, 9 * mib));
+	arena_close(&a);
+	CHECK(pool.used == 0);
+}
+
 static void strings_are_copied_with_an_end(void)
 {
 	struct arena a = {0};
@@ -466,6 +490,7 @@ int main(void)
 	RUN(an_arena_gives_back_by_returning);
 	RUN(an_arena_costs_what_is_used_of_it);
 	RUN(an_array_that_moves_gives_its_place_back);
+	RUN(arenas_share_a_pool);
 	RUN(the_last_allocation_grows_in_place);
 	RUN(strings_are_copied_with_an_end);
 	RUN(a_name_is_one_component);
