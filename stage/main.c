@@ -281,6 +281,59 @@ static enum rc reset(struct run *r, struct store *st, struct outcome *out, struc
 	return RC_END;
 }
 
+static void say_failure(const struct run *r, const char *about, const struct err *e)
+{
+	char text[sizeof(e->text) + 100];
+
+	(void)print_to(text, sizeof(text), "%s%s%s", e->text, e->sys_errno ? ": " : "",
+		e->sys_errno ? error_text(e->sys_errno) : ""); /* fits */
+	report_message(&r->report, about, text);
+}
+
+/* Debian's, of prometheus-node-exporter: where it is there somebody collects. */
+#define METRICS_DIR "/var/lib/prometheus/node-exporter"
+
+/* What cannot be written is told, and changes nothing else. */
+static void write_metrics(struct run *r, struct arena scratch)
+{
+	const char *path = r->opts->metrics;
+	struct err e = {0};
+
+	if (!path && r->opts->verb != VERB_CHECK && !*r->sysroot && !geteuid() && os_exists(METRICS_DIR))
+		path = METRICS_DIR "/containerd-fsck.prom";
+	if (path && r->noted && runs_metrics(path, r->told, r->told_count, scratch, &e)) {
+		r->report.priority = 4;
+		say_failure(r, path, &e);
+	}
+}
+
+struct teller {
+	struct run *run;
+	const struct outcome *out;
+};
+
+/* A scrub of all may take days. */
+static void tell_at_once(void *self, struct arena scratch)
+{
+	const struct teller *const t = self;
+	struct run *const r = t->run;
+	struct outcome o = *t->out;
+	const struct runs_new new = {.outcome = &o, .verb = RUN_SCRUB, .in_root = true, .in_run = !*r->sysroot};
+	struct err ignored = {0}; /* in the end it is told again */
+
+	o.status = EXIT_LEFT;
+	r->report.priority = 3;
+	report_message(&r->report, o.root, "something is damaged, and noted: what it is, is told in the end");
+	if (runs_add(&r->told[r->told_count], &new, scratch, &ignored))
+		return;
+	r->noted = true;
+	if (!*r->opts->sysroot && !geteuid())
+		runs_journal(&r->told[r->told_count], true);
+	r->told_count++;
+	write_metrics(r, scratch);
+	r->told_count--;
+}
+
 /* Beside containerd. What images need is told by a plan that nobody carries out, and which knows no more of the rest. */
 static enum rc run_scrub(struct run *r, struct outcome *out, struct store *st, struct survey *s, struct plan *p,
 	struct progress_state *progress, struct err *e)
@@ -291,6 +344,8 @@ static enum rc run_scrub(struct run *r, struct outcome *out, struct store *st, s
 		.image = r->opts->image,
 		.slice = r->opts->slice,
 		.slices = r->opts->slices,
+		.tell = tell_at_once,
+		.teller = &(struct teller){r, out},
 		.deadline_ns = r->deadline_ns,
 		.stop = &stop,
 		.progress = report_progress,
@@ -462,21 +517,12 @@ static enum rc write_json(struct run *r, const struct outcome *out, struct err *
 	return r->json.path ? report_file_add(&r->json, out, e) : report_json(out, STDOUT_FILENO, e);
 }
 
-static void say_failure(const struct run *r, const char *about, const struct err *e)
-{
-	char text[sizeof(e->text) + 100];
-
-	(void)print_to(text, sizeof(text), "%s%s%s", e->text, e->sys_errno ? ": " : "",
-		e->sys_errno ? error_text(e->sys_errno) : ""); /* fits */
-	report_message(&r->report, about, text);
-}
-
 /* What a run came to, for who watches the machine. Of a system below --sysroot nothing is noted of this one, and a check leaves no trace
  * anywhere; a repair that found nothing to do is noted only if the last run said something else. clean: nothing was to be looked at. */
 static enum rc note_run(struct run *r, const struct outcome *o, bool clean, struct err *e)
 {
 	const enum verb verb = r->opts->verb;
-	const struct runs_new new = {.outcome = o,
+	struct runs_new new = {.outcome = o,
 		.verb = verb == VERB_BOOT ? RUN_BOOT : verb == VERB_REPAIR ? RUN_REPAIR : verb == VERB_SCRUB ? RUN_SCRUB : RUN_CHECK,
 		.after_unclean = r->unclean,
 		.clean = clean,
@@ -487,10 +533,15 @@ static enum rc note_run(struct run *r, const struct outcome *o, bool clean, stru
 
 	/* of docker's own root a check at boot tells what is wrong with it, and no more */
 	const bool sound = o->store && o->store->dockerd && o->status == EXIT_CLEAN;
-	if (verb == VERB_SHOW || (verb != VERB_BOOT && !o->store) || (sound && !o->applied))
+	/* what it could not work with is told; what somebody has asked for alone, and is not there, is no more than an answer */
+	const bool vain = verb == VERB_SCRUB && !r->opts->image && o->failure &&
+			  (o->failure->rc == RC_CORRUPT || o->failure->rc == RC_LIMIT);
+	if (verb == VERB_SHOW || (verb != VERB_BOOT && !o->store && !vain) || (sound && !o->applied))
 		return RC_OK;
 	r->noted = true;
-	if (verb == VERB_SCRUB && !o->plan) { /* one without findings does not say what is left of a repair */
+	new.seen_whole = verb == VERB_SCRUB && o->store && !o->plan && r->scrub.ended && !r->scrub.found.count && !r->opts->image &&
+			 !r->opts->slices;
+	if (verb == VERB_SCRUB && o->store && !o->plan && !new.seen_whole) {
 		runs_read(&r->told[r->told_count], r->scratch);
 		return RC_OK;
 	}
@@ -504,8 +555,8 @@ static enum rc note_run(struct run *r, const struct outcome *o, bool clean, stru
 			(unsigned long long)again, all->again);
 		report_message(&r->report, o->root, text);
 	}
-	if (verb != VERB_CHECK && !*r->opts->sysroot && !sound && !geteuid())
-		runs_journal(&r->told[r->told_count], verb == VERB_SCRUB);
+	if (verb != VERB_CHECK && !*r->opts->sysroot && !sound && !new.seen_whole && !geteuid())
+		runs_journal(&r->told[r->told_count], verb == VERB_SCRUB && o->store);
 	return rc;
 }
 
@@ -1027,27 +1078,10 @@ static enum exit_status tell_runs(struct run *r, size_t count)
 	return o->last ? EXIT_CLEAN : (enum exit_status)state;
 }
 
-/* Debian's, of prometheus-node-exporter: where it is there somebody collects. */
-#define METRICS_DIR "/var/lib/prometheus/node-exporter"
-
-/* What cannot be written is told, and changes nothing else. */
-static void write_metrics(struct run *r)
-{
-	const char *path = r->opts->metrics;
-	struct err e = {0};
-
-	if (!path && r->opts->verb != VERB_CHECK && !*r->sysroot && !geteuid() && os_exists(METRICS_DIR))
-		path = METRICS_DIR "/containerd-fsck.prom";
-	if (path && r->noted && runs_metrics(path, r->told, r->told_count, r->scratch, &e)) {
-		r->report.priority = 4;
-		say_failure(r, path, &e);
-	}
-}
-
 static enum exit_status all_roots(struct run *r)
 {
 	const struct opts *const o = r->opts;
-	const bool by_itself = o->verb == VERB_BOOT || o->verb == VERB_SEAL;
+	const bool by_itself = o->verb == VERB_BOOT || o->verb == VERB_SEAL, alone = by_itself || o->verb == VERB_SCRUB;
 	struct boot_wish wish = {0};
 	struct err e = {0};
 	unsigned status = EXIT_CLEAN;
@@ -1090,7 +1124,8 @@ static enum exit_status all_roots(struct run *r)
 		return EXIT_FAILED;
 	}
 	for (size_t i = 0; i < place_count; i++)
-		r->told[i] = (struct runs_root){.path = places[i].path, .rc = RC_END};
+		r->told[i] = (struct runs_root){
+			.path = places[i].path, .label = *r->sysroot ? places[i].named : places[i].path, .rc = RC_END};
 	if (o->verb == VERB_RECORD) {
 		const struct place usual = {"/var/lib/containerd", "/var/lib/containerd", false, false};
 		if (places[0].path && places[1].path) {
@@ -1114,12 +1149,12 @@ static enum exit_status all_roots(struct run *r)
 		return tell_runs(r, n);
 	}
 	if (!places[0].path && missing)
-		return (enum exit_status)(by_itself ? status : EXIT_FAILED);
+		return (enum exit_status)(alone ? status : EXIT_FAILED);
 	if (!places[0].path) {
 		report_message(&r->report, "containerd-fsck",
-			by_itself ? "no containerd root is here, nothing to do"
+			alone ? "no containerd root is here, nothing to do"
 				  : "no containerd root was found: name one, see containerd-fsck --help");
-		return by_itself ? EXIT_CLEAN : EXIT_FAILED;
+		return alone ? EXIT_CLEAN : EXIT_FAILED;
 	}
 	for (size_t i = 0; places[i].path && !stop; i++) {
 		enum exit_status one = EXIT_FAILED;
@@ -1139,7 +1174,7 @@ static enum exit_status all_roots(struct run *r)
 		status = (unsigned)one > status ? (unsigned)one : status; /* the numbers grow with the weight */
 		r->told_count = i + 1;
 	}
-	write_metrics(r);
+	write_metrics(r, r->scratch);
 	return (enum exit_status)(stop ? EXIT_INTERRUPTED : status);
 }
 
@@ -1233,5 +1268,11 @@ int main(int argc, char **argv)
 		status = (enum exit_status)RUNS_UNKNOWN; /* whoever could not look does not know */
 	arena_close(&r.scratch);
 	arena_close(&r.keep);
+	const uint64_t until = os_clock_ns() + o.interval_s * 1000000000u;
+	while (o.verb == VERB_SCRUB && o.interval_s && !stop) {
+		if (os_clock_ns() >= until)
+			os_begin_again(argv);
+		os_sleep_ms(500);
+	}
 	return (int)status;
 }

@@ -47,6 +47,7 @@ const char opts_help[] =
 	"      --reset        repair ROOT: begin anew: databases and snapshots are set aside, blobs stay, everything is pulled again\n"
 	"      --interval SECONDS, --distance SECONDS\n"
 	"                     record: from the first change to the sync, 2; from one sync to the next, at least, 5\n"
+	"                     scrub: from its end to the next, which begins by itself; without it there is none\n"
 	"      --rate BYTES   scrub: read so much a second at most\n"
 	"      --image NAME   scrub: this image alone\n"
 	"      --slice N/OF   scrub: the Nth part alone, as 1/4\n"
@@ -298,8 +299,10 @@ static const struct {
 	char name[14];
 } bound[] = {{1 << VERB_BOOT, "--remount"}, {1 << VERB_CHECK | 1 << VERB_REPAIR | 1 << VERB_BOOT, "--source"},
 	{1 << VERB_REPAIR, "--reset"},
-	{1 << VERB_RECORD, "--interval"}, {1 << VERB_RECORD, "--distance"}, {1 << VERB_SHOW, "--last"}, {1 << VERB_ACK, "--undo"},
-	{1 << VERB_SCRUB, "--rate"}, {1 << VERB_SCRUB, "--slice"}, {1 << VERB_SCRUB, "--image"},
+	{1 << VERB_RECORD | 1 << VERB_SCRUB, "--interval"}, {1 << VERB_RECORD, "--distance"}, {1 << VERB_SHOW, "--last"},
+	{1 << VERB_ACK, "--undo"},
+	{1 << VERB_CHECK | 1 << VERB_REPAIR | 1 << VERB_BOOT | 1 << VERB_SCRUB, "--metrics"}, {1 << VERB_SCRUB, "--rate"},
+	{1 << VERB_SCRUB, "--slice"}, {1 << VERB_SCRUB, "--image"},
 	{1 << VERB_CHECK | 1 << VERB_REPAIR | 1 << VERB_BOOT | 1 << VERB_SHOW, "--after-boot"}};
 #define BOUND_COUNT (sizeof(bound) / sizeof(bound[0]))
 
@@ -356,17 +359,19 @@ enum rc opts_parse(struct opts *o, int argc, char *const *argv, struct err *e)
 		o->verb = p.mode;
 	}
 	const bool given[BOUND_COUNT] = {o->remount, o->source_count != 0, o->reset, o->interval_s != 0, o->distance_s != 0, o->last,
-		o->undo, o->rate != 0, o->slices != 0, o->image != NULL, o->after_boot};
+		o->undo, o->metrics != NULL, o->rate != 0, o->slices != 0, o->image != NULL, o->after_boot};
 	for (size_t i = 0; i < BOUND_COUNT; i++)
 		if (given[i] && !(bound[i].verbs >> o->verb & 1))
 			return is_for(bound[i].name, bound[i].verbs, e);
 	if (o->reset && o->root_count != 1)
 		return fail(e, RC_CORRUPT, "--reset wants the root that is meant, and no other");
+	if (o->json && (o->verb == VERB_ACK || (o->verb == VERB_SHOW && !o->last)))
+		return fail(e, RC_CORRUPT, "--json is for reports, status and show --last");
 	if (o->undo && !o->id)
 		return fail(e, RC_CORRUPT, "ack --undo wants what is meant");
 	if (o->image && o->slices)
 		return fail(e, RC_CORRUPT, "--image and --slice contradict each other");
-	o->interval_s += o->interval_s ? 0 : 2;
+	o->interval_s += o->interval_s || o->verb != VERB_RECORD ? 0 : 2;
 	o->distance_s += o->distance_s ? 0 : 5;
 	if (o->quiet && o->verbose)
 		return fail(e, RC_CORRUPT, "--quiet and --verbose contradict each other");

@@ -25,7 +25,7 @@ struct opts {
 	const char *metrics; /* NULL: none was named */
 	uint64_t threads;    /* 0: one for each processor */
 	uint64_t budget_s;   /* 0: none */
-	uint64_t interval_s, distance_s; /* record */
+	uint64_t interval_s, distance_s; /* record; scrub: from one to the next, 0: there is none */
 	bool reset;          /* repair of one root that is named */
 	uint64_t rate;       /* scrub: bytes a second; 0: as gently as it is by itself */
 	const char *image;   /* scrub: this alone; NULL: all */

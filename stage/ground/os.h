@@ -157,6 +157,8 @@ bool os_put(int fd, const void *text, size_t n);
 /* A line for the kernel's log; priority as in syslog. Lost where there is no /dev/kmsg. */
 void os_kernel_log(int priority, const char *line);
 void os_sleep_ms(unsigned ms);
+/* This program once more, with these arguments, in the place of this process. Returns only if it could not. */
+void os_begin_again(char *const *argv);
 /* Of this thread and those that it begins: processor and disk only when nobody else wants them, as far as the system agrees. */
 void os_give_way(void);
 /* inotify(7): a descriptor that tells of events; and what it is to watch, a name in a directory or "." for that itself. The same

@@ -347,7 +347,7 @@ static void walk_child(struct planner *w, struct index_walk *walk, const struct 
 	/* once each: indexes that name the next one twice would be walked as often as there are ways */
 	if (doc && w->evaluated[blob] == w->evaluation)
 		return;
-	if (doc && !may_look(w, blob)) {
+	if (doc ? !may_look(w, blob) : blob != STORE_NONE && w->s->blobs[blob].beyond_limits) {
 		walk->too_much = true;
 		return;
 	}

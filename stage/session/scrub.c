@@ -529,6 +529,8 @@ static enum rc rounds(struct scrub *s, struct err *e)
 		}
 		if (rc || (rc = save(s, e)))
 			return rc;
+		if (wrong.count && !last)
+			s->o->tell(s->o->teller, s->scratch);
 		s->ended = last;
 	}
 	return RC_OK;

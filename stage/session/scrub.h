@@ -20,6 +20,8 @@ struct scrub_options {
 	const volatile sig_atomic_t *stop;
 	void (*progress)(void *self, const struct progress *p);
 	void *self;
+	void (*tell)(void *teller, struct arena scratch); /* more was found to be damaged, and is noted */
+	void *teller;
 };
 
 /* A blob, or, with an id, a snapshot; stamp 0: it is not there. */

@@ -17,7 +17,7 @@
 enum metric_label { NONE, VERB, VERDICT, HARM };
 static const char labels[][8] = {[VERB] = "verb", [VERDICT] = "verdict", [HARM] = "harm"};
 static const struct family {
-	char name[27];
+	char name[29];
 	uint8_t number, count, label; /* of enum run_number; 0: of each problem that is left or was repaired */
 	bool always; /* also where nothing was looked at */
 } families[] = {{"last_run_timestamp_seconds", RUN_STARTED, 1, VERB, true},
@@ -27,6 +27,7 @@ static const struct family {
 	{"read_bytes", RUN_BYTES, 1, NONE, false},
 	{"unclean_stops_total", RUN_UNCLEAN, 1, NONE, true},
 	{"damaged_again", RUN_AGAIN, 1, NONE, false},
+	{"last_whole_timestamp_seconds", RUN_SEEN, 1, NONE, true},
 	{"findings", 0, P_COUNT, HARM, false},
 	{"repairs_total", 0, P_COUNT, NONE, true}};
 
@@ -55,7 +56,8 @@ static void put_samples(struct writing *w, const struct runs *all)
 	const struct family *const f = w->family;
 
 	for (size_t i = 0; i < f->count && (f->always || n[RUN_KNOWN] == RUN_LOOKED); i++) {
-		if (f->number ? f->label == VERDICT && n[RUN_HALTED] : !all->left[i] && !all->repaired[i])
+		if (f->number ? (f->label == VERDICT && n[RUN_HALTED]) || (f->number == RUN_SEEN && !n[RUN_SEEN])
+			      : !all->left[i] && !all->repaired[i])
 			continue;
 		puts_to(&w->s, w->start);
 		if (!f->number)
@@ -79,7 +81,7 @@ static void put_others(struct writing *w, struct span old, const struct runs_roo
 		w->start[strlen(w->start) - 1] = 0; /* of any root */
 		bool ours = !end || !span_starts(line, w->start);
 		for (size_t i = 0; !ours && i < count; i++) {
-			start_sample(w, roots[i].path);
+			start_sample(w, roots[i].label);
 			ours = !roots[i].rc && span_starts(line, w->start);
 		}
 		if (!ours)
@@ -113,9 +115,9 @@ enum rc runs_metrics(const char *path, const struct runs_root *roots, size_t cou
 	w->s = (struct sink){.out = f.fd, .e = e};
 	for (size_t k = 0; k < sizeof(families) / sizeof(*families); k++) {
 		w->family = &families[k];
-		put_head(&w->s, w->family->name, w->family->always && !w->family->label);
+		put_head(&w->s, w->family->name, w->family->always && !w->family->label && w->family->number != RUN_SEEN);
 		for (size_t i = 0; i < count; i++) {
-			start_sample(w, roots[i].path);
+			start_sample(w, roots[i].label);
 			if (!roots[i].rc)
 				put_samples(w, &roots[i].runs);
 		}

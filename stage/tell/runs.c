@@ -242,20 +242,39 @@ enum rc runs_add(struct runs_root *r, const struct runs_new *new, struct arena s
 	else
 		memcpy(before, newest(all), sizeof(before));
 	r->rc = RC_OK;
-	uint64_t *const n = new_run(all);
-	memset(n, 0, sizeof(before));
+	const uint64_t started = o->started_ns / 1000000000u;
+	const bool goes_on = new->verb == RUN_SCRUB && before[RUN_VERB] == RUN_SCRUB && before[RUN_STARTED] == started;
+	const bool was_bad = state_of(before) == RUNS_PROBLEM, beside = new->seen_whole && was_bad && before[RUN_VERB] != RUN_SCRUB;
+	uint64_t *const n = goes_on || beside ? all->at[all->count - 1] : new_run(all);
+	if (!beside) {
+		memset(n, 0, sizeof(before));
+		n[RUN_DEVICE] = st.st_dev;
+		n[RUN_INODE] = st.st_ino;
+		n[RUN_BOOT_ID] = this_boot();
+		n[RUN_VERB] = new->verb;
+		n[RUN_KNOWN] = new->clean ? RUN_CLEAN : RUN_NOTHING;
+		n[RUN_STARTED] = started;
+		n[RUN_MS] = o->elapsed_ns / 1000000u;
+		n[RUN_STATUS] = (uint64_t)o->status;
+		n[RUN_AFTER_UNCLEAN] = new->after_unclean;
+		n[RUN_UNCLEAN] = before[RUN_UNCLEAN] + new->after_unclean;
+		count(all, n, o);
+		n[RUN_SEEN] = before[RUN_SEEN];
+	}
 	n[RUN_SERIAL] = before[RUN_SERIAL] + 1;
-	n[RUN_DEVICE] = st.st_dev;
-	n[RUN_INODE] = st.st_ino;
-	n[RUN_BOOT_ID] = this_boot();
-	n[RUN_VERB] = new->verb;
-	n[RUN_KNOWN] = new->clean ? RUN_CLEAN : RUN_NOTHING;
-	n[RUN_STARTED] = o->started_ns / 1000000000u;
-	n[RUN_MS] = o->elapsed_ns / 1000000u;
-	n[RUN_STATUS] = (uint64_t)o->status;
-	n[RUN_AFTER_UNCLEAN] = new->after_unclean;
-	n[RUN_UNCLEAN] = before[RUN_UNCLEAN] + new->after_unclean;
-	count(all, n, o);
+	if (new->seen_whole && !beside) {
+		n[RUN_KNOWN] = RUN_LOOKED;
+		n[RUN_BYTES] = o->survey->bytes_read;
+		if (before[RUN_KNOWN] == RUN_LOOKED && !was_bad)
+			memcpy(&n[RUN_WHOLE], &before[RUN_WHOLE], (RUN_UNCHECKED - RUN_WHOLE + 1) * sizeof(*n));
+		else
+			n[RUN_UNCHECKED] = o->store->image_count;
+		if (was_bad)
+			memset(all->left, 0, sizeof(all->left));
+	}
+	const bool all_seen = o->plan && new->verb != RUN_SCRUB && !o->survey->blobs_trusted && !o->survey->snapshots_trusted;
+	if (new->seen_whole || (all_seen && state_of(n) == RUNS_FINE && !n[RUN_UNCHECKED]))
+		n[RUN_SEEN] = started;
 	if (new->if_different && (first || state_of(n) == state_of(before)))
 		return RC_OK;
 	if (new->in_run && open_run(r->path, true, "." RUNS_NAME, name, &run, &ignored) == RC_OK)
@@ -296,12 +315,13 @@ static enum runs_state judge(const struct runs_root *r, char out[LINE_BYTES])
 	}
 	const uint64_t *const n = newest(&r->runs);
 	const enum runs_state state = state_of(n);
-	const bool bad = state == RUNS_PROBLEM;
+	const bool bad = state == RUNS_PROBLEM, scrubbed = n[RUN_VERB] == RUN_SCRUB && n[RUN_STATUS] < EXIT_FAILED;
 	(void)print_to(counts, sizeof(counts), "%llu images %s, %llu %s",
 		(unsigned long long)(bad ? n[RUN_LOST] : n[RUN_WHOLE] + n[RUN_REPAIRED]), bad ? "lost" : "whole",
 		(unsigned long long)n[bad ? RUN_LEFT : RUN_UNCHECKED], bad ? "problems left" : "not verified");
 	(void)print_to(out, LINE_BYTES, "%s (%s%s)",
 		n[RUN_HALTED]		     ? "it cannot be worked with"
+		: scrubbed		     ? bad ? "a scrub has found damage" : "a scrub found nothing damaged"
 		: n[RUN_KNOWN] == RUN_LOOKED ? counts
 		: bad			     ? "it could not be checked"
 		: n[RUN_KNOWN]		     ? "the last stop was clean"
@@ -313,7 +333,7 @@ static enum runs_state judge(const struct runs_root *r, char out[LINE_BYTES])
 /* from RUN_STARTED on */
 static const char numbers[] = "started\0milliseconds\0exit_status\0after_unclean_stop\0halted\0repaired\0left\0images_whole\0"
 			      "images_repaired\0images_damaged\0images_lost\0images_unchecked\0bytes_read\0unclean_stops\0"
-			      "acknowledged\0damaged_again";
+			      "acknowledged\0damaged_again\0seen_whole";
 
 void runs_journal(const struct runs_root *r, bool scrub)
 {
@@ -354,7 +374,7 @@ static void put_run(struct sink *s, const uint64_t *n, bool json)
 
 	putf(s, json ? "{\"verb\":\"%s\"" : "  %s  %s", json ? run_verb_word(n) : minute_text(n[RUN_STARTED]).text, run_verb_word(n));
 	for (size_t i = RUN_STARTED; i < RUN_NUMBERS; i++, name += strlen(name) + 1)
-		if (json || (n[i] && i != RUN_STARTED))
+		if (json || (n[i] && i != RUN_STARTED && i != RUN_SEEN))
 			putf(s, json ? ",\"%s\":%llu" : "  %s %llu", name, (unsigned long long)n[i]);
 	puts_to(s, json ? "}" : "\n");
 }
@@ -372,6 +392,8 @@ static void put_root(struct sink *s, const struct runs_root *r, bool json, bool 
 		put_run(s, r->runs.at[i], json);
 		puts_to(s, json && i > first ? ",\n" : "");
 	}
+	if (last && !json && n && newest(&r->runs)[RUN_SEEN])
+		putf(s, "  all was looked at last, and right: %s\n", minute_text(newest(&r->runs)[RUN_SEEN]).text);
 	if (last && !json && n && *r->runs.again) {
 		puts_to(s, "  was repaired within a week before, and is damaged again: ");
 		put_sentence(s, r->runs.again);

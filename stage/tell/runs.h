@@ -51,6 +51,7 @@ enum run_number {
 	RUN_UNCLEAN, /* stops, until now */
 	RUN_ACKNOWLEDGED, /* findings and images: in none of the counts before */
 	RUN_AGAIN, /* what was put right within the week before, and is damaged again: the disk does not keep it */
+	RUN_SEEN, /* when all was looked at last, and nothing was wrong, by this run or one before; seconds since 1970 */
 	RUN_NUMBERS
 };
 
@@ -66,6 +67,7 @@ struct runs {
 /* Of one root. */
 struct runs_root {
 	const char *path;
+	const char *label; /* what metrics call it: in its own system */
 	/* RC_OK: runs is set. RC_END: it was never looked at; RC_IO: there is no such root; others: what is kept cannot be read */
 	enum rc rc;
 	struct runs runs;
@@ -79,6 +81,7 @@ struct runs_new {
 	enum run_verb verb;
 	bool after_unclean, clean; /* the stop before it was not clean; it was, and that is all */
 	bool in_root;      /* our directory there is not made for it */
+	bool seen_whole;   /* by a scrub, that is: it says nothing of what a boot or repair had left, which stays the last run then */
 	bool if_different; /* only if it says something else of the store than the last, which is there */
 	bool in_run;
 };
