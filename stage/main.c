@@ -484,7 +484,13 @@ static enum rc run_root(struct run *r, struct outcome *out, struct store *st, st
 	arena_bound(&r->keep, LIMIT_KEEP_BYTES);
 	arena_trim(&r->scratch); /* lists of names */
 	at_nothing(&r->at, 0);
-	if (st->fault_count && (rc = mend_databases(r, st, s, out, e)))
+	struct arena_pool both = {.most = LIMIT_KEEP_BYTES}; /* databases are edited in one, and what they had is kept in the other */
+	arena_join(&r->keep, &both);
+	arena_join(&r->scratch, &both);
+	rc = st->fault_count ? mend_databases(r, st, s, out, e) : RC_OK;
+	arena_join(&r->keep, NULL);
+	arena_join(&r->scratch, NULL);
+	if (rc)
 		return rc == RC_END ? run_root(r, out, st, s, p, applied, progress, e) : rc;
 	rc = survey_end(s, e);
 	struct err late = {0};
@@ -629,7 +635,7 @@ static enum rc one_root(struct run *r, const struct place *root, enum exit_statu
 	r->hints.may_be_half = r->repair;
 	r->dockerd = root->dockerd;
 	enum rc rc = run_root(r, &out, &st, &s, &p, &applied, &progress, &e);
-	if (rc == RC_NOMEM && arena_is_full(&r->keep) && !out.plan) {
+	if (rc == RC_NOMEM && (arena_is_full(&r->keep) || arena_is_full(&r->scratch)) && !out.plan) {
 		e = (struct err){0};
 		rc = fail(&e, RC_LIMIT,
 			"unchecked: too big to check: what its databases and directories list takes more than %zu MiB of memory",
@@ -1252,6 +1258,7 @@ int main(int argc, char **argv)
 		complain(&e, "");
 		return EXIT_FAILED;
 	}
+	arena_bound(&r.scratch, LIMIT_KEEP_BYTES);
 	const bool looks = o.verb != VERB_SEAL && o.verb != VERB_RECORD && o.verb != VERB_ACK;
 	enum exit_status status = EXIT_FAILED;
 	bool told = !looks || !o.json || strcmp(o.json, "-") == 0 || report_file_open(&r.json, o.json, false, &e) == RC_OK;

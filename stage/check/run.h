@@ -105,9 +105,9 @@ struct survey_run {
 
 /* Bytes that a worker uses whatever it reads: what is read at once of four blobs. */
 #define WORKER_BYTES ((size_t)20 << 20)
-/* Work for each byte of a layer, and beside that: one that is packed to a twentieth, and 10,000 files, are within it. */
-#define WORK_BYTE 128
-#define WORK_REST ((uint64_t)1 << 28)
+/* Work for each byte of a layer, and beside that: one that is packed to a tenth, and 10,000 files, are within it. */
+#define WORK_BYTE 64
+#define WORK_REST ((uint64_t)1 << 27)
 
 /* Candidates of one blob that one replay can judge: same mode, same diff ID. */
 struct group {

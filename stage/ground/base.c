@@ -288,6 +288,7 @@ void arena_prefer_large(const struct arena *a)
 void arena_join(const struct arena *a, struct arena_pool *pool)
 {
 	a->region->pool = pool;
+	a->region->joined = 0;
 }
 
 /* So much is in use now. */

@@ -175,6 +175,7 @@ struct arena_pool {
 	atomic_size_t used;
 	size_t most;
 };
+/* NULL: none any more. */
 void arena_join(const struct arena *a, struct arena_pool *pool);
 /* Whether more was asked for since, of it or of its pool. */
 bool arena_is_full(const struct arena *a);
