@@ -668,6 +668,8 @@ static enum rc one_root(struct run *r, const struct place *root, enum exit_statu
 			(void)os_put(STDERR_FILENO, more, sizeof(more) - 1);
 	} else if (opened && (!scrub || rc || out.plan)) {
 		report_console(&out, &r->report);
+		if (r->opts->verb == VERB_SHOW && !rc)
+			report_show(&out, &r->report);
 	}
 	if (scrub && !rc && opened && !out.store)
 		report_message(&r->report, out.root, "stopped before anything was looked at");

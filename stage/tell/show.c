@@ -267,6 +267,11 @@ void report_show(const struct outcome *o, const struct report_options *options)
 	struct view v = {.store = st, .survey = o->survey};
 	struct arena scratch = *st->keep;
 
+	if (o->survey->halted) { /* of the rest nothing is known */
+		show_copies(&s, o);
+		sink_flush(&s);
+		return;
+	}
 	list_awaited(&v, &scratch);
 	v.shown = arena_array(&scratch, st->blob_count + 1, sizeof(*v.shown));
 	put_escaped(&s, span_of_string(o->root));
