@@ -355,6 +355,12 @@ static void tell_lanes(const struct survey_run *r, const struct worker *w, struc
 		at_put(r->o->at, w->slot, names, n);
 }
 
+/* Until all else is done, when what was put off is tried alone. */
+static bool may_put_off(const struct survey_run *r)
+{
+	return !r->last && !r->documents && !r->o->choice;
+}
+
 void hash_blobs(struct survey_run *r, struct worker *w, size_t first)
 {
 	const size_t share = r->job_count / r->workers + 2; /* not all that there is to one of us */
@@ -366,6 +372,10 @@ void hash_blobs(struct survey_run *r, struct worker *w, size_t first)
 	size_t next = first, told[2] = {STORE_NONE, STORE_NONE};
 	unsigned count = 0;
 
+	if (!room && may_put_off(r)) {
+		r->put_off = true; /* others have it now */
+		return;
+	}
 	if (!room) {
 		struct err e = {0};
 		end_blob(r, first, no_memory(&e), NULL, &e);
@@ -445,7 +455,7 @@ static void note_try(struct survey_run *r, struct worker *w, const struct group 
 	}
 }
 
-/* Candidates of this blob cannot be tried: nothing is learnt of them. */
+/* Candidates of this blob cannot be tried now, or never: then nothing is learnt of them. */
 static void give_up_candidates(struct survey_run *r, size_t index)
 {
 	static const char no_memory[] = "no memory to compare a layer";
@@ -453,9 +463,13 @@ static void give_up_candidates(struct survey_run *r, size_t index)
 
 	for (size_t i = r->first[index]; i != STORE_NONE; i = r->candidates[i].next) {
 		struct candidate *const c = &r->candidates[i];
-		c->tried = c->unknown = true;
+		c->put_off = true;
+		c->tried = c->unknown = !may_put_off(r);
 		c->why = no_memory;
 	}
+	r->put_off = true;
+	if (may_put_off(r))
+		return;
 	if (r->s->blobs[index].verdict == BLOB_NOT_CHECKED)
 		end_blob(r, index, fail(&e, RC_NOMEM, no_memory), NULL, &e);
 }
@@ -465,7 +479,7 @@ static enum rc try_group(struct survey_run *r, struct worker *w, size_t index, c
 	struct err *e)
 {
 	struct blob_state *const state = &r->s->blobs[index];
-	const bool may_put_off = !r->last && !r->o->choice;
+	const bool later = may_put_off(r);
 	struct group_result result = {0};
 	const struct arena mark = w->scratch;
 
@@ -473,7 +487,7 @@ static enum rc try_group(struct survey_run *r, struct worker *w, size_t index, c
 		if (r->candidates[g->candidates[i]].contested)
 			w->until_ns = r->contested_until_ns;
 	w->spent = 0;
-	w->most = may_put_off ? WORK_BYTE * r->st->blob_files[index].size + WORK_REST : 0;
+	w->most = later ? WORK_BYTE * r->st->blob_files[index].size + WORK_REST : 0;
 	arena_bound(&w->scratch, LIMIT_ARENA_BYTES); /* full is what it is from now on */
 	const enum rc rc = judge_group(r, w, index, g, &result, e);
 	const bool worked = w->most && w->spent > w->most && rc == RC_STOPPED && !stopped(r) && !out_of_time(r);
@@ -484,7 +498,7 @@ static enum rc try_group(struct survey_run *r, struct worker *w, size_t index, c
 		struct candidate *const c = &r->candidates[g->candidates[i]];
 		r->put_off = true;
 		c->put_off = true;
-		c->tried = c->unknown = !may_put_off;
+		c->tried = c->unknown = !later;
 		c->why = "too big to check";
 	}
 	if (worked || full)

@@ -392,8 +392,9 @@ static enum rc look_at_layers(struct survey_run *r, bool all)
 		if (brought && ((rc = find_candidates(r)) || (rc = match_snapshots(r))))
 			return rc;
 		more = brought || (r->put_off && !r->last);
-		r->last |= !brought;
+		r->last |= more && !brought;
 	}
+	r->last = false;
 	return RC_OK;
 }
 
