@@ -323,7 +323,7 @@ static void tell_at_once(void *self, struct arena scratch)
 
 	o.status = EXIT_LEFT;
 	r->report.priority = 3;
-	report_message(&r->report, o.root, "something is damaged, and noted: what it is, is told in the end");
+	report_message(&r->report, o.root, "something is damaged: what, is told in the end");
 	if (runs_add(&r->told[r->told_count], &new, scratch, &ignored))
 		return;
 	r->noted = true;
@@ -422,6 +422,7 @@ static enum rc run_root(struct run *r, struct outcome *out, struct store *st, st
 	const unsigned threads = o->threads ? (unsigned)o->threads : os_cpu_count();
 	struct plan_options deciding = {.keep = o->keep, .now_ns = os_calendar_ns()};
 	arena_bound(&r->keep, LIMIT_STORE_BYTES);
+	arena_bound(&r->scratch, LIMIT_ARENA_BYTES);
 	if (o->verb == VERB_SCRUB)
 		return run_scrub(r, out, st, s, p, progress, e);
 	enum rc rc = store_open(st, out->root, &r->hints, &r->keep, r->scratch, &out->refusal, e);
@@ -539,15 +540,14 @@ static enum rc note_run(struct run *r, const struct outcome *o, bool clean, stru
 
 	/* of docker's own root a check at boot tells what is wrong with it, and no more */
 	const bool sound = o->store && o->store->dockerd && o->status == EXIT_CLEAN;
-	/* what it could not work with is told; what somebody has asked for alone, and is not there, is no more than an answer */
-	const bool vain = verb == VERB_SCRUB && !r->opts->image && o->failure &&
-			  (o->failure->rc == RC_CORRUPT || o->failure->rc == RC_LIMIT);
+	/* a database that it cannot work with is told; what somebody has asked for alone, and is not there, is no more than an answer */
+	const bool vain = verb == VERB_SCRUB && !r->opts->image && o->failure && o->failure->rc == RC_CORRUPT;
 	if (verb == VERB_SHOW || (verb != VERB_BOOT && !o->store && !vain) || (sound && !o->applied))
 		return RC_OK;
 	r->noted = true;
-	new.seen_whole = verb == VERB_SCRUB && o->store && !o->plan && r->scrub.ended && !r->scrub.found.count && !r->opts->image &&
-			 !r->opts->slices;
-	if (verb == VERB_SCRUB && o->store && !o->plan && !new.seen_whole) {
+	new.sound = verb == VERB_SCRUB && o->store && !o->plan && r->scrub.ended && !r->scrub.found.count;
+	new.seen_whole = new.sound && r->scrub.whole;
+	if (verb == VERB_SCRUB && o->store && !o->plan && !new.sound) {
 		runs_read(&r->told[r->told_count], r->scratch);
 		return RC_OK;
 	}
@@ -561,7 +561,7 @@ static enum rc note_run(struct run *r, const struct outcome *o, bool clean, stru
 			(unsigned long long)again, all->again);
 		report_message(&r->report, o->root, text);
 	}
-	if (verb != VERB_CHECK && !*r->opts->sysroot && !sound && !new.seen_whole && !geteuid())
+	if (verb != VERB_CHECK && !*r->opts->sysroot && !sound && !new.sound && !geteuid())
 		runs_journal(&r->told[r->told_count], verb == VERB_SCRUB && o->store);
 	return rc;
 }
@@ -1260,7 +1260,6 @@ int main(int argc, char **argv)
 		complain(&e, "");
 		return EXIT_FAILED;
 	}
-	arena_bound(&r.scratch, LIMIT_KEEP_BYTES);
 	const bool looks = o.verb != VERB_SEAL && o.verb != VERB_RECORD && o.verb != VERB_ACK;
 	enum exit_status status = EXIT_FAILED;
 	bool told = !looks || !o.json || strcmp(o.json, "-") == 0 || report_file_open(&r.json, o.json, false, &e) == RC_OK;
@@ -1278,9 +1277,11 @@ int main(int argc, char **argv)
 	arena_close(&r.scratch);
 	arena_close(&r.keep);
 	const uint64_t until = os_clock_ns() + o.interval_s * 1000000000u;
-	while (o.verb == VERB_SCRUB && o.interval_s && !stop) {
-		if (os_clock_ns() >= until)
+	while (o.verb == VERB_SCRUB && o.interval_s && !stop && status != EXIT_FAILED) {
+		if (os_clock_ns() >= until) {
 			os_begin_again(argv);
+			return EXIT_FAILED;
+		}
 		os_sleep_ms(500);
 	}
 	return (int)status;

@@ -366,7 +366,7 @@ enum rc opts_parse(struct opts *o, int argc, char *const *argv, struct err *e)
 	if (o->reset && o->root_count != 1)
 		return fail(e, RC_CORRUPT, "--reset wants the root that is meant, and no other");
 	if (o->json && (o->verb == VERB_ACK || (o->verb == VERB_SHOW && !o->last)))
-		return fail(e, RC_CORRUPT, "--json is for reports, status and show --last");
+		return fail(e, RC_CORRUPT, "--json goes with show --last");
 	if (o->undo && !o->id)
 		return fail(e, RC_CORRUPT, "ack --undo wants what is meant");
 	if (o->image && o->slices)

@@ -490,7 +490,8 @@ static enum rc try_group(struct survey_run *r, struct worker *w, size_t index, c
 	w->most = later ? WORK_BYTE * r->st->blob_files[index].size + WORK_REST : 0;
 	arena_bound(&w->scratch, LIMIT_ARENA_BYTES); /* full is what it is from now on */
 	const enum rc rc = judge_group(r, w, index, g, &result, e);
-	const bool worked = w->most && w->spent > w->most && rc == RC_STOPPED && !stopped(r) && !out_of_time(r);
+	const bool worked = w->most && w->spent > w->most && (rc == RC_STOPPED || result.replay == RC_STOPPED) && !stopped(r) &&
+			    !out_of_time(r);
 	const bool full = arena_is_full(&w->scratch) && (rc == RC_NOMEM || result.replay == RC_NOMEM || result.feed.too_much);
 	w->until_ns = w->most = 0;
 	w->scratch = mark;
@@ -502,7 +503,7 @@ static enum rc try_group(struct survey_run *r, struct worker *w, size_t index, c
 		c->why = "too big to check";
 	}
 	if (worked || full)
-		return fail(e, RC_STOPPED, "it is put off");
+		return fail(e, RC_STOPPED, "%s", too_late); /* nobody is told */
 	if (rc == RC_OK && result.feed.blob_good && result.feed.content_known && result.hashed) {
 		state->content = result.feed.content;
 		state->content_known = true;

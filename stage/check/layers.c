@@ -214,6 +214,8 @@ static enum rc settle_group(struct survey_run *r, struct worker *w, const struct
 		const enum rc rc = layer_check_finish(check, t, w->keep, emit_difference, &in, &verdicts[t], &why);
 		if (rc == RC_OK)
 			continue;
+		if (rc == RC_NOMEM)
+			return rc;
 		known[t] = rc == RC_CORRUPT && in.leased;
 		const struct span text = arena_copy(w->keep, span_of_string(why.text));
 		whys[t] = text.bad ? "no memory" : (const char *)text.at;
@@ -310,9 +312,14 @@ static enum rc replay_group(struct survey_run *r, struct worker *w, size_t blob,
 		goto out;
 	result.hashed = !label_is_enough;
 	result.paired = result.feed.content_known && (label_is_enough || digest_equal(&result.feed.content, &first->diff_id));
-	if (result.feed.blob_good && result.replay == RC_OK && result.paired)
-		result.again =
-			settle_group(r, w, g, &targets, check, layer, result.feed.content_bytes, label_is_enough) == RC_END;
+	if (result.feed.blob_good && result.replay == RC_OK && result.paired) {
+		const uint64_t most = w->most;
+		w->most = 0; /* what is left is as much as there is on the disk */
+		rc = settle_group(r, w, g, &targets, check, layer, result.feed.content_bytes, label_is_enough);
+		w->most = most;
+		result.again = rc == RC_END;
+		rc = rc == RC_NOMEM ? no_memory(e) : RC_OK;
+	}
 	*out = result;
 out:
 	layer_check_close(check);
@@ -335,6 +342,7 @@ enum rc judge_group(struct survey_run *r, struct worker *w, size_t blob, const s
 		if (rc || !out->again)
 			return rc;
 		r->some_differ = true;
+		w->spent = 0;
 		w->scratch = scratch;
 		*w->keep = keep;
 	}

@@ -41,7 +41,7 @@ enum rc may_go_on(void *self, struct err *e)
 	if (out_of_time(w->run))
 		return fail(e, RC_STOPPED, TOO_LATE);
 	if (w->most && atomic_fetch_add(&w->spent, PACE_WORK) > w->most)
-		return fail(e, RC_STOPPED, "it takes more work than a layer of its size");
+		return fail(e, RC_STOPPED, TOO_LATE); /* nobody is told: it is put off */
 	if (w->until_ns && os_clock_ns() >= w->until_ns)
 		return fail(e, RC_STOPPED, "what is said to be its layer took too long");
 	return RC_OK;

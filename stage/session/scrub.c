@@ -83,6 +83,7 @@ static enum rc copy_database(void *self, int root, int dir, const char *name, in
 	auto_fd live = -1, copy = -1;
 	struct bolt_fault fault = {0};
 	struct bolt before, after;
+	enum rc again = RC_OK;
 	struct src src;
 	enum rc rc = dir < 0 ? RC_END : os_open_file(dir, name, &live, e);
 
@@ -110,7 +111,7 @@ static enum rc copy_database(void *self, int root, int dir, const char *name, in
 			if ((rc = src_read(&src, at, piece, n, e)) || (rc = os_write(copy, at, piece, n, e)))
 				return rc;
 		}
-		const enum rc again = opened ? opened : bolt_open(&after, &src, &scratch, &fault, e);
+		again = opened ? opened : bolt_open(&after, &src, &scratch, &fault, e);
 		if (again && again != RC_CORRUPT)
 			return again;
 		*e = (struct err){0};
@@ -121,7 +122,7 @@ static enum rc copy_database(void *self, int root, int dir, const char *name, in
 		*fd = take_fd(&copy);
 		return RC_OK;
 	}
-	return fail(e, RC_LIMIT, "%s changes all the time, or is damaged: it could not be copied", name);
+	return fail(e, again ? again : RC_LIMIT, "%s changes all the time, or is damaged: it could not be copied", name);
 }
 
 /* As it is now. */
@@ -133,7 +134,7 @@ static enum rc open_now(struct scrub *s, struct store *st, struct err *e)
 		return rc ? rc : RC_END;
 	rc = store_read(st, s->scratch, e);
 	if (rc == RC_OK && (st->fault_count || !st->meta.present))
-		rc = fail(e, RC_CORRUPT, "%s: %s: stop containerd, and run containerd-fsck check",
+		rc = fail(e, st->fault_count ? RC_CORRUPT : RC_IO, "%s: %s: stop containerd, and run containerd-fsck check",
 			st->fault_count ? st->faults[0].path : STORE_META_DIR "/meta.db",
 			st->fault_count ? st->faults[0].fault.text : "is not there");
 	if (rc)
@@ -480,7 +481,8 @@ static void step(struct scrub *s, bool first_round)
 	if (first < none && s->survey->out_of_time && first_round && s->goes_on &&
 		digest_equal(&s->store->blob_files[first].digest, &s->from)) {
 		first = second;
-		s->goes_on = first < none; /* behind the last it begins anew */
+		s->goes_on = first < none || !s->to_end; /* behind the last it begins anew */
+		s->from = s->to;
 	}
 	if (first < none) {
 		s->from = s->store->blob_files[first].digest;
@@ -510,6 +512,8 @@ static enum rc rounds(struct scrub *s, struct err *e)
 			s->found.count = told;
 			return rc;
 		}
+		for (size_t i = 0; i < P_COUNT; i++)
+			s->whole &= !s->survey->total[i] || problems[i].harm != HARM_UNCHECKED;
 		size_t fresh = 0; /* what is known already is looked at in the end */
 		for (size_t i = 0; i < wrong.count; i++) {
 			const struct doubt *const known = find_same(&s->found, &wrong.at[i]);
@@ -551,7 +555,7 @@ static enum rc choose_image(struct scrub *s, struct err *e)
 			rc = add(&s->part, &one, &s->kept, e);
 		}
 	if (!s->part.count)
-		return fail(e, RC_CORRUPT, "no image is called %s: containerd-fsck show lists them", s->o->image);
+		return fail(e, RC_CORRUPT, "no image is called %s: see containerd-fsck show", s->o->image);
 	for (size_t i = 0; rc == RC_OK && i < s->part.count; i++) {
 		const size_t blob = store_find_blob(st, &s->part.at[i].digest);
 		const struct oci_doc *const doc = blob == STORE_NONE ? NULL : s->survey->blobs[blob].doc;
@@ -562,7 +566,7 @@ static enum rc choose_image(struct scrub *s, struct err *e)
 				rc = add(&s->part, &one, &s->kept, e);
 		}
 	}
-	return rc == RC_OK && s->part.count == DOUBTS_MAX ? fail(e, RC_LIMIT, "%s is too large to be looked at alone", s->o->image) : rc;
+	return rc == RC_OK && s->part.count == DOUBTS_MAX ? fail(e, RC_LIMIT, "%s is too large", s->o->image) : rc;
 }
 
 static enum rc run(struct scrub *s, struct err *e)
@@ -576,6 +580,7 @@ static enum rc run(struct scrub *s, struct err *e)
 		(s->o->image && !is_over(s) && (rc = choose_image(s, e))) || (rc = recall(s, e)))
 		return rc;
 	s->goes_on &= is_in_slice(s, &s->from);
+	s->whole = !s->goes_on && !s->o->image && !s->o->slices;
 	if ((rc = rounds(s, e)))
 		return rc;
 	if (s->found.count && !is_over(s) && ((rc = confirm(s, &s->found, true, &wrong, e)) || (!is_over(s) && (rc = save(s, e)))))

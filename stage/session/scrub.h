@@ -44,6 +44,7 @@ struct scrub {
 	struct doubts found;
 	bool goes_on;         /* at `from`, and not at the beginning */
 	bool ended;           /* all was looked at, from where the last one stopped */
+	bool whole;           /* from the very beginning, all of it, and nothing could not be looked at */
 
 	/* the last look */
 	bool open;

@@ -139,7 +139,8 @@ static void put_database(struct sink *s, const struct outcome *o, const struct s
 	if (d->source && !d->done) {
 		puts_to(s, "        to take another (containerd-fsck show lists them): cd '");
 		put_escaped(s, span_of_string(o->root));
-		putf(s, "' && mv %s %s.broken; cp -a " STORE_OWN_DIR "/" OWN_BACKUP_DIR "/COPY %s\n", d->path, d->path, d->path);
+		putf(s, "' && { mv -n %s %s.broken; [ ! -e %s ] && cp -a " STORE_OWN_DIR "/" OWN_BACKUP_DIR "/COPY %s; }\n", d->path,
+			d->path, d->path, d->path);
 	}
 	if (d->done && d->tier != SALVAGE_FREELIST && d->was_there)
 		putf(s, "        the broken one: %s" STORE_OWN_DIR "/" OWN_ASIDE "/broken-%s\n", d->beside ? beside : "", d->file);

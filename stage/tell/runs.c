@@ -241,10 +241,20 @@ enum rc runs_add(struct runs_root *r, const struct runs_new *new, struct arena s
 		*all = (struct runs){0}; /* what cannot be read begins anew */
 	else
 		memcpy(before, newest(all), sizeof(before));
-	r->rc = RC_OK;
 	const uint64_t started = o->started_ns / 1000000000u;
 	const bool goes_on = new->verb == RUN_SCRUB && before[RUN_VERB] == RUN_SCRUB && before[RUN_STARTED] == started;
-	const bool was_bad = state_of(before) == RUNS_PROBLEM, beside = new->seen_whole && was_bad && before[RUN_VERB] != RUN_SCRUB;
+	const bool was_bad = state_of(before) == RUNS_PROBLEM;
+	size_t other = first ? 0 : all->count; /* behind the newest that is no scrub's */
+	while (other && all->at[other - 1][RUN_VERB] == RUN_SCRUB)
+		other--;
+	/* what was left then stays, and what scrubs have found since goes; of a part that is right there is no more to say than that */
+	const bool left = other && state_of(all->at[other - 1]) == RUNS_PROBLEM;
+	const bool beside = new->sound && left;
+	if (new->sound && !new->seen_whole && !was_bad)
+		return RC_OK;
+	r->rc = RC_OK;
+	if (beside)
+		all->count = other;
 	uint64_t *const n = goes_on || beside ? all->at[all->count - 1] : new_run(all);
 	if (!beside) {
 		memset(n, 0, sizeof(before));
@@ -262,7 +272,7 @@ enum rc runs_add(struct runs_root *r, const struct runs_new *new, struct arena s
 		n[RUN_SEEN] = before[RUN_SEEN];
 	}
 	n[RUN_SERIAL] = before[RUN_SERIAL] + 1;
-	if (new->seen_whole && !beside) {
+	if (new->sound && !beside) {
 		n[RUN_KNOWN] = RUN_LOOKED;
 		n[RUN_BYTES] = o->survey->bytes_read;
 		if (before[RUN_KNOWN] == RUN_LOOKED && !was_bad)
@@ -272,7 +282,7 @@ enum rc runs_add(struct runs_root *r, const struct runs_new *new, struct arena s
 		if (was_bad)
 			memset(all->left, 0, sizeof(all->left));
 	}
-	const bool all_seen = o->plan && new->verb != RUN_SCRUB && !o->survey->blobs_trusted && !o->survey->snapshots_trusted;
+	const bool all_seen = o->plan && new->verb == RUN_BOOT && !o->survey->blobs_trusted && !o->survey->snapshots_trusted;
 	if (new->seen_whole || (all_seen && state_of(n) == RUNS_FINE && !n[RUN_UNCHECKED]))
 		n[RUN_SEEN] = started;
 	if (new->if_different && (first || state_of(n) == state_of(before)))

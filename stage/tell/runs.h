@@ -81,7 +81,8 @@ struct runs_new {
 	enum run_verb verb;
 	bool after_unclean, clean; /* the stop before it was not clean; it was, and that is all */
 	bool in_root;      /* our directory there is not made for it */
-	bool seen_whole;   /* by a scrub, that is: it says nothing of what a boot or repair had left, which stays the last run then */
+	bool sound;        /* a scrub has found nothing: it says nothing of what a boot or repair had left, which stays the last run then */
+	bool seen_whole;   /* and all was looked at, from one end to the other */
 	bool if_different; /* only if it says something else of the store than the last, which is there */
 	bool in_run;
 };
