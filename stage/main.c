@@ -445,7 +445,7 @@ static enum rc run_root(struct run *r, struct outcome *out, struct store *st, st
 		return rc == RC_END ? run_root(r, out, st, s, p, applied, progress, e) : rc;
 	const struct journal *const known = r->was_reset ? NULL : r->read ? r->read : journal_of(r, st);
 	r->hints.journal_says = boot_is_another(known, st->dir, r->scratch);
-	r->hints.was_sealed = known && known->clean;
+	r->hints.was_sealed = known && (known->clean || (r->hints.first_boot && !*known->boot_id));
 	const struct apply_options touching = {.threads = threads,
 		.stop = &stop,
 		.deadline_ns = r->deadline_ns,
