@@ -323,7 +323,7 @@ static void tell_at_once(void *self, struct arena scratch)
 
 	o.status = EXIT_LEFT;
 	r->report.priority = 3;
-	report_message(&r->report, o.root, "something is damaged: what, is told in the end");
+	report_message(&r->report, o.root, "damage was found: which, is told in the end");
 	if (runs_add(&r->told[r->told_count], &new, scratch, &ignored))
 		return;
 	r->noted = true;

@@ -47,7 +47,7 @@ const char opts_help[] =
 	"      --reset        repair ROOT: begin anew: databases and snapshots are set aside, blobs stay, everything is pulled again\n"
 	"      --interval SECONDS, --distance SECONDS\n"
 	"                     record: from the first change to the sync, 2; from one sync to the next, at least, 5\n"
-	"                     scrub: from its end to the next, which begins by itself; without it there is none\n"
+	"                     scrub: from its end to the next; without it there is none\n"
 	"      --rate BYTES   scrub: read so much a second at most\n"
 	"      --image NAME   scrub: this image alone\n"
 	"      --slice N/OF   scrub: the Nth part alone, as 1/4\n"

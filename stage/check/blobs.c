@@ -372,13 +372,11 @@ void hash_blobs(struct survey_run *r, struct worker *w, size_t first)
 	size_t next = first, told[2] = {STORE_NONE, STORE_NONE};
 	unsigned count = 0;
 
-	if (!room && may_put_off(r)) {
-		r->put_off = true; /* others have it now */
-		return;
-	}
 	if (!room) {
 		struct err e = {0};
-		end_blob(r, first, no_memory(&e), NULL, &e);
+		r->put_off = true; /* others may have it now */
+		if (!may_put_off(r))
+			end_blob(r, first, no_memory(&e), NULL, &e);
 		return;
 	}
 	for (unsigned i = 0; i < most; i++) {
@@ -465,13 +463,20 @@ static void give_up_candidates(struct survey_run *r, size_t index)
 		struct candidate *const c = &r->candidates[i];
 		c->put_off = true;
 		c->tried = c->unknown = !may_put_off(r);
-		c->why = no_memory;
+		c->why = c->tried ? no_memory : NULL;
 	}
 	r->put_off = true;
 	if (may_put_off(r))
 		return;
 	if (r->s->blobs[index].verdict == BLOB_NOT_CHECKED)
 		end_blob(r, index, fail(&e, RC_NOMEM, no_memory), NULL, &e);
+}
+
+void allow_work(struct worker *w, uint64_t most)
+{
+	w->spent = 0;
+	w->most = most;
+	arena_bound(&w->scratch, LIMIT_ARENA_BYTES); /* full is what it is from now on */
 }
 
 /* Compares a blob with the snapshots of one group. RC_OK: *feed is what it turned out to be. */
@@ -486,9 +491,7 @@ static enum rc try_group(struct survey_run *r, struct worker *w, size_t index, c
 	for (unsigned i = 0; i < g->count; i++)
 		if (r->candidates[g->candidates[i]].contested)
 			w->until_ns = r->contested_until_ns;
-	w->spent = 0;
-	w->most = later ? WORK_BYTE * r->st->blob_files[index].size + WORK_REST : 0;
-	arena_bound(&w->scratch, LIMIT_ARENA_BYTES); /* full is what it is from now on */
+	allow_work(w, later ? WORK_BYTE * r->st->blob_files[index].size + WORK_REST : 0);
 	const enum rc rc = judge_group(r, w, index, g, &result, e);
 	const bool worked = w->most && w->spent > w->most && (rc == RC_STOPPED || result.replay == RC_STOPPED) && !stopped(r) &&
 			    !out_of_time(r);
@@ -500,10 +503,10 @@ static enum rc try_group(struct survey_run *r, struct worker *w, size_t index, c
 		r->put_off = true;
 		c->put_off = true;
 		c->tried = c->unknown = !later;
-		c->why = "too big to check";
+		c->why = later ? NULL : "too big to check";
 	}
 	if (worked || full)
-		return fail(e, RC_STOPPED, "%s", too_late); /* nobody is told */
+		return RC_STOPPED; /* of this nobody is told */
 	if (rc == RC_OK && result.feed.blob_good && result.feed.content_known && result.hashed) {
 		state->content = result.feed.content;
 		state->content_known = true;

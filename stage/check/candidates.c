@@ -373,8 +373,7 @@ static void job_learn(struct survey_run *r, struct worker *w, size_t index)
 	struct err e = {0};
 
 	at_one(r->o->at, w->slot, AT_BLOB, r->st->blob_files[index].text);
-	w->spent = 0;
-	w->most = 32 * WORK_BYTE * r->st->blob_files[index].size + 32 * WORK_REST; /* there is no second try */
+	allow_work(w, 32 * (WORK_BYTE * r->st->blob_files[index].size + WORK_REST)); /* there is no second try */
 	enum rc rc = open_feed(r->st, index, &options, &w->scratch, &feed, &e);
 	if (rc == RC_OK)
 		rc = feed_finish(feed, true, &result, &e);

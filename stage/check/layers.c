@@ -401,8 +401,7 @@ static bool choose_candidates(struct survey_run *r)
 			struct snapshot_state *const state = &r->s->snapshots[c->backend];
 			const enum blob_verdict blob = r->s->blobs[c->blob].verdict;
 			if (rank_of(c) != rank || state->verdict != SNAPSHOT_NOT_CHECKED || c->tried || (c->put_off && !r->last) ||
-				blob == BLOB_IS_BAD ||
-				blob == BLOB_IS_UNREADABLE)
+				blob == BLOB_IS_BAD || blob == BLOB_IS_UNREADABLE)
 				continue;
 			if (chosen[c->backend])
 				r->candidates[chosen[c->backend] - 1].contested = true;

@@ -172,6 +172,8 @@ CHECKED enum rc read_again(int fd, const struct digest *d, struct arena *a, stru
  * store: all are forgotten and read again, those first. */
 CHECKED enum rc choose_documents(struct survey_run *r);
 void hash_blobs(struct survey_run *r, struct worker *w, size_t first);
+/* So much may be done from now on; 0: as much as there is. Whether its scratch is full is of what comes from now on as well. */
+void allow_work(struct worker *w, uint64_t most);
 void job_blob(struct survey_run *r, struct worker *w, size_t index);
 void emit_blob(struct survey_run *r, size_t index);
 /* What records say of blobs, and is not so. */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* From the differences of all entries to what is damage. */
 #include <stdlib.h>
-#include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -141,10 +140,6 @@ static enum rc has_mark(int dir, const char *name, const char *mark, bool *has, 
 		(void)print_to(key, sizeof(key), "%s.overlay.%s", kinds[i], mark); /* fits */
 		const enum rc rc = os_xattr_get(dir, name, key, value, sizeof(value), &n, e);
 		*has |= rc == RC_OK || rc == RC_LIMIT; /* whatever it says */
-		if (rc == RC_IO && e->sys_errno == EPERM) {
-			*e = (struct err){0}; /* trusted ones are not shown to us, nor made where that is so */
-			continue;
-		}
 		if (rc == RC_IO)
 			return rc;
 	}

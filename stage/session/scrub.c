@@ -577,7 +577,8 @@ static enum rc run(struct scrub *s, struct err *e)
 
 	os_give_way();
 	if ((rc = arena_open(&s->kept, e)) || (rc = look(s, &nothing, s->o->image != NULL, e)) ||
-		(s->o->image && !is_over(s) && (rc = choose_image(s, e))) || (rc = recall(s, e)))
+		(s->o->image && !is_over(s) && (rc = choose_image(s, e))) || (rc = recall(s, e)) ||
+		(s->found.count && !is_over(s) && (rc = keep_standing(s, &s->found, e))))
 		return rc;
 	s->goes_on &= is_in_slice(s, &s->from);
 	s->whole = !s->goes_on && !s->o->image && !s->o->slices;

@@ -403,7 +403,7 @@ static void put_root(struct sink *s, const struct runs_root *r, bool json, bool 
 		puts_to(s, json && i > first ? ",\n" : "");
 	}
 	if (last && !json && n && newest(&r->runs)[RUN_SEEN])
-		putf(s, "  all was looked at last, and right: %s\n", minute_text(newest(&r->runs)[RUN_SEEN]).text);
+		putf(s, "  the last look at all that found nothing: %s\n", minute_text(newest(&r->runs)[RUN_SEEN]).text);
 	if (last && !json && n && *r->runs.again) {
 		puts_to(s, "  was repaired within a week before, and is damaged again: ");
 		put_sentence(s, r->runs.again);
