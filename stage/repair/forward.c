@@ -687,7 +687,7 @@ static enum rc find_documents(struct maker *m, struct found **out, size_t *count
 	for (size_t i = 0; i < st->blob_count; i++) {
 		const struct blob *const b = &st->blob_files[i];
 		uint8_t head[STORE_HEAD_BYTES];
-		struct err ignored = {0}; /* what cannot be read is none */
+		struct err ignored = {0}; /* what cannot be read is none: what only it leads to gets a name of its own, and stays */
 		struct span bytes = {0};
 		struct found found = {.blob = i};
 		size_t got = 0;
