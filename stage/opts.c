@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "opts.h"
 
+#include <stddef.h>
 #include <string.h>
 
 /* seconds; a month */
@@ -130,6 +131,42 @@ static enum rc unknown(struct err *e, const char *word)
 		      : fail(e, RC_CORRUPT, "unknown command %s (a root is given with a slash: ./%s)", word, word);
 }
 
+enum option_kind { OPTION_FLAG, OPTION_TEXT, OPTION_NUMBER, OPTION_SOURCE, OPTION_SLICE, OPTION_HELP, OPTION_VERSION };
+
+#define ALL 0xffff
+#define ONE(verb) (1 << VERB_##verb)
+#define AT(member) offsetof(struct opts, member)
+static const struct option {
+	char name[13];
+	uint8_t kind;
+	uint16_t verbs; /* it is for these alone */
+	uint16_t at;    /* in struct opts */
+	uint64_t most;  /* of a number */
+} options[] = {{"--keep", OPTION_FLAG, ALL, AT(keep), 0},
+	{"--last", OPTION_FLAG, ONE(SHOW), AT(last), 0},
+	{"--undo", OPTION_FLAG, ONE(ACK), AT(undo), 0},
+	{"--full", OPTION_FLAG, ALL, AT(full), 0},
+	{"--quiet", OPTION_FLAG, ALL, AT(quiet), 0},
+	{"--verbose", OPTION_FLAG, ALL, AT(verbose), 0},
+	{"--after-boot", OPTION_FLAG, ONE(CHECK) | ONE(REPAIR) | ONE(BOOT) | ONE(SHOW), AT(after_boot), 0},
+	{"--remount", OPTION_FLAG, ONE(BOOT), AT(remount), 0},
+	{"--reset", OPTION_FLAG, ONE(REPAIR), AT(reset), 0},
+	{"--sysroot", OPTION_TEXT, ALL, AT(sysroot), 0},
+	{"--config", OPTION_TEXT, ALL, AT(config), 0},
+	{"--json", OPTION_TEXT, ALL, AT(json), 0},
+	{"--metrics", OPTION_TEXT, ONE(CHECK) | ONE(REPAIR) | ONE(BOOT) | ONE(SCRUB), AT(metrics), 0},
+	{"--image", OPTION_TEXT, ONE(SCRUB), AT(image), 0},
+	{"--source", OPTION_SOURCE, ONE(CHECK) | ONE(REPAIR) | ONE(BOOT), 0, 0},
+	{"--slice", OPTION_SLICE, ONE(SCRUB), 0, 0},
+	{"--budget", OPTION_NUMBER, ALL, AT(budget_s), SECONDS_MAX},
+	{"--interval", OPTION_NUMBER, ONE(RECORD) | ONE(SCRUB), AT(interval_s), SECONDS_MAX},
+	{"--distance", OPTION_NUMBER, ONE(RECORD), AT(distance_s), SECONDS_MAX},
+	{"--rate", OPTION_NUMBER, ONE(SCRUB), AT(rate), RATE_MAX},
+	{"--threads", OPTION_NUMBER, ALL, AT(threads), LIMIT_THREADS},
+	{"--help", OPTION_HELP, ALL, 0, 0},
+	{"--version", OPTION_VERSION, ALL, 0, 0}};
+#define OPTION_COUNT (sizeof(options) / sizeof(options[0]))
+
 struct parser {
 	struct opts *o;
 	int argc, at;
@@ -137,7 +174,16 @@ struct parser {
 	struct err *e;
 	bool verb_given, mode_given;
 	enum verb mode; /* of -n, -p, -a, -y */
+	bool given[OPTION_COUNT];
 };
+
+/* Nothing after it matters. */
+static void take_last(struct parser *p, enum verb verb)
+{
+	p->o->verb = verb;
+	p->verb_given = p->mode_given = true;
+	p->at = p->argc;
+}
 
 /* "--name value" or "--name=value" */
 static enum rc take_value(struct parser *p, const char *name, const char **value, bool *matched)
@@ -167,73 +213,56 @@ static enum rc take_slice(struct parser *p, const char *text)
 	return RC_OK;
 }
 
-static enum rc take_long(struct parser *p)
+static enum rc take_number(struct parser *p, const struct option *option, const char *text, uint64_t *value)
 {
-	const char *const arg = p->argv[p->at];
-	const char *text = NULL;
-	bool matched = false;
-	enum rc rc;
-	const struct {
-		const char *name;
-		bool *flag;
-	} flags[] = {{"--keep", &p->o->keep},
-		{"--last", &p->o->last},
-		{"--undo", &p->o->undo},
-		{"--full", &p->o->full},
-		{"--quiet", &p->o->quiet},
-		{"--verbose", &p->o->verbose},
-		{"--after-boot", &p->o->after_boot},
-		{"--remount", &p->o->remount},
-		{"--reset", &p->o->reset}};
+	return parse_decimal(span_of_string(text), value) || *value < 1 || *value > option->most
+		       ? fail(p->e, RC_CORRUPT, "%s wants a number from 1 to %llu", option->name, (unsigned long long)option->most)
+		       : RC_OK;
+}
 
-	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
-		if (strcmp(arg, flags[i].name) == 0) {
-			*flags[i].flag = true;
-			return RC_OK;
-		}
-	if (strcmp(arg, "--help") == 0 || strcmp(arg, "--version") == 0) {
-		p->o->verb = arg[2] == 'h' ? VERB_HELP : VERB_VERSION;
-		p->verb_given = p->mode_given = true;
-		p->at = p->argc; /* nothing after it matters */
+static enum rc take_option(struct parser *p, const struct option *option, const char *text)
+{
+	void *const at = (char *)p->o + option->at;
+
+	switch ((enum option_kind)option->kind) {
+	case OPTION_FLAG:
+		*(bool *)at = true;
 		return RC_OK;
-	}
-	const struct {
-		const char *name, **value;
-	} texts[] = {{"--sysroot", &p->o->sysroot},
-		{"--config", &p->o->config},
-		{"--json", &p->o->json},
-		{"--metrics", &p->o->metrics},
-		{"--image", &p->o->image}};
-	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
-		if ((rc = take_value(p, texts[i].name, texts[i].value, &matched)) || matched)
-			return rc;
-	if ((rc = take_value(p, "--source", &text, &matched)))
-		return rc;
-	if (matched && p->o->source_count == OPTS_ROOTS_MAX)
-		return fail(p->e, RC_CORRUPT, "more than %d sources", OPTS_ROOTS_MAX);
-	if (matched) {
+	case OPTION_TEXT:
+		*(const char **)at = text;
+		return RC_OK;
+	case OPTION_NUMBER:
+		return take_number(p, option, text, at);
+	case OPTION_SLICE:
+		return take_slice(p, text);
+	case OPTION_SOURCE:
+		if (p->o->source_count == OPTS_ROOTS_MAX)
+			return fail(p->e, RC_CORRUPT, "more than %d sources", OPTS_ROOTS_MAX);
 		p->o->sources[p->o->source_count++] = text;
 		return RC_OK;
+	case OPTION_HELP:
+	case OPTION_VERSION:
+		take_last(p, option->kind == OPTION_HELP ? VERB_HELP : VERB_VERSION);
 	}
-	if ((rc = take_value(p, "--slice", &text, &matched)) || matched)
-		return rc ? rc : take_slice(p, text);
-	const struct {
-		const char *name;
-		uint64_t *value, most;
-	} numbers[] = {{"--budget", &p->o->budget_s, SECONDS_MAX},
-		{"--interval", &p->o->interval_s, SECONDS_MAX},
-		{"--distance", &p->o->distance_s, SECONDS_MAX},
-		{"--rate", &p->o->rate, RATE_MAX},
-		{"--threads", &p->o->threads, LIMIT_THREADS}};
-	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
-		if ((rc = take_value(p, numbers[i].name, &text, &matched)))
-			return rc;
-		if (matched)
-			return parse_decimal(span_of_string(text), numbers[i].value) || *numbers[i].value < 1 ||
-					       *numbers[i].value > numbers[i].most
-				       ? fail(p->e, RC_CORRUPT, "%s wants a number from 1 to %llu", numbers[i].name,
-						 (unsigned long long)numbers[i].most)
-				       : RC_OK;
+	return RC_OK;
+}
+
+static enum rc take_long(struct parser *p)
+{
+	const char *const arg = p->argv[p->at], *text = NULL;
+
+	for (size_t i = 0; i < OPTION_COUNT; i++) {
+		const uint8_t kind = options[i].kind;
+		bool matched = strcmp(arg, options[i].name) == 0;
+		if (kind == OPTION_TEXT || kind == OPTION_NUMBER || kind == OPTION_SOURCE || kind == OPTION_SLICE) {
+			const enum rc rc = take_value(p, options[i].name, &text, &matched);
+			if (rc)
+				return rc;
+		}
+		if (matched) {
+			p->given[i] = true;
+			return take_option(p, &options[i], text);
+		}
 	}
 	return unknown(p->e, arg);
 }
@@ -277,14 +306,8 @@ static enum rc take_short(struct parser *p)
 		case 'M':
 			break;
 		case 'V':
-			p->o->verb = VERB_VERSION;
-			p->verb_given = p->mode_given = true;
-			p->at = p->argc;
-			return RC_OK;
 		case 'h':
-			p->o->verb = VERB_HELP;
-			p->verb_given = p->mode_given = true;
-			p->at = p->argc;
+			take_last(p, *c == 'V' ? VERB_VERSION : VERB_HELP);
 			return RC_OK;
 		default:
 			return fail(p->e, RC_CORRUPT, "unknown option -%c", *c);
@@ -292,19 +315,6 @@ static enum rc take_short(struct parser *p)
 	}
 	return RC_OK;
 }
-
-/* What is given of these is for these commands alone. */
-static const struct {
-	uint16_t verbs;
-	char name[14];
-} bound[] = {{1 << VERB_BOOT, "--remount"}, {1 << VERB_CHECK | 1 << VERB_REPAIR | 1 << VERB_BOOT, "--source"},
-	{1 << VERB_REPAIR, "--reset"},
-	{1 << VERB_RECORD | 1 << VERB_SCRUB, "--interval"}, {1 << VERB_RECORD, "--distance"}, {1 << VERB_SHOW, "--last"},
-	{1 << VERB_ACK, "--undo"},
-	{1 << VERB_CHECK | 1 << VERB_REPAIR | 1 << VERB_BOOT | 1 << VERB_SCRUB, "--metrics"}, {1 << VERB_SCRUB, "--rate"},
-	{1 << VERB_SCRUB, "--slice"}, {1 << VERB_SCRUB, "--image"},
-	{1 << VERB_CHECK | 1 << VERB_REPAIR | 1 << VERB_BOOT | 1 << VERB_SHOW, "--after-boot"}};
-#define BOUND_COUNT (sizeof(bound) / sizeof(bound[0]))
 
 /* An option that other commands have. */
 static enum rc is_for(const char *option, unsigned of, struct err *e)
@@ -358,11 +368,9 @@ enum rc opts_parse(struct opts *o, int argc, char *const *argv, struct err *e)
 			return fail(e, RC_CORRUPT, "the command and -n, -p, -a or -y contradict each other");
 		o->verb = p.mode;
 	}
-	const bool given[BOUND_COUNT] = {o->remount, o->source_count != 0, o->reset, o->interval_s != 0, o->distance_s != 0, o->last,
-		o->undo, o->metrics != NULL, o->rate != 0, o->slices != 0, o->image != NULL, o->after_boot};
-	for (size_t i = 0; i < BOUND_COUNT; i++)
-		if (given[i] && !(bound[i].verbs >> o->verb & 1))
-			return is_for(bound[i].name, bound[i].verbs, e);
+	for (size_t i = 0; i < OPTION_COUNT; i++)
+		if (p.given[i] && !(options[i].verbs >> o->verb & 1))
+			return is_for(options[i].name, options[i].verbs, e);
 	if (o->reset && o->root_count != 1)
 		return fail(e, RC_CORRUPT, "--reset wants the root that is meant, and no other");
 	if (o->json && (o->verb == VERB_ACK || (o->verb == VERB_SHOW && !o->last)))
