@@ -660,21 +660,21 @@ static enum rc one_root(struct run *r, const struct place *root, enum exit_statu
 		report_message(&r->report, root->path,
 			refusal_text(opened ? STORE_NOT_A_ROOT : out.refusal, root->path, &r->keep, r->scratch));
 	if (opened && r->opts->verb == VERB_SHOW && rc == RC_OK && !s.halted) {
-		report_show(&out, &r->report);
-		out.status = EXIT_CLEAN;
+		out.status = report_show(&out, &r->report, &late) ? EXIT_LEFT : EXIT_CLEAN;
 	} else if (opened && r->opts->fetch_list && out.plan && !s.halted) {
 		static const char more[] = "containerd-fsck: not all could be looked at: there may be more: containerd-fsck check\n";
 		if (!report_missing(&out, &r->report)) /* a console that is gone cannot be told so */
 			(void)os_put(STDERR_FILENO, more, sizeof(more) - 1);
 	} else if (opened && (!scrub || rc || out.plan)) {
 		report_console(&out, &r->report);
-		if (r->opts->verb == VERB_SHOW && !rc)
-			report_show(&out, &r->report);
+		if (r->opts->verb == VERB_SHOW && !rc && report_show(&out, &r->report, &late))
+			out.status = EXIT_FAILED;
 	}
 	if (scrub && !rc && opened && !out.store)
 		report_message(&r->report, out.root, "stopped before anything was looked at");
 	else if (scrub && !rc && opened)
 		say_scrubbed(r, &out);
+	late = (struct err){0};
 	const enum rc kept = keep_knowledge(r, &out, &late);
 	if (kept && kept != RC_END) {
 		say_failure(r, root->path, &late);
@@ -1260,9 +1260,8 @@ int main(int argc, char **argv)
 		complain(&e, "");
 		return EXIT_FAILED;
 	}
-	const bool looks = o.verb != VERB_SEAL && o.verb != VERB_RECORD && o.verb != VERB_ACK;
 	enum exit_status status = EXIT_FAILED;
-	bool told = !looks || !o.json || strcmp(o.json, "-") == 0 || report_file_open(&r.json, o.json, false, &e) == RC_OK;
+	bool told = !o.json || strcmp(o.json, "-") == 0 || report_file_open(&r.json, o.json, false, &e) == RC_OK;
 	if (told) {
 		status = all_roots(&r);
 		told = report_file_close(&r.json, &e) == RC_OK;

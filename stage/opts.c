@@ -153,7 +153,7 @@ static const struct option {
 	{"--reset", OPTION_FLAG, ONE(REPAIR), AT(reset), 0},
 	{"--sysroot", OPTION_TEXT, ALL, AT(sysroot), 0},
 	{"--config", OPTION_TEXT, ALL, AT(config), 0},
-	{"--json", OPTION_TEXT, ALL, AT(json), 0},
+	{"--json", OPTION_TEXT, ONE(CHECK) | ONE(REPAIR) | ONE(BOOT) | ONE(SCRUB) | ONE(STATUS) | ONE(SHOW), AT(json), 0},
 	{"--metrics", OPTION_TEXT, ONE(CHECK) | ONE(REPAIR) | ONE(BOOT) | ONE(SCRUB), AT(metrics), 0},
 	{"--image", OPTION_TEXT, ONE(SCRUB), AT(image), 0},
 	{"--source", OPTION_SOURCE, ONE(CHECK) | ONE(REPAIR) | ONE(BOOT), 0, 0},
@@ -373,7 +373,7 @@ enum rc opts_parse(struct opts *o, int argc, char *const *argv, struct err *e)
 			return is_for(options[i].name, options[i].verbs, e);
 	if (o->reset && o->root_count != 1)
 		return fail(e, RC_CORRUPT, "--reset wants the root that is meant, and no other");
-	if (o->json && (o->verb == VERB_ACK || (o->verb == VERB_SHOW && !o->last)))
+	if (o->json && o->verb == VERB_SHOW && !o->last)
 		return fail(e, RC_CORRUPT, "--json goes with show --last");
 	if (o->undo && !o->id)
 		return fail(e, RC_CORRUPT, "ack --undo wants what is meant");

@@ -68,8 +68,9 @@ void report_console(const struct outcome *o, const struct report_options *option
 /* A line for each blob that has to be fetched: digest, bytes, namespace, and the name of an image that needs it. False: there may be more,
  * for not all could be looked at. */
 bool report_missing(const struct outcome *o, const struct report_options *options);
-/* With a database that cannot be worked with: the copies there are alone. */
-void report_show(const struct outcome *o, const struct report_options *options);
+/* With a database that cannot be worked with: the copies there are alone. RC_STOPPED: not all was shown, and *e says why; where that
+ * could be said it was. */
+CHECKED enum rc report_show(const struct outcome *o, const struct report_options *options, struct err *e);
 /* containerd-fsck(8), JSON REPORT. One object and a newline. */
 CHECKED enum rc report_json(const struct outcome *o, int out, struct err *e);
 

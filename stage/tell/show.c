@@ -19,8 +19,15 @@ struct view {
 	const struct survey *survey;
 	struct digest *awaited; /* what downloads that are here are to become, in order */
 	size_t awaited_count;
-	size_t *shown; /* by blob: 1 + the last image of which this manifest was shown; NULL: no memory */
+	size_t *shown; /* by blob: 1 + the last namespace in which this manifest was shown; NULL: no memory */
+	struct err *e; /* why it ended early */
 };
+
+/* Whether there is time for one more line. */
+static bool go_on(const struct view *v)
+{
+	return !v->e->rc && pace_on(v->store->hints->pace, 4 * PACE_STEP, v->e) == RC_OK;
+}
 
 /* Without memory they are not told apart from what is nowhere. */
 static void list_awaited(struct view *v, struct arena *a)
@@ -81,16 +88,29 @@ static const struct oci_doc *doc_of(const struct view *v, const struct oci_descr
 	return blob == STORE_NONE ? NULL : v->survey->blobs[blob].doc;
 }
 
-static void show_manifest(struct sink *s, const struct view *v, size_t ns, const struct oci_doc *m, const char *indent)
+/* What a manifest names, once in a namespace: names and indexes may lead to it as often as they like. */
+static void show_manifest(struct sink *s, const struct view *v, size_t ns, const struct oci_descriptor *d, const char *indent)
 {
-	const struct oci_doc *const config = doc_of(v, &m->config);
+	const size_t blob = d->digest_known ? store_find_blob(v->store, &d->digest) : STORE_NONE;
+	const struct oci_doc *const m = blob == STORE_NONE ? NULL : v->survey->blobs[blob].doc;
 	struct digest chain;
 	size_t layer = 0;
 
-	putf(s, "%sconfig    ", indent);
+	if (!m || m->kind != OCI_MANIFEST || d->attestation) {
+		puts_to(s, d->attestation ? "  (attestation)\n" : "\n");
+		return;
+	}
+	if (v->shown && v->shown[blob] == ns + 1) {
+		puts_to(s, "  (as above)\n");
+		return;
+	}
+	if (v->shown)
+		v->shown[blob] = ns + 1;
+	const struct oci_doc *const config = doc_of(v, &m->config);
+	putf(s, "\n%sconfig    ", indent);
 	show_blob(s, v, ns, &m->config);
 	puts_to(s, "\n");
-	for (size_t i = 0; i < m->child_count; i++) {
+	for (size_t i = 0; i < m->child_count && go_on(v); i++) {
 		putf(s, "%slayer     ", indent);
 		show_blob(s, v, ns, &m->children[i]);
 		if (oci_is_layer(&m->children[i]) && config && config->kind == OCI_CONFIG &&
@@ -115,23 +135,11 @@ static void show_image(struct sink *s, const struct view *v, size_t index)
 	puts_to(s, "\n    ");
 	puts_to(s, doc && doc->kind == OCI_INDEX ? "index     " : "manifest  ");
 	show_blob(s, v, image->ns, &target);
-	puts_to(s, "\n");
-	if (doc && doc->kind == OCI_MANIFEST)
-		show_manifest(s, v, image->ns, doc, "      ");
-	for (size_t i = 0; doc && doc->kind == OCI_INDEX && i < doc->child_count; i++) {
-		const struct oci_doc *const child = doc_of(v, &doc->children[i]);
+	show_manifest(s, v, image->ns, &target, "      ");
+	for (size_t i = 0; doc && doc->kind == OCI_INDEX && i < doc->child_count && go_on(v); i++) {
 		puts_to(s, "      manifest  ");
 		show_blob(s, v, image->ns, &doc->children[i]);
-		puts_to(s, doc->children[i].attestation ? "  (attestation)\n" : "\n");
-		if (!child || child->kind != OCI_MANIFEST || doc->children[i].attestation)
-			continue;
-		/* once: an index may name it as often as it likes */
-		size_t *const shown = v->shown ? &v->shown[store_find_blob(v->store, &doc->children[i].digest)] : NULL;
-		if (shown && *shown == index + 1)
-			continue;
-		if (shown)
-			*shown = index + 1;
-		show_manifest(s, v, image->ns, child, "        ");
+		show_manifest(s, v, image->ns, &doc->children[i], "        ");
 	}
 }
 
@@ -144,9 +152,9 @@ static void show_namespace(struct sink *s, const struct view *v, size_t index)
 	puts_to(s, "namespace ");
 	put_escaped(s, ns->name);
 	puts_to(s, "\n");
-	for (size_t i = ns->images.first; i < ns->images.first + ns->images.count; i++)
+	for (size_t i = ns->images.first; i < ns->images.first + ns->images.count && go_on(v); i++)
 		show_image(s, v, i);
-	for (size_t i = ns->snapshots.first; i < ns->snapshots.first + ns->snapshots.count; i++) {
+	for (size_t i = ns->snapshots.first; i < ns->snapshots.first + ns->snapshots.count && go_on(v); i++) {
 		const struct snapshot *const snapshot = &st->snapshots[i];
 		const struct backend *const b = snapshot->backend == STORE_NONE ? NULL : &st->backends[snapshot->backend];
 		if (b && b->kind == SNAPSHOT_COMMITTED && span_starts(snapshot->key, "sha256:"))
@@ -156,14 +164,14 @@ static void show_namespace(struct sink *s, const struct view *v, size_t index)
 		putf(s, "  %s, directory %s%s\n", b ? kinds[b->kind] : "in meta.db only", b ? b->dir : "-",
 			b && b->dir_found ? "" : " (not there)");
 	}
-	for (size_t i = ns->containers.first; i < ns->containers.first + ns->containers.count; i++) {
+	for (size_t i = ns->containers.first; i < ns->containers.first + ns->containers.count && go_on(v); i++) {
 		puts_to(s, "  container   ");
 		put_escaped(s, st->containers[i].id);
 		puts_to(s, "  of image ");
 		put_escaped(s, st->containers[i].image);
 		puts_to(s, "\n");
 	}
-	for (size_t i = ns->leases.first; i < ns->leases.first + ns->leases.count; i++) {
+	for (size_t i = ns->leases.first; i < ns->leases.first + ns->leases.count && go_on(v); i++) {
 		const struct span *const expire = labels_get(&st->leases[i].labels, "containerd.io/gc.expire");
 		puts_to(s, "  lease       ");
 		put_escaped(s, st->leases[i].id);
@@ -173,7 +181,7 @@ static void show_namespace(struct sink *s, const struct view *v, size_t index)
 		const struct lease_facts facts = store_lease_facts(st, &st->leases[i]);
 		puts_to(s, policy_lease(&facts).problem != P_COUNT ? "  (of an earlier boot)\n" : "\n");
 	}
-	for (size_t i = ns->ingests.first; i < ns->ingests.first + ns->ingests.count; i++) {
+	for (size_t i = ns->ingests.first; i < ns->ingests.first + ns->ingests.count && go_on(v); i++) {
 		const struct ingest_record *const r = &st->ingest_records[i];
 		puts_to(s, "  download    ");
 		put_escaped(s, r->client_ref);
@@ -259,18 +267,18 @@ static void show_copies(struct sink *s, const struct outcome *o)
 	}
 }
 
-void report_show(const struct outcome *o, const struct report_options *options)
+enum rc report_show(const struct outcome *o, const struct report_options *options, struct err *e)
 {
 	struct err ignored = {0};
 	struct sink s = {.out = options->out ? options->out : STDOUT_FILENO, .e = &ignored};
 	const struct store *const st = o->store;
-	struct view v = {.store = st, .survey = o->survey};
+	struct view v = {.store = st, .survey = o->survey, .e = e};
 	struct arena scratch = *st->keep;
 
 	if (o->survey->halted) { /* of the rest nothing is known */
 		show_copies(&s, o);
 		sink_flush(&s);
-		return;
+		return RC_OK;
 	}
 	list_awaited(&v, &scratch);
 	v.shown = arena_array(&scratch, st->blob_count + 1, sizeof(*v.shown));
@@ -280,29 +288,34 @@ void report_show(const struct outcome *o, const struct report_options *options)
 		(unsigned long long)(st->meta.sound ? st->meta.bolt.meta[st->meta.bolt.current].txid : 0),
 		(unsigned long long)(st->overlay.sound ? st->overlay.bolt.meta[st->overlay.bolt.current].txid : 0),
 		(unsigned long long)st->overlay_sequence);
-	for (size_t i = 0; i < st->namespace_count; i++)
+	for (size_t i = 0; i < st->namespace_count && go_on(&v); i++)
 		show_namespace(&s, &v, i);
-	for (size_t i = 0; i < st->ingest_count; i++)
+	for (size_t i = 0; i < st->ingest_count && go_on(&v); i++)
 		if (st->ingests[i].record == STORE_NONE) {
 			puts_to(&s, "download without record  ");
 			put_escaped(&s, st->ingests[i].name);
 			putf(&s, "  %s\n", size_text(st->ingests[i].data_size).text);
 		}
-	for (size_t i = 0; i < st->backend_count; i++)
+	for (size_t i = 0; i < st->backend_count && go_on(&v); i++)
 		if (st->backends[i].snapshot == STORE_NONE) {
 			puts_to(&s, "snapshot in metadata.db only  ");
 			put_escaped(&s, st->backends[i].key);
 			putf(&s, "  directory %s\n", st->backends[i].dir);
 		}
+	if (e->rc) {
+		putf(&s, "and more: %s\n", e->text);
+		sink_flush(&s);
+		return e->rc;
+	}
 	show_aside(&s, o);
 	show_copies(&s, o);
 	show_journal(&s, o);
 	sink_flush(&s);
 	struct runs_root *const last = arena_get(&scratch, sizeof(*last));
-	if (!last)
-		return;
-	last->path = o->root;
-	runs_read(last, scratch);
-	if (runs_tell(last, 1, s.out, false, true, &ignored) != RUNS_FINE)
-		return;
+	if (last) {
+		last->path = o->root;
+		runs_read(last, scratch);
+		(void)runs_tell(last, 1, s.out, false, true, &ignored); /* a console that is gone cannot be told so */
+	}
+	return RC_OK;
 }
