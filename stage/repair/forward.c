@@ -478,22 +478,34 @@ static enum rc make_snapshots(struct maker *m)
 /* ---- content ---- */
 
 /* The bytes of a blob that is a document, whole and right; *there: the file is, of that size. RC_END: no such document. */
+/* A blob's first bytes. Records are made again once, and a look that failed may have been at a bad moment: it is taken twice. */
+static enum rc read_blob(const struct forward *f, size_t blob, uint8_t *at, size_t size, size_t *got)
+{
+	enum rc rc = RC_END;
+
+	for (unsigned tries = 0; rc && tries < 2; tries++) {
+		struct err ignored = {0}; /* what cannot be read is not followed */
+		auto_fd fd = -1;
+		rc = store_open_blob(f->st, blob, &fd, &ignored);
+		rc = rc ? rc : os_read(fd, 0, at, size, got, &ignored);
+	}
+	return rc;
+}
+
 static enum rc read_document(const struct forward *f, size_t blob, struct arena *a, struct span *bytes)
 {
 	const struct blob *const b = &f->st->blob_files[blob];
-	struct err ignored = {0}; /* what cannot be read is not followed */
-	auto_fd fd = -1;
+	struct err ignored = {0}; /* stopped: who called asks once more */
 	struct digest sum;
 	struct hash h;
 	size_t got = 0;
 
-	if (!b->regular || b->size > LIMIT_JSON_BYTES || pace_on(f->st->hints->pace, b->size + PACE_CALL, &ignored) ||
-		store_open_blob(f->st, blob, &fd, &ignored))
-		return RC_END; /* stopped as well: who called asks once more */
+	if (!b->regular || b->size > LIMIT_JSON_BYTES || pace_on(f->st->hints->pace, b->size + PACE_CALL, &ignored))
+		return RC_END;
 	uint8_t *const at = arena_get(a, (size_t)b->size + 1);
 	if (!at)
 		return RC_NOMEM;
-	if (os_read(fd, 0, at, (size_t)b->size, &got, &ignored) || got != b->size)
+	if (read_blob(f, blob, at, (size_t)b->size, &got) || got != b->size)
 		return RC_END;
 	hash_begin(&h, b->digest.kind);
 	hash_add(&h, at, got);
@@ -687,13 +699,11 @@ static enum rc find_documents(struct maker *m, struct found **out, size_t *count
 	for (size_t i = 0; i < st->blob_count; i++) {
 		const struct blob *const b = &st->blob_files[i];
 		uint8_t head[STORE_HEAD_BYTES];
-		struct err ignored = {0}; /* what cannot be read is none: what only it leads to gets a name of its own, and stays */
 		struct span bytes = {0};
 		struct found found = {.blob = i};
 		size_t got = 0;
-		auto_fd fd = -1;
-		if (!b->regular || b->size > LIMIT_JSON_BYTES || b->spare != STORE_NONE || store_open_blob(st, i, &fd, &ignored) ||
-			os_read(fd, 0, head, sizeof(head), &got, &ignored) || !store_may_be_document(span_of(head, got)))
+		if (!b->regular || b->size > LIMIT_JSON_BYTES || b->spare != STORE_NONE || read_blob(m->f, i, head, sizeof(head), &got) ||
+			!store_may_be_document(span_of(head, got)))
 			continue;
 		struct arena scratch = *m->a;
 		if (read_document(m->f, i, &scratch, &bytes))

@@ -237,6 +237,8 @@ enum rc read_blobs(struct store *st, struct arena scratch, struct err *e)
 			if ((rc = go_on(st, e)))
 				return rc;
 			rc = os_stat(dir, names[i].name, &found, &why);
+			if (rc && rc != RC_END) /* twice: records that are made again without it are made once */
+				rc = os_stat(dir, names[i].name, &found, &why);
 			if (rc == RC_END)
 				continue;
 			if (digest_parse_hex((enum digest_kind)kind, span_of_string(names[i].name), &d)) {
