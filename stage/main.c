@@ -630,7 +630,6 @@ static enum rc one_root(struct run *r, const struct place *root, enum exit_statu
 	out.command = command;
 	r->report.repair = r->repair;
 	os_write_begin();
-	r->pace = (struct pace){.ask = ask, .self = r};
 	r->hints.pace = &r->pace;
 	r->hints.may_be_half = r->repair;
 	r->dockerd = root->dockerd;
@@ -896,6 +895,7 @@ static enum exit_status seal_root(struct run *r, const struct place *root)
 
 	if (is_no_root(r, root))
 		return EXIT_FAILED;
+	r->hints.pace = &r->pace;
 	for (unsigned waited = 0; waited <= LOCK_WAIT_MS && refusal == STORE_RUNNING && rc == RC_OK && !stop; waited += LOCK_STEP_MS) {
 		if (waited)
 			os_sleep_ms(LOCK_STEP_MS);
@@ -1244,6 +1244,7 @@ int main(int argc, char **argv)
 		.sysroot = "",
 		.repair = policy_writes(o.verb == VERB_REPAIR ? MODE_REPAIR : MODE_LOOK),
 		.journalled = o.verb == VERB_BOOT,
+		.pace = {.ask = ask, .self = &r},
 		.at = {.fd = -1},
 		.at_dir = -1,
 		.salvage = {.lock = -1, .old = -1},
