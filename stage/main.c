@@ -611,7 +611,7 @@ static enum rc one_root(struct run *r, const struct place *root, enum exit_statu
 {
 	const bool scrub = r->opts->verb == VERB_SCRUB;
 	struct outcome out = {.root = root->path, .scrub = scrub, .repair = r->repair, .started_ns = os_calendar_ns()};
-	struct progress_state progress = {.options = &r->report, .terminal = isatty(2) == 1};
+	struct progress_state progress = {.options = &r->report, .terminal = os_terminal_width(STDERR_FILENO) != 0};
 	struct apply_result applied = {0};
 	struct survey s = {0};
 	struct store st = {0};
@@ -1200,11 +1200,11 @@ static bool is_journal(int fd)
 }
 
 /* https://no-color.org: NO_COLOR, when present and not empty. */
-static bool has_colour(int fd)
+static bool has_colour(void)
 {
 	const char *const none = getenv("NO_COLOR"), *const kind = getenv("TERM");
 
-	return isatty(fd) == 1 && (!none || !*none) && kind && strcmp(kind, "dumb") != 0;
+	return (!none || !*none) && kind && strcmp(kind, "dumb") != 0;
 }
 
 static void complain(const struct err *e, const char *next)
@@ -1240,6 +1240,7 @@ int main(int argc, char **argv)
 	(void)sigaction(SIGHUP, &action, NULL);
 	const bool by_itself = o.verb == VERB_BOOT || o.verb == VERB_SEAL || o.verb == VERB_RECORD ||
 			       (o.verb == VERB_SCRUB && is_journal(STDOUT_FILENO));
+	const unsigned width = by_itself ? 0 : os_terminal_width(STDOUT_FILENO);
 	struct run r = {.opts = &o,
 		.sysroot = "",
 		.repair = policy_writes(o.verb == VERB_REPAIR ? MODE_REPAIR : MODE_LOOK),
@@ -1253,7 +1254,8 @@ int main(int argc, char **argv)
 		.report = {.quiet = o.quiet,
 			.verbose = o.verbose,
 			.progress = o.progress,
-			.colour = !by_itself && has_colour(STDOUT_FILENO),
+			.colour = width && has_colour(),
+			.width = width,
 			.log = !by_itself ? REPORT_NO_LOG : is_journal(1) ? REPORT_JOURNAL : REPORT_KERNEL_LOG,
 			.priority = 6,
 			.out = o.json && strcmp(o.json, "-") == 0 ? 0 : STDOUT_FILENO}};

@@ -7,7 +7,7 @@
 /* seconds; a month */
 #define SECONDS_MAX 2678400
 /* bytes a second */
-#define RATE_MAX ((uint64_t)1 << 40)
+#define RATE_MAX UINT32_MAX
 
 const char opts_help[] =
 	"usage: containerd-fsck [COMMAND] [OPTION...] [ROOT...]\n"
@@ -141,7 +141,7 @@ static const struct option {
 	uint8_t kind;
 	uint16_t verbs; /* it is for these alone */
 	uint16_t at;    /* in struct opts */
-	uint64_t most;  /* of a number */
+	uint32_t most;  /* of a number */
 } options[] = {{"--keep", OPTION_FLAG, ALL, AT(keep), 0},
 	{"--last", OPTION_FLAG, ONE(SHOW), AT(last), 0},
 	{"--undo", OPTION_FLAG, ONE(ACK), AT(undo), 0},

@@ -154,6 +154,8 @@ void os_notify(const char *text);
 void os_journal(const char *text);
 /* All of it for a console, a pipe or a file, where that stands. False: it could not be written. */
 bool os_put(int fd, const void *text, size_t n);
+/* Columns of a terminal, 80 where it does not say; 0: it is none. */
+unsigned os_terminal_width(int fd);
 /* A line for the kernel's log; priority as in syslog. Lost where there is no /dev/kmsg. */
 void os_kernel_log(int priority, const char *line);
 void os_sleep_ms(unsigned ms);

@@ -143,6 +143,13 @@ void os_journal(const char *text)
 	send_to("/run/systemd/journal/socket", text);
 }
 
+unsigned os_terminal_width(int fd)
+{
+	struct winsize size = {0};
+
+	return ioctl(fd, TIOCGWINSZ, &size) ? 0 : size.ws_col ? size.ws_col : 80;
+}
+
 bool os_put(int fd, const void *text, size_t n)
 {
 	/* a reader that waits must not keep a signal waiting: what it interrupts is not written */

@@ -23,6 +23,7 @@ void put_findings(struct sink *s, const struct outcome *o, const struct roll *ro
 			if ((note && !options->verbose) || (!options->verbose && shown >= LISTED_BY_DEFAULT))
 				continue;
 			const struct holder holder = roll_holder(roll, o, f);
+			s->folds = true;
 			putf(s, "  %04x  ", problems[id].code);
 			put_message(s, f, &holder, options->verbose);
 			putf(s, " [%s]\n",
@@ -34,6 +35,7 @@ void put_findings(struct sink *s, const struct outcome *o, const struct roll *ro
 				put_sentence(s, why_left(o, f));
 				puts_to(s, "\n");
 			}
+			s->folds = false;
 			if (o->applied && !o->survey->out_of_time && !f->acknowledged && plan_stays(p, f)) {
 				puts_to(s, "        fails each run, until it is known: containerd-fsck ack ");
 				put_word(s, finding_id(f));

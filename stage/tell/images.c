@@ -267,7 +267,7 @@ static void put_state(struct sink *s, const struct outcome *o, const struct imag
 	if (usual)
 		puts_to(s, " from its layers");
 	else if (state->why)
-		puts_to(s, used + strlen(word) + 2 + strlen(state->why) > SCREEN ? ":\n      " : ": ");
+		puts_to(s, used + strlen(word) + 2 + strlen(state->why) > (s->width ? s->width : SCREEN) ? ":\n      " : ": ");
 	if (!usual && state->why)
 		put_sentence(s, state->why);
 	puts_to(s, "\n");
@@ -284,6 +284,7 @@ void put_users(struct sink *s, const struct outcome *o, const struct roll *roll,
 	char ns[300], name[1024], text[1400];
 	size_t n = 0;
 
+	s->folds = !json;
 	for (size_t at = roll->user ? roll->user[image] : 0; at; at = roll->next_user[at - 1], n++) {
 		struct container c = user_at(st, at - 1);
 		struct arena a = roll->rest;
@@ -302,6 +303,7 @@ void put_users(struct sink *s, const struct outcome *o, const struct roll *roll,
 	if (!json && n > USERS_LISTED)
 		putf(s, ", and %zu more", n - USERS_LISTED);
 	puts_to(s, n && !json ? "\n" : "");
+	s->folds = false;
 }
 
 void put_images(struct sink *s, const struct outcome *o, const struct roll *roll, const struct report_options *options)

@@ -137,10 +137,12 @@ static void put_database(struct sink *s, const struct outcome *o, const struct s
 		puts_to(s, "        lost: names and containers that nothing else here tells of, if there were any\n");
 	put_gaps(s, d, options);
 	if (d->source && !d->done) {
+		s->folds = false;
 		puts_to(s, "        to take another (containerd-fsck show lists them): cd '");
 		put_escaped(s, span_of_string(o->root));
 		putf(s, "' && { mv -n %s %s.broken; [ ! -e %s ] && cp -a " STORE_OWN_DIR "/" OWN_BACKUP_DIR "/COPY %s; }\n", d->path,
 			d->path, d->path, d->path);
+		s->folds = true;
 	}
 	if (d->done && d->tier != SALVAGE_FREELIST && d->was_there)
 		putf(s, "        the broken one: %s" STORE_OWN_DIR "/" OWN_ASIDE "/broken-%s\n", d->beside ? beside : "", d->file);
@@ -150,12 +152,14 @@ static void put_databases(struct sink *s, const struct outcome *o, const struct 
 {
 	if (!o->salvage)
 		return;
+	s->folds = true;
 	put_database(s, o, &o->salvage->meta, options);
 	put_database(s, o, &o->salvage->overlay, options);
 	if (o->salvage->directories_aside)
 		putf(s, "  %zu %s of snapshots that no database knows: %s" STORE_OWN_DIR "/" OWN_ASIDE "/snapshot-*\n",
 			o->salvage->directories_aside, plural(o->salvage->directories_aside, "directory", "directories"),
 			o->salvage->overlay.beside ? beside : "");
+	s->folds = false;
 }
 
 static void put_json_bound(struct sink *s, const char *name, struct span key)
@@ -359,6 +363,7 @@ void report_console(const struct outcome *o, const struct report_options *option
 	struct sink s = {.out = options->out,
 		.e = &ignored,
 		.log = options->log,
+		.width = options->width,
 		.priority = o->status == EXIT_CLEAN ? 6 : o->status == EXIT_REPAIRED ? 4 : 3};
 
 	if (!options->out)

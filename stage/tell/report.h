@@ -31,6 +31,7 @@ struct report_options {
 	enum report_log log;
 	int priority;        /* of report_message, as in syslog; a console report has one by its outcome */
 	bool colour;         /* the console is a terminal that has some, and nobody asked for none */
+	unsigned width;      /* of the console, if it is a terminal; 0: it is none */
 	int out;             /* the console's descriptor; 0: it is not used (--json -) */
 };
 

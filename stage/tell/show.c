@@ -23,7 +23,7 @@ struct view {
 	struct err *e; /* why it ended early */
 };
 
-/* Whether there is time for one more line. */
+/* Whether there is time for one more line of an image: names times indexes times layers are many; of all else each is a line. */
 static bool go_on(const struct view *v)
 {
 	return !v->e->rc && pace_on(v->store->hints->pace, 4 * PACE_STEP, v->e) == RC_OK;
@@ -154,7 +154,7 @@ static void show_namespace(struct sink *s, const struct view *v, size_t index)
 	puts_to(s, "\n");
 	for (size_t i = ns->images.first; i < ns->images.first + ns->images.count && go_on(v); i++)
 		show_image(s, v, i);
-	for (size_t i = ns->snapshots.first; i < ns->snapshots.first + ns->snapshots.count && go_on(v); i++) {
+	for (size_t i = ns->snapshots.first; i < ns->snapshots.first + ns->snapshots.count; i++) {
 		const struct snapshot *const snapshot = &st->snapshots[i];
 		const struct backend *const b = snapshot->backend == STORE_NONE ? NULL : &st->backends[snapshot->backend];
 		if (b && b->kind == SNAPSHOT_COMMITTED && span_starts(snapshot->key, "sha256:"))
@@ -164,14 +164,14 @@ static void show_namespace(struct sink *s, const struct view *v, size_t index)
 		putf(s, "  %s, directory %s%s\n", b ? kinds[b->kind] : "in meta.db only", b ? b->dir : "-",
 			b && b->dir_found ? "" : " (not there)");
 	}
-	for (size_t i = ns->containers.first; i < ns->containers.first + ns->containers.count && go_on(v); i++) {
+	for (size_t i = ns->containers.first; i < ns->containers.first + ns->containers.count; i++) {
 		puts_to(s, "  container   ");
 		put_escaped(s, st->containers[i].id);
 		puts_to(s, "  of image ");
 		put_escaped(s, st->containers[i].image);
 		puts_to(s, "\n");
 	}
-	for (size_t i = ns->leases.first; i < ns->leases.first + ns->leases.count && go_on(v); i++) {
+	for (size_t i = ns->leases.first; i < ns->leases.first + ns->leases.count; i++) {
 		const struct span *const expire = labels_get(&st->leases[i].labels, "containerd.io/gc.expire");
 		puts_to(s, "  lease       ");
 		put_escaped(s, st->leases[i].id);
@@ -181,7 +181,7 @@ static void show_namespace(struct sink *s, const struct view *v, size_t index)
 		const struct lease_facts facts = store_lease_facts(st, &st->leases[i]);
 		puts_to(s, policy_lease(&facts).problem != P_COUNT ? "  (of an earlier boot)\n" : "\n");
 	}
-	for (size_t i = ns->ingests.first; i < ns->ingests.first + ns->ingests.count && go_on(v); i++) {
+	for (size_t i = ns->ingests.first; i < ns->ingests.first + ns->ingests.count; i++) {
 		const struct ingest_record *const r = &st->ingest_records[i];
 		puts_to(s, "  download    ");
 		put_escaped(s, r->client_ref);
@@ -288,15 +288,15 @@ enum rc report_show(const struct outcome *o, const struct report_options *option
 		(unsigned long long)(st->meta.sound ? st->meta.bolt.meta[st->meta.bolt.current].txid : 0),
 		(unsigned long long)(st->overlay.sound ? st->overlay.bolt.meta[st->overlay.bolt.current].txid : 0),
 		(unsigned long long)st->overlay_sequence);
-	for (size_t i = 0; i < st->namespace_count && go_on(&v); i++)
+	for (size_t i = 0; i < st->namespace_count; i++)
 		show_namespace(&s, &v, i);
-	for (size_t i = 0; i < st->ingest_count && go_on(&v); i++)
+	for (size_t i = 0; i < st->ingest_count; i++)
 		if (st->ingests[i].record == STORE_NONE) {
 			puts_to(&s, "download without record  ");
 			put_escaped(&s, st->ingests[i].name);
 			putf(&s, "  %s\n", size_text(st->ingests[i].data_size).text);
 		}
-	for (size_t i = 0; i < st->backend_count && go_on(&v); i++)
+	for (size_t i = 0; i < st->backend_count; i++)
 		if (st->backends[i].snapshot == STORE_NONE) {
 			puts_to(&s, "snapshot in metadata.db only  ");
 			put_escaped(&s, st->backends[i].key);

@@ -76,8 +76,47 @@ static void put_listed(struct sink *s, char c)
 	put_raw(s, c == '\n' ? "\"" : &c, 1);
 }
 
+#define FOLD_INDENT 8
+
+/* A word and the spaces before it, in this line or at the beginning of the next. */
+static void put_folded_word(struct sink *s)
+{
+	size_t blanks = 0, cells = 0;
+
+	while (blanks < s->line_used && s->line[blanks] == ' ')
+		blanks++;
+	for (size_t i = blanks; i < s->line_used; i++)
+		cells += ((unsigned char)s->line[i] & 0xc0) != 0x80; /* UTF-8 */
+	if (s->column > FOLD_INDENT && s->column + blanks + cells > s->width) {
+		put_raw(s, "\n        ", FOLD_INDENT + 1);
+		s->column = FOLD_INDENT;
+	} else {
+		put_raw(s, s->line, blanks);
+		s->column += blanks;
+	}
+	put_raw(s, s->line + blanks, s->line_used - blanks);
+	s->column += cells;
+	s->line_used = 0;
+}
+
+static void put_folded(struct sink *s, char c)
+{
+	const bool ends = s->line_used && (c == '\n' || (c == ' ' && s->line[s->line_used - 1] != ' '));
+
+	if (ends || s->line_used == sizeof(s->line))
+		put_folded_word(s);
+	if (c != '\n') {
+		s->line[s->line_used++] = c;
+		return;
+	}
+	put_raw(s, &c, 1);
+	s->column = 0;
+}
+
 void put(struct sink *s, const char *text, size_t n)
 {
+	for (; n && s->folds && s->width; n--)
+		put_folded(s, *text++);
 	for (; n && s->listing; n--)
 		put_listed(s, *text++);
 	while (n && s->log != REPORT_NO_LOG) {

@@ -18,7 +18,10 @@ struct sink {
 	unsigned lines;   /* of the log, or the array, so far */
 	bool in_line;
 	size_t line_used;
-	char line[400];   /* of the kernel's log, so far */
+	char line[400];   /* of the kernel's log, or a word that is folded, so far */
+	unsigned width;   /* of a terminal; 0: it is none */
+	bool folds;       /* on a terminal lines of words are, and those with something to type are not: to be set where a line begins */
+	size_t column;    /* in a line that is folded */
 	char buf[4096];
 };
 
