@@ -33,6 +33,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"syscall"
 	"unicode/utf8"
 
 	bolt "go.etcd.io/bbolt"
@@ -171,7 +172,15 @@ func printable(value []byte) string {
 	return "0x" + hex.EncodeToString(value)
 }
 
+// Of a broken database a bucket may be its own child: a page's number leads anywhere.
+const bucketsMost = 1 << 20
+
+var bucketsSeen int
+
 func dumpBucket(out io.Writer, path string, bucket *bolt.Bucket) error {
+	if bucketsSeen++; bucketsSeen > bucketsMost || len(path) > 1<<14 {
+		return errors.New("buckets without end: the database is broken")
+	}
 	return bucket.ForEach(func(k, v []byte) error {
 		at := path + "/" + printable(k)
 		if v != nil {
@@ -185,6 +194,11 @@ func dumpBucket(out io.Writer, path string, bucket *bolt.Bucket) error {
 }
 
 func dump(file string) error {
+	// bbolt goes round for ever where pages of a broken database lead to each other, and remembers each step
+	limit := syscall.Rlimit{Cur: 2 << 30, Max: 2 << 30}
+	if err := syscall.Setrlimit(syscall.RLIMIT_AS, &limit); err != nil {
+		return err
+	}
 	db, err := bolt.Open(file, 0o600, &bolt.Options{ReadOnly: true})
 	if err != nil {
 		return err
