@@ -2,6 +2,7 @@
 /* Bytes that the store has not, looked for in second places that a person named, by the names of files and of archives' members. What
  * hashes to what is lacking becomes one more of the files whose bytes may be those of a blob: where it lies, if it is only looked at;
  * else a copy of it in the content store, which the rest of a repair puts into place as it would any other. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -347,9 +348,12 @@ static enum rc read_place(struct asking *a, const char *place)
 
 	a->place = place;
 	a->name = "";
-	if (os_open_root(place, &dir, NULL) == RC_OK)
+	if (!(a->end = os_open_root(place, &dir, &a->why)))
 		return read_directory(a, dir);
-	a->end = os_open_file(-1, place, &a->fd, &a->why);
+	if (a->why.sys_errno == ENOTDIR) {
+		a->why = (struct err){0};
+		a->end = os_open_file(-1, place, &a->fd, &a->why);
+	}
 	if (a->end == RC_END)
 		say(a, NULL, "is not there", 0);
 	return read_file(a, NULL, "");

@@ -207,12 +207,13 @@ static enum rc put_snapshot(struct sealer *w, size_t i)
 }
 
 /* Of a download that began in this boot all bytes that are there; of one that was there before, what the check could compare, and
- * of one that it could not read, or had no time for, what was vouched for already: the sum will tell whether it still holds. */
+ * of one that it could not read, had no time for, or did not compare because it may be of this boot, what was vouched for already: the
+ * sum will tell whether it still holds. */
 static void put_ingest(struct sealer *w, size_t i)
 {
 	const struct ingest *const in = &w->st->ingests[i];
 	const enum ingest_verdict v = w->check ? w->check->survey->ingests[i].verdict : INGEST_IS_PARTIAL;
-	const bool unread = v == INGEST_IS_UNREADABLE || v == INGEST_IS_NOT_CHECKED;
+	const bool unread = v == INGEST_IS_UNREADABLE || v == INGEST_IS_NOT_CHECKED || (w->check && !w->st->boot_proved_new);
 	const struct journal_ingest *const before = journal_find_ingest(w->journal, in->name);
 	const struct journal_ingest *const known = w->check && !unread ? NULL : before;
 	struct journal_ingest record = {.name = in->name, .ref = in->ref_fits ? in->ref : (struct span){0}, .held = true};

@@ -267,7 +267,7 @@ static void put_state(struct sink *s, const struct outcome *o, const struct imag
 	if (usual)
 		puts_to(s, " from its layers");
 	else if (state->why)
-		puts_to(s, used + strlen(word) + 2 + strlen(state->why) > (s->width ? s->width : SCREEN) ? ":\n      " : ": ");
+		puts_to(s, used + strlen(word) + 2 + strlen(state->why) > SCREEN ? ":\n      " : ": ");
 	if (!usual && state->why)
 		put_sentence(s, state->why);
 	puts_to(s, "\n");
