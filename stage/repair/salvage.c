@@ -597,23 +597,25 @@ static enum rc choose(struct salvage_database *d, const struct store *st, bool i
 
 /* ---- whether ---- */
 
+/* SIZE_MAX: it cannot be listed, and may have any. */
 static size_t count_names(int dir, struct arena scratch)
 {
 	struct os_name *names = NULL;
 	size_t count = 0;
-	struct err ignored = {0}; /* what cannot be listed proves nothing */
+	struct err ignored = {0}; /* see above */
 
-	return dir >= 0 && os_list(dir, &scratch, &names, &count, &ignored) == RC_OK ? count : 0;
+	return dir < 0 ? 0 : os_list(dir, &scratch, &names, &count, &ignored) ? SIZE_MAX : count;
 }
 
 /* Whether the directory of snapshots is that of this store: without anything in it it may be one that is not mounted, or a repair that was
- * cut off had moved all of it aside, which made the new database before that. */
-static bool is_in_use(const struct store *st, struct arena scratch)
+ * cut off had moved all of it aside, which made the new database before that. unknown: what it is where it cannot be listed. */
+static bool is_in_use(const struct store *st, bool unknown, struct arena scratch)
 {
 	struct stat there = {0};
 	struct err ignored = {0}; /* what cannot be looked at proves nothing */
+	const size_t count = count_names(st->snapshots_dir, scratch);
 
-	return count_names(st->snapshots_dir, scratch) ||
+	return count == SIZE_MAX ? unknown : count ||
 	       (st->snapshots_dir >= 0 && st->overlay.dir >= 0 && os_stat(st->overlay.dir, new_names[1], &there, &ignored) == RC_OK);
 }
 
@@ -632,9 +634,9 @@ static bool can_mend(const struct salvage_database *d, const struct store *st, c
 	case STORE_DB_FAULT:
 		return f->fault.kind != BOLT_FOREIGN;
 	case STORE_DB_MISSING:
-		return !d->d->present && d->d->fd < 0 && (d->d == &st->meta || is_in_use(st, scratch));
+		return !d->d->present && d->d->fd < 0 && (d->d == &st->meta || is_in_use(st, false, scratch));
 	case STORE_DB_ROLLED_BACK:
-		return !is_empty(d, st) || d->d == &st->meta || is_in_use(st, scratch);
+		return !is_empty(d, st) || d->d == &st->meta || is_in_use(st, false, scratch);
 	case STORE_DB_RECORD:
 		return true;
 	case STORE_DB_SCHEMA:
@@ -674,12 +676,12 @@ static enum rc why_not(const struct build *m, const char **why, struct arena scr
 
 	if (m->other && !m->shared)
 		rc = forward_read(&f, st, m->is_meta ? NULL : m->other, m->is_meta ? m->other : NULL, &mine, scratch, e);
-	const bool beside = f.snapshot_count || f.backend_count || f.sequence, used = is_in_use(st, scratch);
+	const bool beside = f.snapshot_count || f.backend_count || f.sequence;
 	if (m->seen && beside)
 		*why = "the two have no snapshot in common: where root_path is set, use --config";
-	else if (m->is_meta && !st->blob_count && (n->images || n->containers || n->snapshots || used))
+	else if (m->is_meta && !st->blob_count && (n->images || n->containers || n->snapshots || is_in_use(st, true, scratch)))
 		*why = "no blob is in " STORE_CONTENT_DIR ": mount what belongs there";
-	else if (!m->is_meta && !used && (m->seen || beside))
+	else if (!m->is_meta && !is_in_use(st, false, scratch) && (m->seen || beside))
 		*why = "no directory is in " STORE_OVERLAY_DIR "/snapshots: mount what belongs there";
 	else if (!m->is_meta && !os_same_mount(st->overlay.dir, st->snapshots_dir) &&
 		 count_names(st->snapshots_dir, scratch) > n->snapshots)
