@@ -637,10 +637,9 @@ def fsck(verb, root, boot_id=None, timeout=HANGS):
     report = "/run/tmp/report-%d.json" % time.monotonic_ns()
     script = ("mount --bind /run/boot_id /proc/sys/kernel/random/boot_id && mount --bind /run/tmp /mnt && "
               "mount -t tmpfs run /run && mkdir -p \"$(dirname \"$3\")\" && mount --bind /mnt \"$(dirname \"$3\")\" && "
-              "exec \"$1\" \"$2\" --json \"$3\" \"$4\" $5")
-    after = "--after-boot" if verb in ("check", "repair", "boot") else ""
-    status, out = sh("unshare", "--mount", "sh", "-c", script, "sh", TOOL, verb, report, root, after, check=False,
-                     timeout=timeout)
+              "tool=$1 root=$2; shift 3; exec \"$tool\" \"$@\" \"$root\"")
+    options = ["--json", report, "--after-boot"] if verb in ("check", "repair", "boot") else []
+    status, out = sh("unshare", "--mount", "sh", "-c", script, "sh", TOOL, root, report, verb, *options, check=False, timeout=timeout)
     try:
         with open(report) as f:
             text = f.read().strip()
