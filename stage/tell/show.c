@@ -303,7 +303,7 @@ enum rc report_show(const struct outcome *o, const struct report_options *option
 			putf(&s, "  directory %s\n", st->backends[i].dir);
 		}
 	if (e->rc) {
-		putf(&s, "and more: %s\n", e->text);
+		puts_to(&s, "not all is shown\n");
 		sink_flush(&s);
 		return e->rc;
 	}
